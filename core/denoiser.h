@@ -1,0 +1,129 @@
+#pragma once
+// The denoiser: what turns a noisy canvas into per-position distributions. Knows nothing of samplers.
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/philox.h"
+#include "core/registry.h"
+#include "core/row_statistics.h"
+
+namespace canvaslab {
+
+class Source;
+
+/// A prompt as a denoiser takes it. Media come later through `media`, without a new interface.
+struct Prompt {
+  struct Media {
+    int32_t first = 0, count = 0;   ///< positions of its soft tokens in `ids`
+    std::vector<float> rows;        ///< [count, D] projected embeddings
+  };
+  std::vector<int32_t> ids;            // [P]
+  std::vector<uint8_t> token_types;    // [P] or empty: 0 text, 1 image, 2 video, 3 audio
+  std::vector<Media> media;
+  int32_t left_padding = 0;            ///< pad tokens before ids; they only shift positions
+};
+
+/// Parameter values a denoiser (generation_config.json, or an exact source) suggests; absent ones are left to others.
+struct DenoiserDefaults {
+  std::optional<std::string> temperature;        ///< schedule text
+  std::optional<std::string> emission;           ///< "argmax" or "canvas"
+  std::optional<int32_t> num_steps;
+  std::optional<int32_t> canvas_length;
+  std::optional<int32_t> max_new_tokens;
+  std::vector<int32_t> end_ids;
+  int32_t pad_id = 0;
+  /// Parameters for plug-ins of these names, e.g. {"entropy_bound", "entropy_bound", "0.1"}.
+  struct PluginValue {
+    std::string plugin, key, value;
+  };
+  std::vector<PluginValue> plugin_values;
+};
+
+/// What a denoiser is, fixed at its making.
+struct DenoiserFacts {
+  int32_t vocabulary = 0;
+  bool absorbing = false;              ///< corruption: absorbing with mask_id, else uniform over the vocabulary
+  int32_t mask_id = -1;
+  std::vector<int32_t> banned_ids;     ///< never drawn as noise
+  bool uses_level = false;             ///< reads StepRequest::noise_level
+  bool has_causal_mode = false;        ///< append can return causal logits
+  bool self_conditioning = false;      ///< feeds the previous prediction back
+  int64_t max_length = 0;              ///< prompt plus canvases; 0 = unlimited
+  DenoiserDefaults defaults;
+};
+
+/// What a denoiser keeps for one row: committed context, the last prediction, left padding.
+class Sequence {
+ public:
+  virtual ~Sequence() = default;
+  virtual std::unique_ptr<Sequence> fork() const = 0;  ///< an independent copy
+};
+
+/// How the previous prediction is fed back.
+enum class SelfConditioning { kNone, kPrevious, kGiven };
+
+/// One row's request: everything its step depends on.
+struct StepRequest {
+  int32_t canvas_idx = 0;
+  int32_t step_idx = 0;                      ///< counts up from 0
+  std::span<const int32_t> canvas;           // [L]
+  float temperature = 1;                     ///< of candidates and statistics
+  StatisticSet wanted;
+  std::optional<DrawKey> draw_key;           ///< present: candidates are drawn inside the fused pass
+  std::optional<double> noise_level;         ///< survival probability of a clean token in this canvas, [0, 1]
+  std::span<const uint8_t> revealed;         // [L] or empty; 1 = the sampler calls it final (absorbing denoisers)
+  SelfConditioning self_conditioning = SelfConditioning::kPrevious;
+  std::span<const float> given_logits;       // [L, V] tempered logits, for kGiven
+  bool hold_prediction = false;              ///< leave the stored prediction as it is (a frozen row)
+  bool want_logits = false;
+};
+
+struct StepResult {
+  RowStatistics statistics;
+  std::vector<float> logits;  // [L, V] f32 after the soft-cap, before the temperature; empty unless wanted
+};
+
+struct DenoiseRow {
+  Sequence* sequence = nullptr;
+  StepRequest request;
+};
+
+/// One denoiser forward. Thread-safe for distinct sequences. One row's result never depends on its batch mates.
+class Denoiser {
+ public:
+  virtual ~Denoiser() = default;
+  virtual const DenoiserFacts& facts() const = 0;
+  /// Encodes a prompt. Errors: ids outside [0, vocabulary).
+  virtual std::unique_ptr<Sequence> prefill(const Prompt& prompt) const = 0;
+  /// Rows may be at different steps. Results in row order.
+  virtual std::vector<StepResult> denoise(std::span<const DenoiseRow> rows) const = 0;
+  /// Commits a finished canvas; afterwards there is no stored prediction. With want_causal_logits returns [L, V].
+  virtual std::vector<float> append(Sequence& sequence, std::span<const int32_t> canvas, bool want_causal_logits) const = 0;
+  /// The exact source behind this denoiser, or null for networks.
+  virtual const Source* source() const { return nullptr; }
+  /// Hash of what the results depend on (weights, tables), part of the content key.
+  virtual std::string content_hash() const = 0;
+};
+
+/// Base of denoisers that only know how to give logits: statistics are derived from them, row by row.
+class LogitsDenoiser : public Denoiser {
+ public:
+  std::vector<StepResult> denoise(std::span<const DenoiseRow> rows) const final;
+
+ protected:
+  /// Logits [L, V] of one row.
+  virtual std::vector<float> row_logits(Sequence& sequence, const StepRequest& request) const = 0;
+};
+
+struct NoFacts {};
+using DenoiserRegistry = Registry<Denoiser, NoFacts>;
+/// All denoisers that can be written as name(key=value, ...).
+DenoiserRegistry& denoisers();
+
+/// Checks that ids lie in [0, vocabulary); `what` names the list in the error.
+void check_token_ids(std::span<const int32_t> ids, int32_t vocabulary, const std::string& what);
+
+}  // namespace canvaslab
