@@ -1,0 +1,39 @@
+// ddim - the exact reverse kernel of uniform corruption, with a sampled clean token (discrete DDIM / D3PM posterior).
+#include "samplers/sampler.h"
+
+namespace canvaslab {
+namespace {
+
+/// Routes each position: clean (take the candidate), stay, or noise, with weights
+///   clean = as (1-r)/V + r as [x = y],  stay = r (1-as)/V,  noise = (1-r)(1-as)/V,  r = at/as,
+/// which is q(x_s | x_t, x0 = y) of the linear path. Preserves the path's marginals when candidates come from the exact
+/// posterior at the known level and temperature 1. Source: arXiv:2107.03006; diffusers DiscreteDDIM (samplers.md 3.4).
+class Ddim final : public Sampler {
+ public:
+  void step(const StepView& view, CanvasState&, StepDecision& decision) const override {
+    const double at = view.level_now, as = view.level_next, r = at / as;
+    decision.action.assign(view.length(), Action::kKeep);
+    for (size_t p = 0; p < view.length(); ++p) {
+      // Weights times V: only the agreeing case depends on the vocabulary, and there clean and stay lead to the same token.
+      const bool agree = view.statistics->candidate[p] == view.canvas[p];
+      const double clean = as * (1 - r), stay = r * (1 - as), noise = (1 - r) * (1 - as);
+      const double extra = agree ? r * as * view.vocabulary : 0.0;
+      const double u = view.uniform(Purpose::kRoute, p) * (clean + extra + stay + noise);
+      if (view.is_last || u < clean + extra) decision.action[p] = Action::kCandidate;
+      else if (u < clean + extra + stay) decision.action[p] = Action::kKeep;
+      else decision.action[p] = Action::kNoise;
+    }
+  }
+};
+
+[[maybe_unused]] const bool registered = samplers().add({
+    .name = "ddim",
+    .summary = "discrete DDIM: the reverse kernel of uniform corruption with a sampled clean token; exactly num_steps steps",
+    .source = "arXiv:2107.03006; diffusers scheduling_discrete_ddim",
+    .aliases = {"discrete_ddim"},
+    .parameters = {},
+    .facts = {.statistics = {Statistic::kCandidate}, .needs_level = true, .revocable = true, .fixed_steps = true, .default_stop = "never", .default_emission = "canvas"},
+    .make = [](const Options&) { return std::make_unique<Ddim>(); }});
+
+}  // namespace
+}  // namespace canvaslab

@@ -1,0 +1,111 @@
+#pragma once
+// Samplers: which positions keep, take or lose their tokens at a denoising step.
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/philox.h"
+#include "core/registry.h"
+#include "core/row_statistics.h"
+#include "schedules/schedule.h"
+
+namespace canvaslab {
+
+/// What happens to one position. The engine applies it: samplers never touch tokens, noise or generators.
+enum class Action : uint8_t {
+  kKeep,       ///< the canvas token stays
+  kCandidate,  ///< takes this step's candidate
+  kArgmax,     ///< takes this step's argmax
+  kNoise,      ///< takes fresh noise (uniform, or the mask of an absorbing denoiser)
+  kToken,      ///< takes StepDecision::token
+};
+
+/// Read-only view of one step of one canvas of L positions.
+struct StepView {
+  int32_t step_idx = 0;
+  int32_t num_steps = 1;               ///< step limit
+  bool is_last = false;                ///< no step follows this one
+  float temperature = 1;
+  int32_t vocabulary = 0;
+  std::span<const int32_t> canvas;     // [L] tokens that were fed in
+  const RowStatistics* statistics = nullptr;
+  std::span<const uint8_t> allowed;    // [L] 0: pinned, will not change whatever is decided
+  /// Knobs written as schedules, evaluated for this step, in the order of the sampler's parameter table.
+  std::span<const double> knobs;
+  double level_now = 0;                ///< survival probability of a clean token in the canvas fed in
+  double level_next = 0;               ///< ... after this step
+  /// Uniform in (0, 1), a pure function of (row, canvas, step, purpose, position); or, in torch mode, unavailable.
+  const DrawKey* draws = nullptr;
+  double uniform(Purpose purpose, size_t position) const { return draws->uniform(purpose, static_cast<uint32_t>(position)); }
+  size_t length() const { return canvas.size(); }
+};
+
+/// Per-canvas state, owned by the engine and cleared by Sampler::begin.
+struct CanvasState {
+  std::vector<uint8_t> revealed;       // [L] positions the sampler holds for final
+  std::vector<double> scratch;
+  size_t num_revealed() const;
+};
+
+struct StepDecision {
+  std::vector<Action> action;          // [L]
+  std::vector<int32_t> token;          // [L] or empty; read where action is kToken
+  /// Positions taken this step: kCandidate, kArgmax or kToken.
+  size_t num_accepted() const;
+};
+
+enum class ReferenceOrder { kNone, kCandidateThenNoise };
+
+struct SamplerFacts {
+  StatisticSet statistics;
+  bool needs_level = false;            ///< the engine tells the denoiser the noise level of a linear path
+  bool revocable = false;              ///< a taken position may change again
+  bool locks = false;                  ///< keeps CanvasState::revealed
+  bool fixed_steps = false;            ///< runs exactly num_steps steps
+  bool permutation_equivariant = true; ///< decisions do not depend on where a position lies
+  int32_t min_accepted = 0;            ///< progress contract: at least this many positions taken (or revealed) a step
+  ReferenceOrder reference_order = ReferenceOrder::kNone;
+  std::string default_stop = "never";
+  std::string default_emission = "argmax";
+};
+
+/// Holds configuration only; per-canvas state is an argument, so one object serves any number of canvases at once.
+class Sampler {
+ public:
+  virtual ~Sampler() = default;
+  /// Clears the state for a new canvas.
+  virtual void begin(CanvasState& state, size_t length, int32_t num_steps) const;
+  /// Decides every position: writes decision.action [L].
+  virtual void step(const StepView& view, CanvasState& state, StepDecision& decision) const = 0;
+};
+
+using SamplerRegistry = Registry<Sampler, SamplerFacts>;
+SamplerRegistry& samplers();
+
+/// A sampler with its facts, canonical text and the schedules of its knobs.
+struct ConfiguredSampler {
+  std::string name, canonical;
+  SamplerFacts facts;
+  std::unique_ptr<Sampler> sampler;
+  std::vector<std::unique_ptr<Schedule>> knobs;
+  /// Values of the knobs at a step.
+  std::vector<double> knob_values(const Progress& progress) const;
+};
+/// Builds a sampler; knobs are range-checked as schedules.
+ConfiguredSampler configure_sampler(const PluginExpr& expr);
+
+// --- helpers shared by samplers
+
+/// Positions p with use[p] != 0, by rising key; ties by position. NaN keys are a logic error.
+std::vector<uint32_t> order_by(std::span<const float> key, std::span<const uint8_t> use);
+/// The same by falling key.
+std::vector<uint32_t> order_by_falling(std::span<const float> key, std::span<const uint8_t> use);
+/// How many positions are to be revealed after step `step_idx` of `num_steps`: an even quota, the first steps taking the
+/// remainder, so that the sum over steps is exactly `length`.
+size_t even_quota_target(size_t length, int32_t step_idx, int32_t num_steps);
+/// 1 where a position is neither revealed nor pinned.
+std::vector<uint8_t> open_positions(const StepView& view, const CanvasState& state);
+
+}  // namespace canvaslab
