@@ -53,8 +53,7 @@ fetch_libtorch() {
   if [ ! -f "$target/.complete" ]; then
     work="$(mktemp -d "$CANVASLAB_CACHE/libtorch-work.XXXXXX")"
     say "fetching LibTorch $TORCH_VERSION (a 530 MB wheel, once)"
-    python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.11 --implementation cp --abi cp311 --abi none \
-      --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux_2_27_x86_64 -d "$work" "torch==$TORCH_VERSION" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85 >"$CANVASLAB_CACHE/pip.log" 2>&1 ||
+    python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: -d "$work" "torch==$TORCH_VERSION" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85 >"$CANVASLAB_CACHE/pip.log" 2>&1 ||
       { rm -rf "$work"; die "could not download torch==$TORCH_VERSION with pip (see $CANVASLAB_CACHE/pip.log). Is there a network? Or set CANVASLAB_LIBTORCH to an unpacked LibTorch."; }
     (cd "$work" && unzip -q -o torch-*.whl 'torch/include/*' 'torch/lib/libtorch_cpu.so' 'torch/lib/libc10.so' 'torch/lib/libgomp*' &&
       unzip -q -o -j nvidia_cuda_runtime-*.whl '*libcudart.so*' -d torch/lib &&

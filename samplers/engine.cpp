@@ -1,0 +1,324 @@
+#include "samplers/engine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <numeric>
+
+#include "core/torch_random.h"
+
+namespace canvaslab {
+namespace {
+
+class Stopwatch {
+ public:
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count(); }
+
+ private:
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
+/// Candidates as torch.multinomial(softmax(logits / T), 1): argmax of p / q with q ~ Exp(1), all in f32, row by row.
+void draw_torch_candidates(std::span<const float> logits, int32_t vocabulary, float temperature, TorchGenerator& generator,
+                           RowStatistics& statistics) {
+  const size_t V = static_cast<size_t>(vocabulary), L = statistics.candidate.size();
+  std::vector<float> weight(V);
+  for (size_t p = 0; p < L; ++p) {
+    const float* row = logits.data() + p * V;
+    float best = -INFINITY;
+    for (size_t v = 0; v < V; ++v) best = std::max(best, weight[v] = row[v] / temperature);
+    double sum = 0;
+    for (size_t v = 0; v < V; ++v) sum += weight[v] = std::exp(weight[v] - best);
+    const float total = static_cast<float>(sum);
+    float best_ratio = -1;
+    int32_t token = 0;
+    for (size_t v = 0; v < V; ++v) {
+      const float ratio = (weight[v] / total) / generator.exponential();
+      if (ratio > best_ratio) {
+        best_ratio = ratio;
+        token = static_cast<int32_t>(v);
+      }
+    }
+    statistics.candidate[p] = token;
+    statistics.candidate_logprob[p] = static_cast<float>(
+        (static_cast<double>(row[token]) / temperature - best) - std::log(sum));
+  }
+}
+
+/// One sequence while it is being generated.
+struct Row {
+  std::unique_ptr<Sequence> sequence;
+  std::vector<int32_t> canvas;       // [L] fed to the next forward
+  std::vector<int32_t> best;         // [L] argmax of the last step that counted
+  std::vector<uint8_t> allowed;      // [L] 0 = pinned
+  CanvasState state;
+  StopHistory history;
+  std::string reason;                // why this canvas stopped
+  int32_t steps = 0;                 // of this canvas
+  bool converged = false;            // this canvas
+  bool finished = false;             // the sequence
+  int64_t passes = 0;
+  RowResult result;
+};
+
+class Run {
+ public:
+  Run(const Denoiser& denoiser, const GenerationPlan& plan, std::span<const RowInput> inputs, Observer* observer)
+      : denoiser_(denoiser), plan_(plan), inputs_(inputs), observer_(observer), facts_(denoiser.facts()),
+        generator_(inputs.empty() ? 0 : inputs[0].seed), rows_(inputs.size()) {
+    wanted_ = plan.sampler.facts.statistics | plan.stop.statistics |
+              StatisticSet{Statistic::kMax, Statistic::kEntropy, Statistic::kCandidate};
+  }
+
+  std::vector<RowResult> all() {
+    prefill();
+    for (int32_t canvas_idx = 0; canvas_idx < plan_.num_canvases(); ++canvas_idx) {
+      start_canvases(canvas_idx);
+      for (int32_t step_idx = 0; step_idx < plan_.num_steps; ++step_idx) {
+        if (all_rows([](const Row& row) { return row.converged || row.finished; }) && step_idx > 0 && !torch_goes_on()) break;
+        step(canvas_idx, step_idx);
+      }
+      finish_canvases(canvas_idx);
+      if (all_rows([](const Row& row) { return row.finished; })) break;
+      if (canvas_idx + 1 < plan_.num_canvases()) append();
+    }
+    std::vector<RowResult> results;
+    for (auto& row : rows_) results.push_back(summarise(row));
+    return results;
+  }
+
+ private:
+  bool torch() const { return plan_.rng == RngMode::kTorch; }
+  /// In the reference a row that finished in an earlier canvas still denoises; only `converged` ends a canvas there.
+  bool torch_goes_on() const {
+    return torch() && !all_rows([](const Row& row) { return row.converged; });
+  }
+  template <typename Predicate>
+  bool all_rows(Predicate predicate) const {
+    return std::all_of(rows_.begin(), rows_.end(), predicate);
+  }
+  bool idle(const Row& row) const { return !torch() && (row.finished || row.converged); }
+  DrawKey key(size_t r, int32_t canvas_idx, int32_t step_idx) const {
+    return {.seed = inputs_[r].seed, .item = inputs_[r].item, .repeat = inputs_[r].repeat,
+            .canvas_idx = static_cast<uint32_t>(canvas_idx), .step_idx = static_cast<uint32_t>(step_idx)};
+  }
+  int32_t noise(const DrawKey& draws, Purpose purpose, size_t position) {
+    if (facts_.absorbing) return facts_.mask_id;
+    const auto vocabulary = static_cast<uint32_t>(facts_.vocabulary);
+    for (uint32_t lane = 0;; ++lane) {
+      const int32_t token = torch() ? generator_.randint(vocabulary)
+                                    : static_cast<int32_t>(draws.below(vocabulary, purpose, static_cast<uint32_t>(position), lane));
+      if (torch() || std::find(facts_.banned_ids.begin(), facts_.banned_ids.end(), token) == facts_.banned_ids.end()) return token;
+    }
+  }
+
+  void prefill() {
+    size_t longest = 0;
+    for (const auto& input : inputs_) longest = std::max(longest, input.prompt.ids.size());
+    for (size_t r = 0; r < rows_.size(); ++r) {
+      check_input(inputs_[r]);
+      Prompt prompt = inputs_[r].prompt;
+      if (torch()) prompt.left_padding = static_cast<int32_t>(longest - prompt.ids.size());
+      const Stopwatch watch;
+      rows_[r].sequence = denoiser_.prefill(prompt);
+      rows_[r].result.seconds.prefill += watch.seconds();
+      rows_[r].result.forwards.prefill = prompt.ids.empty() ? 0 : 1;
+    }
+  }
+
+  void check_input(const RowInput& input) const {
+    const auto L = static_cast<size_t>(plan_.canvas_length);
+    if (!input.init_canvas.empty() && input.init_canvas.size() != L)
+      throw usage_error("the start canvas has {} tokens; expected the canvas length, {}", input.init_canvas.size(), L);
+    check_token_ids(input.init_canvas, facts_.vocabulary, "start canvas");
+    for (const auto& [position, token] : input.pins) {
+      if (position < 0 || position >= static_cast<int64_t>(plan_.num_canvases()) * plan_.canvas_length)
+        throw usage_error("pinned position {} is outside the generated text [0, {})", position, plan_.num_canvases() * plan_.canvas_length);
+      check_token_ids(std::span(&token, 1), facts_.vocabulary, fmt::format("pin at {}", position));
+    }
+  }
+
+  void start_canvases(int32_t canvas_idx) {
+    const auto L = static_cast<size_t>(plan_.canvas_length);
+    for (size_t r = 0; r < rows_.size(); ++r) {
+      Row& row = rows_[r];
+      row.canvas.resize(L);
+      // Drawn even when a start canvas is given: the reference's stream is consumed there too.
+      const DrawKey draws = key(r, canvas_idx, 0);
+      for (size_t p = 0; p < L; ++p) row.canvas[p] = noise(draws, Purpose::kCanvasInit, p);
+      if (canvas_idx == 0 && !inputs_[r].init_canvas.empty()) row.canvas = inputs_[r].init_canvas;
+      row.allowed.assign(L, 1);
+      for (const auto& [position, token] : inputs_[r].pins) {
+        if (position / plan_.canvas_length != canvas_idx) continue;
+        row.allowed[static_cast<size_t>(position % plan_.canvas_length)] = 0;
+        row.canvas[static_cast<size_t>(position % plan_.canvas_length)] = token;
+      }
+      row.best = row.canvas;
+      row.history.argmax.clear();
+      row.reason = "step_limit";
+      row.steps = 0;
+      row.converged = false;
+      plan_.sampler.sampler->begin(row.state, L, plan_.num_steps);
+    }
+  }
+
+  void step(int32_t canvas_idx, int32_t step_idx) {
+    const auto L = static_cast<size_t>(plan_.canvas_length);
+    const Progress ramp{.step_idx = step_idx, .num_steps = plan_.anneal_over};
+    const auto temperature = static_cast<float>(plan_.temperature->value(ramp));
+    const auto knobs = plan_.sampler.knob_values(ramp);
+    const double level_now = static_cast<double>(step_idx) / plan_.num_steps;
+    const double level_next = static_cast<double>(step_idx + 1) / plan_.num_steps;
+    const bool want_logits = torch() || (observer_ && observer_->wants_logits());
+    std::vector<StepResult> results(rows_.size());
+    std::vector<double> forward_seconds(rows_.size());
+    for (size_t r = 0; r < rows_.size(); ++r) {
+      Row& row = rows_[r];
+      if (idle(row)) continue;
+      DenoiseRow call{.sequence = row.sequence.get(), .request = {}};
+      call.request = {.canvas_idx = canvas_idx, .step_idx = step_idx, .canvas = row.canvas, .temperature = temperature,
+                      .wanted = wanted_, .draw_key = std::nullopt, .noise_level = std::nullopt, .revealed = row.state.revealed,
+                      .self_conditioning = plan_.self_conditioning ? SelfConditioning::kPrevious : SelfConditioning::kNone,
+                      .given_logits = {}, .hold_prediction = row.converged, .want_logits = want_logits};
+      if (!torch()) call.request.draw_key = key(r, canvas_idx, step_idx);
+      if (plan_.sampler.facts.needs_level) call.request.noise_level = level_now;
+      const Stopwatch watch;
+      try {
+        results[r] = std::move(denoiser_.denoise(std::span(&call, 1)).front());
+      } catch (const NonFiniteLogits& error) {
+        throw std::runtime_error(fmt::format("the denoiser's logits are NaN or infinite at canvas {}, step {}, position {}",
+                                             canvas_idx, step_idx, error.position()));
+      }
+      forward_seconds[r] = watch.seconds();
+      row.result.seconds.denoise += forward_seconds[r];
+      if (!row.converged && !row.finished) {
+        ++row.passes;
+        ++row.result.forwards.denoise;
+      }
+      if (torch()) {
+        draw_torch_candidates(results[r].logits, facts_.vocabulary, temperature, generator_, results[r].statistics);
+        if (!(observer_ && observer_->wants_logits())) results[r].logits = {};
+      }
+    }
+    for (size_t r = 0; r < rows_.size(); ++r) {
+      Row& row = rows_[r];
+      if (idle(row)) continue;
+      const Stopwatch watch;
+      RowStatistics& statistics = results[r].statistics;
+      const DrawKey draws = key(r, canvas_idx, step_idx);
+      const StepView view{.step_idx = step_idx, .num_steps = plan_.num_steps, .is_last = step_idx + 1 == plan_.num_steps,
+                          .temperature = temperature, .vocabulary = facts_.vocabulary, .canvas = row.canvas,
+                          .statistics = &statistics, .allowed = row.allowed, .knobs = knobs, .level_now = level_now,
+                          .level_next = level_next, .draws = &draws};
+      StepDecision decision;
+      plan_.sampler.sampler->step(view, row.state, decision);
+      std::optional<std::string> stop;
+      if (!row.converged) stop = plan_.stop.rule->check(view, row.state, decision, row.history);
+      std::vector<int32_t> next(L);
+      std::vector<uint8_t> accepted(L);
+      for (size_t p = 0; p < L; ++p) {
+        // In torch mode noise is drawn for every position, accepted or not, as the reference does.
+        const bool needs_noise = decision.action[p] == Action::kNoise && row.allowed[p];
+        const int32_t fresh = torch() || needs_noise ? noise(draws, Purpose::kNoise, p) : 0;
+        switch (row.allowed[p] ? decision.action[p] : Action::kKeep) {
+          case Action::kKeep: next[p] = row.canvas[p]; break;
+          case Action::kCandidate: next[p] = statistics.candidate[p]; accepted[p] = 1; break;
+          case Action::kArgmax: next[p] = statistics.argmax[p]; accepted[p] = 1; break;
+          case Action::kToken: next[p] = decision.token[p]; accepted[p] = 1; break;
+          case Action::kNoise: next[p] = fresh; break;
+        }
+      }
+      const bool frozen = row.converged;
+      if (frozen) {
+        next = row.canvas;
+        statistics.argmax = row.best;
+      } else {
+        row.best = statistics.argmax;
+        row.history.argmax.push_back(statistics.argmax);
+        ++row.steps;
+      }
+      if (observer_)
+        observer_->on_step({.row = r, .canvas_idx = canvas_idx, .step_idx = step_idx, .temperature = temperature, .canvas_in = row.canvas,
+                            .canvas_out = next, .statistics = &statistics, .accepted = accepted, .logits = results[r].logits,
+                            .frozen = frozen, .forward_seconds = forward_seconds[r]});
+      row.canvas = std::move(next);
+      if (stop) {
+        row.converged = true;
+        row.reason = *stop;
+      }
+      row.result.seconds.denoise += watch.seconds();
+    }
+  }
+
+  bool is_end(int32_t token) const { return std::find(plan_.end_ids.begin(), plan_.end_ids.end(), token) != plan_.end_ids.end(); }
+
+  void finish_canvases(int32_t canvas_idx) {
+    const auto L = static_cast<size_t>(plan_.canvas_length);
+    for (size_t r = 0; r < rows_.size(); ++r) {
+      Row& row = rows_[r];
+      if (row.finished && !torch()) continue;
+      std::vector<int32_t> emitted = plan_.emission == Emission::kArgmax ? row.best : row.canvas;
+      for (size_t p = 0; p < L; ++p)
+        if (!row.allowed[p]) emitted[p] = row.canvas[p];
+      if (row.finished) {
+        emitted.assign(L, plan_.pad_id);
+      } else {
+        const auto end = std::find_if(emitted.begin(), emitted.end(), [&](int32_t token) { return is_end(token); });
+        const size_t valid = end == emitted.end() ? L : static_cast<size_t>(end - emitted.begin()) + 1;
+        row.result.valid_per_canvas.push_back(static_cast<int32_t>(valid));
+        row.result.steps_per_canvas.push_back(row.steps);
+        row.result.canvas_stop.push_back(row.reason);
+        if (end != emitted.end()) {
+          std::fill(emitted.begin() + static_cast<ptrdiff_t>(valid), emitted.end(), plan_.pad_id);
+          row.finished = true;
+          row.result.stop_reason = "end_token";
+        }
+      }
+      row.result.canvas_ids.insert(row.result.canvas_ids.end(), emitted.begin(), emitted.end());
+      row.canvas = std::move(emitted);  // what append commits
+      if (observer_) observer_->on_canvas(r, canvas_idx, row.canvas);
+    }
+  }
+
+  void append() {
+    for (auto& row : rows_) {
+      if (row.finished && !torch()) continue;
+      const Stopwatch watch;
+      denoiser_.append(*row.sequence, row.canvas, false);
+      row.result.seconds.append += watch.seconds();
+      if (!row.finished) ++row.result.forwards.append;
+    }
+  }
+
+  RowResult summarise(Row& row) const {
+    RowResult& out = row.result;
+    if (out.stop_reason.empty()) out.stop_reason = "length";
+    out.token_ids = out.canvas_ids;
+    const auto end = std::find_if(out.token_ids.begin(), out.token_ids.end(), [&](int32_t token) { return is_end(token); });
+    if (end != out.token_ids.end()) out.token_ids.erase(end + 1, out.token_ids.end());
+    while (!out.token_ids.empty() && out.token_ids.back() == plan_.pad_id && !is_end(out.token_ids.back())) out.token_ids.pop_back();
+    const auto written = std::count_if(out.canvas_ids.begin(), out.canvas_ids.end(), [&](int32_t token) { return token != plan_.pad_id; });
+    out.tokens_per_forward = static_cast<double>(written) / static_cast<double>(std::max<int64_t>(1, row.passes));
+    const double valid = std::accumulate(out.valid_per_canvas.begin(), out.valid_per_canvas.end(), 0.0);
+    out.tokens_per_forward_report = valid / static_cast<double>(std::max<int64_t>(1, out.forwards.denoise + out.forwards.append));
+    return std::move(out);
+  }
+
+  const Denoiser& denoiser_;
+  const GenerationPlan& plan_;
+  std::span<const RowInput> inputs_;
+  Observer* observer_;
+  const DenoiserFacts& facts_;
+  TorchGenerator generator_;
+  std::vector<Row> rows_;
+  StatisticSet wanted_;
+};
+
+}  // namespace
+
+std::vector<RowResult> generate(const Denoiser& denoiser, const GenerationPlan& plan, std::span<const RowInput> rows, Observer* observer) {
+  if (rows.empty()) return {};
+  return Run(denoiser, plan, rows, observer).all();
+}
+
+}  // namespace canvaslab

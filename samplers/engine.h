@@ -1,0 +1,111 @@
+#pragma once
+// The loop: schedules, forward, statistics, sampler, stop rule, apply, commit. The engine owns noise, randomness, pinned
+// positions and emission; plug-ins only decide.
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/denoiser.h"
+#include "samplers/sampler.h"
+#include "samplers/stop_rule.h"
+
+namespace canvaslab {
+
+enum class Emission { kArgmax, kCanvas };
+enum class RngMode {
+  kCounter,  ///< every draw a pure function of (seed, item, repeat, canvas, step, position, purpose)
+  kTorch,    ///< transformers' draws in transformers' order from one mt19937 stream
+};
+
+/// What the user asks for; absent values are resolved by resolve_plan.
+struct PlanRequest {
+  std::string sampler = "entropy_bound";
+  std::optional<std::string> stop, temperature, emission;
+  std::optional<int32_t> canvas_length, num_steps, anneal_over, max_new_tokens;
+  bool self_conditioning = true;
+  RngMode rng = RngMode::kCounter;
+};
+
+/// A fully resolved way to generate. Every value is known; canonical() holds them all.
+struct GenerationPlan {
+  ConfiguredSampler sampler;
+  ConfiguredStop stop;
+  std::unique_ptr<Schedule> temperature;
+  std::string temperature_text;
+  Emission emission = Emission::kArgmax;
+  int32_t canvas_length = 256, num_steps = 48, anneal_over = 48, max_new_tokens = 256;
+  bool self_conditioning = true;
+  RngMode rng = RngMode::kCounter;
+  std::vector<int32_t> end_ids;
+  int32_t pad_id = 0;
+
+  /// Key and value of every resolved setting, in a fixed order.
+  std::vector<std::pair<std::string, std::string>> settings() const;
+  int32_t num_canvases() const { return (max_new_tokens + canvas_length - 1) / canvas_length; }
+};
+
+/// Fills what is absent: the sampler brings its own stop rule and emission; the denoiser's defaults fill parameters of
+/// plug-ins of the same name, then temperature, lengths and steps; then the house defaults. Contradictions are errors.
+GenerationPlan resolve_plan(const PlanRequest& request, const Denoiser& denoiser);
+
+/// One sequence to generate.
+struct RowInput {
+  Prompt prompt;
+  uint64_t seed = 0, item = 0;
+  uint32_t repeat = 0;
+  std::vector<int32_t> init_canvas;      ///< start of the first canvas instead of noise; [L] or empty
+  std::map<int64_t, int32_t> pins;       ///< position after the prompt -> token that stays there
+};
+
+struct ForwardCounts {
+  int64_t denoise = 0, verify = 0, unconditional = 0, append = 0, prefill = 0;
+};
+
+struct PhaseSeconds {
+  double prefill = 0, denoise = 0, append = 0;
+};
+
+struct RowResult {
+  std::vector<int32_t> canvas_ids;       ///< whole canvases, with pads as the reference leaves them
+  std::vector<int32_t> token_ids;        ///< cut after the first end token, trailing pads removed
+  std::string stop_reason;               ///< of the sequence: "end_token" or "length"
+  std::vector<std::string> canvas_stop;  ///< per canvas: the stop rule's reason, or "step_limit"
+  std::vector<int32_t> steps_per_canvas;
+  std::vector<int32_t> valid_per_canvas; ///< tokens up to and including the first end token
+  ForwardCounts forwards;
+  PhaseSeconds seconds;
+  double tokens_per_forward = 0;         ///< transformers: new tokens that are no pad / denoiser forwards while active
+  double tokens_per_forward_report = 0;  ///< sum of valid tokens / (denoise + append forwards), evaluation.md 5.1
+};
+
+/// One executed step of one row, as observers see it. Spans live during the call only.
+struct StepRecord {
+  size_t row = 0;
+  int32_t canvas_idx = 0, step_idx = 0;
+  float temperature = 1;
+  std::span<const int32_t> canvas_in, canvas_out;   // [L]
+  const RowStatistics* statistics = nullptr;
+  std::span<const uint8_t> accepted;                // [L]
+  std::span<const float> logits;                    // [L, V] or empty
+  bool frozen = false;                              ///< the row's canvas had converged before this step (torch mode only)
+  double forward_seconds = 0;
+};
+
+/// Feeds trace, live view, journal and viewer; nothing else does.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual bool wants_logits() const { return false; }
+  virtual void on_step(const StepRecord&) {}
+  virtual void on_canvas(size_t /*row*/, int32_t /*canvas_idx*/, std::span<const int32_t> /*emitted*/) {}
+};
+
+/// Generates all rows. In counter mode rows are independent; in torch mode they form one left-padded batch drawing
+/// jointly from the generator seeded with rows[0].seed.
+/// Errors: usage (bad pins, canvas, ids); std::runtime_error naming canvas, step and position for logits that are NaN.
+std::vector<RowResult> generate(const Denoiser& denoiser, const GenerationPlan& plan, std::span<const RowInput> rows,
+                                Observer* observer = nullptr);
+
+}  // namespace canvaslab

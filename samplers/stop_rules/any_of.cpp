@@ -1,0 +1,34 @@
+// any_of - stop when any of its children would.
+#include "samplers/stop_rule.h"
+
+namespace canvaslab {
+namespace {
+
+class AnyOf final : public StopRule {
+ public:
+  explicit AnyOf(const Options& options) {
+    for (const auto& child : options.plugins("rules")) children_.push_back(stop_rules().make(child));
+  }
+  std::optional<std::string> check(const StepView& view, const CanvasState& state, const StepDecision& decision,
+                                   const StopHistory& history) const override {
+    for (const auto& child : children_) {
+      if (auto reason = child->check(view, state, decision, history)) return reason;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  std::vector<std::unique_ptr<StopRule>> children_;
+};
+
+[[maybe_unused]] const bool registered = stop_rules().add({
+    .name = "any_of",
+    .summary = "stop when any of its children would",
+    .source = "google-deepmind/gemma chained early stopping",
+    .aliases = {},
+    .parameters = {plugins_param("rules", "stop rules")},
+    .facts = {},
+    .make = [](const Options& options) { return std::make_unique<AnyOf>(options); }});
+
+}  // namespace
+}  // namespace canvaslab
