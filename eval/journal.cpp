@@ -1,0 +1,225 @@
+#include "eval/journal.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <type_traits>
+
+#include "core/error.h"
+
+namespace canvaslab {
+namespace {
+
+constexpr char kMagic[8] = {'C', 'L', 'J', 'R', 'N', 'L', '0', '1'};
+constexpr uint16_t kVersion = 1;
+constexpr size_t kHead = 12;                  // length u32, crc u32, type u16, version u16
+constexpr uint32_t kMaxPayload = 1u << 30;
+
+class Packer {
+ public:
+  template <typename T>
+  void put(const T& value) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    out.append(reinterpret_cast<const char*>(&value), sizeof value);
+  }
+  void put(const std::string& text) {
+    put(static_cast<uint32_t>(text.size()));
+    out += text;
+  }
+  template <typename T>
+  void put(const std::vector<T>& values) {
+    put(static_cast<uint32_t>(values.size()));
+    for (const auto& value : values) put(value);
+  }
+  std::string out;
+};
+
+class Unpacker {
+ public:
+  explicit Unpacker(std::string_view bytes) : bytes_(bytes) {}
+  template <typename T>
+  void get(T& value) {
+    std::memcpy(&value, take(sizeof value).data(), sizeof value);
+  }
+  void get(std::string& text) { text = std::string(take(count(1))); }
+  template <typename T>
+  void get(std::vector<T>& values) {
+    values.resize(count(1));
+    for (auto& value : values) get(value);
+  }
+  bool done() const { return bytes_.empty(); }
+
+ private:
+  uint32_t count(size_t least_each) {
+    uint32_t n = 0;
+    get(n);
+    if (n * least_each > bytes_.size()) throw std::runtime_error("a sample record is shorter than it says");
+    return n;
+  }
+  std::string_view take(size_t n) {
+    if (n > bytes_.size()) throw std::runtime_error("a sample record is shorter than it says");
+    const auto out = bytes_.substr(0, n);
+    bytes_.remove_prefix(n);
+    return out;
+  }
+  std::string_view bytes_;
+};
+
+/// The one list of a sample's fields: writing and reading cannot drift apart.
+template <typename Codec, typename Sample>
+void each_field(Codec&& codec, Sample& s) {
+  codec(s.config_idx), codec(s.item_idx), codec(s.repeat), codec(s.seed), codec(s.content_key), codec(s.error);
+  codec(s.token_ids), codec(s.canvas_ids), codec(s.stop_reason), codec(s.canvas_stop), codec(s.steps_per_canvas);
+  codec(s.valid_per_canvas), codec(s.steps), codec(s.forwards), codec(s.seconds), codec(s.tokens_per_forward);
+  codec(s.tokens_per_forward_report), codec(s.score), codec(s.metrics);
+}
+
+double now_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+}  // namespace
+
+std::string encode_sample(const SampleRecord& sample) {
+  Packer packer;
+  each_field([&](const auto& field) { packer.put(field); }, sample);
+  return std::move(packer.out);
+}
+
+SampleRecord decode_sample(std::string_view payload) {
+  SampleRecord sample;
+  Unpacker unpacker(payload);
+  each_field([&](auto& field) { unpacker.get(field); }, sample);
+  if (!unpacker.done()) throw std::runtime_error("a sample record is longer than it says");
+  return sample;
+}
+
+JournalScan scan_journal(const std::string& path, const std::function<void(FrameType, std::string_view)>& visit) {
+  JournalScan scan;
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) throw input_error("{}: cannot be opened ({})", path, std::strerror(errno));
+  struct stat info {};
+  ::fstat(fd, &info);
+  scan.file_bytes = static_cast<size_t>(info.st_size);
+  if (scan.file_bytes == 0) {
+    ::close(fd);
+    return scan;
+  }
+  void* map = ::mmap(nullptr, scan.file_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+  ::close(fd);
+  if (map == MAP_FAILED) throw input_error("{}: cannot be read ({})", path, std::strerror(errno));
+  struct Unmap {
+    void* at;
+    size_t n;
+    ~Unmap() { ::munmap(at, n); }
+  } unmap{map, scan.file_bytes};
+  const std::string_view bytes(static_cast<const char*>(map), scan.file_bytes);
+  if (bytes.substr(0, 8) != std::string_view(kMagic, std::min<size_t>(8, bytes.size())))
+    throw input_error("{}: this is no CanvasLab journal (its first 8 bytes differ)", path);
+  if (bytes.size() < 8) return scan;
+  size_t at = 8;
+  scan.valid_bytes = 8;
+  while (at + kHead <= bytes.size()) {
+    uint32_t length, crc;
+    uint16_t type, version;
+    std::memcpy(&length, bytes.data() + at, 4);
+    std::memcpy(&crc, bytes.data() + at + 4, 4);
+    std::memcpy(&type, bytes.data() + at + 8, 2);
+    std::memcpy(&version, bytes.data() + at + 10, 2);
+    if (length > kMaxPayload || at + kHead + length > bytes.size()) break;
+    if (crc32c(bytes.substr(at + 8, 4 + length)) != crc) {
+      scan.damaged = at + kHead + length < bytes.size();
+      break;
+    }
+    if (version != kVersion) throw input_error("{}: frame version {} at byte {}; this program reads version {}", path, version, at, kVersion);
+    const std::string_view payload = bytes.substr(at + kHead, length);
+    if (type == static_cast<uint16_t>(FrameType::kHeader)) scan.header = payload;
+    visit(static_cast<FrameType>(type), payload);
+    at += kHead + length;
+    scan.valid_bytes = at;
+  }
+  return scan;
+}
+
+JournalWriter::JournalWriter(const std::string& path, const std::string& header) : path_(path) {
+  fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd_ < 0) throw input_error("{}: cannot be opened for writing ({})\ngive another folder with --out, or make this one writable", path, std::strerror(errno));
+  if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+    ::close(fd_);
+    fd_ = -1;
+    throw usage_error("{}: another run is writing into this folder\nwait for it, stop it, or give another folder with --out", path);
+  }
+  try {
+    const JournalScan scan = scan_journal(path, [&](FrameType type, std::string_view payload) {
+      if (type == FrameType::kSample) found_.push_back(decode_sample(payload));
+    });
+    if (scan.damaged)
+      throw input_error("{}: the frame after byte {} is damaged (its checksum does not match), {} bytes follow it.\n"
+                        "the journal is left as it is. To keep its first {} samples and rerun the rest: truncate -s {} '{}'",
+                        path, scan.valid_bytes, scan.file_bytes - scan.valid_bytes, found_.size(), scan.valid_bytes, path);
+    if (!scan.header.empty() && scan.header != header)
+      throw usage_error("{}: this folder holds a run with another plan (configuration, data or weights changed).\n"
+                        "give another folder with --out, or delete this one", path);
+    if (::ftruncate(fd_, static_cast<off_t>(scan.valid_bytes)) != 0 || ::lseek(fd_, 0, SEEK_END) < 0)
+      throw input_error("{}: cannot be prepared for writing ({})", path, std::strerror(errno));
+    if (scan.valid_bytes < 8) {
+      if (::write(fd_, kMagic, 8) != 8) throw input_error("{}: cannot be written ({})", path, std::strerror(errno));
+    }
+    if (scan.header.empty()) write_frame(FrameType::kHeader, header);
+  } catch (...) {
+    ::close(fd_);
+    fd_ = -1;
+    throw;
+  }
+}
+
+JournalWriter::~JournalWriter() {
+  if (fd_ < 0) return;
+  ::fdatasync(fd_);
+  ::close(fd_);
+}
+
+void JournalWriter::write_frame(FrameType type, std::string_view payload) {
+  std::string frame(kHead, '\0');
+  frame += payload;
+  const auto length = static_cast<uint32_t>(payload.size());
+  const auto kind = static_cast<uint16_t>(type);
+  std::memcpy(frame.data(), &length, 4);
+  std::memcpy(frame.data() + 8, &kind, 2);
+  std::memcpy(frame.data() + 10, &kVersion, 2);
+  const uint32_t crc = crc32c(std::string_view(frame).substr(8));
+  std::memcpy(frame.data() + 4, &crc, 4);
+  const off_t begin = ::lseek(fd_, 0, SEEK_END);
+  size_t written = 0;
+  while (written < frame.size()) {
+    const ssize_t n = ::write(fd_, frame.data() + written, frame.size() - written);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      const int error = errno;
+      if (::ftruncate(fd_, begin) != 0) {}  // a torn tail is dropped at the next start anyway
+      throw input_error("{}: cannot be written ({})\nall finished samples are safe; free space and start the same command again", path_, std::strerror(error));
+    }
+    written += static_cast<size_t>(n);
+  }
+}
+
+void JournalWriter::append(const SampleRecord& sample) {
+  const std::string payload = encode_sample(sample);
+  const std::lock_guard lock(mutex_);
+  write_frame(FrameType::kSample, payload);
+  if (now_seconds() - last_sync_ > 1.0) {
+    ::fdatasync(fd_);
+    last_sync_ = now_seconds();
+  }
+}
+
+void JournalWriter::sync() {
+  const std::lock_guard lock(mutex_);
+  ::fdatasync(fd_);
+}
+
+}  // namespace canvaslab

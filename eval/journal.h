@@ -1,0 +1,80 @@
+#pragma once
+// The append-only journal: the truth of a run. Frames of length, CRC32C, type, version; a torn tail is dropped.
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/digest.h"
+#include "samplers/engine.h"
+
+namespace canvaslab {
+
+/// What one denoising step leaves on record.
+struct StepSummary {
+  float temperature = 0, mean_entropy_nats = 0, max_entropy_nats = 0;
+  int32_t num_accepted = 0, num_argmax_changed = 0;  ///< positions; changes against the previous step's argmax
+};
+
+/// One finished (or failed) sample.
+struct SampleRecord {
+  uint32_t config_idx = 0, item_idx = 0, repeat = 0;
+  uint64_t seed = 0;
+  Sha256 content_key{};
+  std::string error;                      ///< empty: success
+  std::vector<int32_t> token_ids, canvas_ids;
+  std::string stop_reason;
+  std::vector<std::string> canvas_stop;
+  std::vector<int32_t> steps_per_canvas, valid_per_canvas;
+  std::vector<StepSummary> steps;         ///< all canvases' steps in order
+  ForwardCounts forwards;
+  PhaseSeconds seconds;
+  double tokens_per_forward = 0, tokens_per_forward_report = 0;
+  double score = 0;
+  std::vector<double> metrics;            ///< further metrics in the data set's order
+};
+
+std::string encode_sample(const SampleRecord& sample);
+/// Errors: std::runtime_error when the payload does not decode.
+SampleRecord decode_sample(std::string_view payload);
+
+enum class FrameType : uint16_t { kHeader = 1, kSample = 2 };
+
+/// Opens (or creates) a journal for appending under an exclusive lock.
+/// Errors: usage when another run holds the lock; input when the header belongs to another plan or a frame in the
+/// middle is damaged (a torn tail is cut off silently: that sample is run again).
+class JournalWriter {
+ public:
+  /// `header` identifies the plan; it must equal an existing journal's header.
+  JournalWriter(const std::string& path, const std::string& header);
+  ~JournalWriter();
+  JournalWriter(const JournalWriter&) = delete;
+  JournalWriter& operator=(const JournalWriter&) = delete;
+  /// Thread-safe. Written in one call; synced to disk at most a second later.
+  void append(const SampleRecord& sample);
+  void sync();
+  /// Samples that were in the journal when it was opened.
+  const std::vector<SampleRecord>& found() const { return found_; }
+  std::vector<SampleRecord> take_found() { return std::move(found_); }
+
+ private:
+  void write_frame(FrameType type, std::string_view payload);
+  std::string path_;
+  int fd_ = -1;
+  std::mutex mutex_;
+  double last_sync_ = 0;
+  std::vector<SampleRecord> found_;
+};
+
+struct JournalScan {
+  std::string header;
+  size_t valid_bytes = 0;   ///< up to the end of the last whole frame
+  size_t file_bytes = 0;
+  bool damaged = false;     ///< a bad frame that is not the torn tail of the file
+};
+/// Reads a journal frame by frame. Errors: input when it cannot be opened or is no journal.
+JournalScan scan_journal(const std::string& path, const std::function<void(FrameType, std::string_view)>& visit);
+
+}  // namespace canvaslab
