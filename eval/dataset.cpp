@@ -1,0 +1,10 @@
+#include "eval/dataset.h"
+
+namespace canvaslab {
+
+DatasetRegistry& datasets() {
+  static DatasetRegistry registry("data set");
+  return registry;
+}
+
+}  // namespace canvaslab
