@@ -186,7 +186,7 @@ std::string script(const Figure& figure, const Results& results, const std::map<
   // Panel width plus room for the longest name in the key, which stands outside the last panel.
   const double key_px = 60 + 6.6 * static_cast<double>(longest), panel_px = columns == 1 ? 560 : 400;
   const double width = 70 + panel_px * static_cast<double>(columns) + key_px;
-  const double height = std::max(430.0, 130 + 19.0 * static_cast<double>(series.size() + 1));
+  const double height = std::max(500.0, 150 + 19.0 * static_cast<double>(series.size() + 1));
   const auto body = [&](const std::string& terminal, const std::string& path) {
     out << "reset\nset terminal " << terminal << fmt::format(" size {:.0f},{:.0f}", width, height) << " font 'DejaVu Sans,11' noenhanced\n";
     out << "set output " << quoted(path) << "\nset encoding utf8\nset samples 2\n";
@@ -195,10 +195,10 @@ std::string script(const Figure& figure, const Results& results, const std::map<
     out << "set multiplot\n";
     out << "set label 1 " << quoted(wrap(results.caption, static_cast<size_t>(width / 6.4))) << " at screen " << 14 / width << "," << 34 / height << " left font 'DejaVu Sans,8' tc rgb '#444444'\n";
     out << "set label 2 " << quoted(figure.title) << " at screen " << 14 / width << "," << 1 - 18 / height << " left font 'DejaVu Sans Bold,12'\n";
-    out << "set grid lw 0.5 lc rgb '#dddddd'\nset border 3 lc rgb '#444444'\nset tics nomirror\n";
+    out << "set grid xtics ytics lw 0.5 lc rgb '#dddddd'\nset border 3 lc rgb '#444444'\nset tics nomirror\n";
     out << "set bmargin at screen " << 92 / height << "\nset tmargin at screen " << 1 - 62 / height << "\n";
     if (figure.log_x) out << "set logscale x 2\n";
-    if (figure.log_y) out << "set logscale y 10\nset mytics 10\n";
+    if (figure.log_y) out << "set logscale y 10\nset mytics 10\nset format y '%g'\nset ytics add (0.02, 0.05, 0.2, 0.5)\n";
     out << fmt::format("set xrange [{:g}:{:g}]\nset yrange [{:g}:{:g}]\n", x_low, x_high, y_low, y_high);
     size_t column = 0;
     for (const auto& [length, lines] : panels) {
@@ -311,7 +311,7 @@ std::vector<std::string> plot_runs(const std::vector<std::string>& runs, const s
       if (p.control) controls[p.canvas_length] = p;
       else if (std::find(series.begin(), series.end(), p.series) == series.end()) series.push_back(p.series);
     }
-    const std::string quality = results.divergence ? "divergence of token pairs, nats (lower is better)" : "agreement with the reference configuration";
+    const std::string quality = results.divergence ? "token-pair divergence, nats (lower is better)" : "agreement with the reference configuration";
     const std::vector<Figure> figures = {
         {prefix + "quality_vs_tokens_per_forward", "Quality against tokens per forward", "tokens per denoiser forward", quality, true, results.divergence, results.divergence, true},
         {prefix + "quality_vs_steps", "Quality against the step limit", "denoising steps (limit)", quality, true, results.divergence, results.divergence, false},

@@ -9,7 +9,7 @@ say() { printf '[canvaslab] %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 DEBIAN_PACKAGES=(g++ cmake ninja-build ccache libfmt-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev libhdf5-dev
-  libssl-dev libgtest-dev libgmock-dev libbenchmark-dev gnuplot-nox fonts-dejavu-core python3 python3-pip unzip util-linux)
+  libssl-dev libgtest-dev libgmock-dev libbenchmark-dev gnuplot-nox fonts-dejavu-core python3 python3-pip python3-venv unzip util-linux)
 
 install_packages() {
   local missing=() package

@@ -42,8 +42,8 @@ GenerationPlan resolve_plan(const PlanRequest& request, const Denoiser& denoiser
   plan.temperature = make_schedule(temperature);
   plan.temperature_text = canonical_schedule(temperature);
   check_schedule_range(*plan.temperature, real_param("temperature", 1, 0, 1000, "", ""), "temperature");
-  plan.emission = parse_emission(request.emission.value_or(
-      plan.sampler.facts.default_emission == "canvas" ? "canvas" : defaults.emission.value_or(plan.sampler.facts.default_emission)));
+  const std::string& own_emission = plan.sampler.facts.default_emission;
+  plan.emission = parse_emission(request.emission.value_or(!own_emission.empty() ? own_emission : defaults.emission.value_or("argmax")));
   plan.canvas_length = positive(request.canvas_length, defaults.canvas_length.value_or(256), "canvas length");
   plan.num_steps = positive(request.num_steps, defaults.num_steps.value_or(48), "steps");
   plan.anneal_over = positive(request.anneal_over, plan.num_steps, "anneal-over");

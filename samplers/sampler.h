@@ -68,7 +68,7 @@ struct SamplerFacts {
   int32_t min_accepted = 0;            ///< progress contract: at least this many positions taken (or revealed) a step
   ReferenceOrder reference_order = ReferenceOrder::kNone;
   std::string default_stop = "never";
-  std::string default_emission = "argmax";
+  std::string default_emission;        ///< "argmax", "canvas", or empty: whatever the denoiser prefers
 };
 
 /// Holds configuration only; per-canvas state is an argument, so one object serves any number of canvases at once.
