@@ -1,5 +1,205 @@
 // canvaslab generate: one prompt or a JSONL of prompts.
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/model.h"
+#include "eval/trace.h"
 #include "experiments/commands.h"
+
 namespace canvaslab {
-void add_generate(CLI::App&, int*) {}
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Arguments {
+  std::string model, prompt, prompt_file, prompt_ids, jsonl, sampler = "entropy_bound", stop, temperature, emit, self_conditioning = "on", init_canvas, pin;
+  std::string rng = "counter", dtype = "f32", device = "cpu", trace;
+  int32_t batch = 1, steps = 0, anneal_over = 0, canvas_length = 0, max_new_tokens = 0, threads = 0;
+  uint64_t seed = 0;
+  bool json = false, trace_logits = false, chat = true, thinking = false;
+  bool has_prompt = false, has_ids = false;
+};
+
+std::vector<int32_t> parse_ids(const std::string& text, const std::string& what) {
+  std::vector<int32_t> out;
+  std::string spaced = text;
+  for (char& c : spaced)
+    if (c == ',') c = ' ';
+  std::istringstream in(spaced);
+  for (std::string word; in >> word;) {
+    const int64_t id = parse_integer(word, what);
+    if (id < 0 || id > std::numeric_limits<int32_t>::max()) throw usage_error("{}: {} is no token id", what, id);
+    out.push_back(static_cast<int32_t>(id));
+  }
+  return out;
+}
+
+std::map<int64_t, int32_t> parse_pins(const std::string& text) {
+  std::map<int64_t, int32_t> out;
+  std::istringstream in(text);
+  for (std::string word; in >> word;) {
+    const auto equals = word.find('=');
+    if (equals == std::string::npos) throw usage_error("--pin '{}': expected position=token pairs, for example --pin '0=5 7=12'", text);
+    out[parse_integer(word.substr(0, equals), "--pin")] = static_cast<int32_t>(parse_integer(word.substr(equals + 1), "--pin"));
+  }
+  return out;
+}
+
+/// Prompts as token ids, in input order.
+std::vector<std::vector<int32_t>> read_prompts(const Arguments& a) {
+  const auto no_tokenizer = [&]() { return usage_error("model '{}' has no tokenizer.json, so text prompts cannot be read; give --prompt-ids \"2 17 9\"", a.model); };
+  if (!a.prompt_file.empty() || a.has_prompt) throw no_tokenizer();
+  if (a.has_ids) return {parse_ids(a.prompt_ids, "--prompt-ids")};
+  if (a.jsonl.empty()) return {{}};
+  std::ifstream in(a.jsonl);
+  if (!in) throw input_error("{}: cannot be opened; expected one JSON object a line with prompt or prompt_ids", a.jsonl);
+  std::vector<std::vector<int32_t>> out;
+  std::string line;
+  for (size_t number = 1; std::getline(in, line); ++number) {
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    const auto object = nlohmann::json::parse(line, nullptr, false);
+    if (!object.is_object()) throw input_error("{}:{}: expected a JSON object", a.jsonl, number);
+    if (object.contains("prompt_ids")) {
+      if (!object["prompt_ids"].is_array()) throw input_error("{}:{}: prompt_ids must be an array of whole numbers", a.jsonl, number);
+      std::vector<int32_t> ids;
+      for (const auto& id : object["prompt_ids"]) {
+        if (!id.is_number_integer()) throw input_error("{}:{}: prompt_ids must hold whole numbers, got {}", a.jsonl, number, id.dump());
+        ids.push_back(id.get<int32_t>());
+      }
+      out.push_back(std::move(ids));
+    } else if (object.contains("prompt")) {
+      throw no_tokenizer();
+    } else {
+      throw input_error("{}:{}: the object has neither 'prompt' nor 'prompt_ids'", a.jsonl, number);
+    }
+  }
+  if (out.empty()) throw input_error("{}: holds no prompts", a.jsonl);
+  return out;
+}
+
+PlanRequest plan_request(const Arguments& a) {
+  PlanRequest request;
+  request.sampler = a.sampler;
+  if (!a.stop.empty()) request.stop = a.stop;
+  if (!a.temperature.empty()) request.temperature = a.temperature;
+  if (!a.emit.empty()) request.emission = a.emit;
+  if (a.canvas_length) request.canvas_length = a.canvas_length;
+  if (a.steps) request.num_steps = a.steps;
+  if (a.anneal_over) request.anneal_over = a.anneal_over;
+  if (a.max_new_tokens) request.max_new_tokens = a.max_new_tokens;
+  if (a.self_conditioning != "on" && a.self_conditioning != "off") throw usage_error("--self-conditioning '{}': expected on or off", a.self_conditioning);
+  request.self_conditioning = a.self_conditioning == "on";
+  if (a.rng != "counter" && a.rng != "torch") throw usage_error("--rng '{}': expected counter or torch", a.rng);
+  request.rng = a.rng == "torch" ? RngMode::kTorch : RngMode::kCounter;
+  return request;
+}
+
+double cpu_clock() { return static_cast<double>(std::chrono::steady_clock::now().time_since_epoch().count()) * 1e-9; }
+
+Json describe(const RowResult& row, double load_seconds, const Json& config) {
+  const double total = load_seconds + row.seconds.prefill + row.seconds.denoise + row.seconds.append;
+  return {{"token_ids", row.token_ids}, {"text", nullptr}, {"stop_reason", row.stop_reason}, {"num_canvases", row.steps_per_canvas.size()},
+          {"steps_per_canvas", row.steps_per_canvas},
+          {"forwards", {{"denoise", row.forwards.denoise}, {"verify", row.forwards.verify}, {"unconditional", row.forwards.unconditional},
+                        {"append", row.forwards.append}, {"prefill", row.forwards.prefill}}},
+          {"tokens_per_forward", row.tokens_per_forward}, {"tokens_per_forward_report", row.tokens_per_forward_report},
+          {"seconds", {{"load", load_seconds}, {"prefill", row.seconds.prefill}, {"denoise", row.seconds.denoise}, {"append", row.seconds.append}, {"total", total}}},
+          {"config", config}};
+}
+
+void run(const Arguments& a) {
+  const double begin = cpu_clock();
+  const auto denoiser = open_model(a.model, {.dtype = a.dtype, .device = a.device});
+  const double load_seconds = cpu_clock() - begin;
+  const GenerationPlan plan = resolve_plan(plan_request(a), *denoiser);
+  const auto prompts = read_prompts(a);
+  Json config;
+  config["model"] = a.model;
+  for (const auto& [key, value] : plan.settings()) config[key] = value;
+  for (const char* key : {"canvas_length", "num_steps", "anneal_over", "max_new_tokens", "pad_id"}) config[key] = parse_integer(config[key].get<std::string>(), key);
+  config["end_ids"] = plan.end_ids;
+  config["seed"] = a.seed;
+  config["dtype"] = a.dtype;
+  config["device"] = a.device;
+  config["batch"] = a.batch;
+  if (!a.trace.empty() && prompts.size() > static_cast<size_t>(a.batch))
+    throw usage_error("--trace records one batch, but there are {} prompts and --batch is {}; raise --batch or give fewer prompts", prompts.size(), a.batch);
+  if (!a.json)
+    for (const auto& [key, value] : config.items()) fmt::print(stderr, "{:<18} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
+  for (size_t first = 0; first < prompts.size(); first += static_cast<size_t>(a.batch)) {
+    std::vector<RowInput> rows;
+    for (size_t i = first; i < std::min(prompts.size(), first + static_cast<size_t>(a.batch)); ++i) {
+      RowInput row;
+      row.prompt.ids = prompts[i];
+      row.seed = a.seed;
+      row.item = i;
+      row.init_canvas = parse_ids(a.init_canvas, "--init-canvas");
+      row.pins = parse_pins(a.pin);
+      rows.push_back(std::move(row));
+    }
+    std::unique_ptr<TraceWriter> trace;
+    if (!a.trace.empty()) trace = std::make_unique<TraceWriter>(a.trace, rows.size(), plan, denoiser->facts(), a.trace_logits);
+    const auto results = generate(*denoiser, plan, rows, trace.get());
+    if (trace) trace->finish(results, {{"config", config.dump()}, {"seed", std::to_string(a.seed)}, {"model_hash", denoiser->content_hash()},
+                                       {"hdf5_version", H5_VERS_INFO}});
+    for (const auto& row : results) {
+      if (a.json) {
+        fmt::print("{}\n", describe(row, load_seconds, config).dump());
+      } else {
+        fmt::print("{}\n", fmt::join(row.token_ids, " "));
+        fmt::print(stderr, "{} tokens, {} canvases, steps {}, {:.2f} tokens per forward, {}, {:.2f} s\n", row.token_ids.size(), row.steps_per_canvas.size(),
+                   fmt::join(row.steps_per_canvas, " "), row.tokens_per_forward, row.stop_reason, row.seconds.prefill + row.seconds.denoise + row.seconds.append);
+      }
+    }
+    std::fflush(stdout);
+  }
+}
+
+}  // namespace
+
+void add_generate(CLI::App& app, int*) {
+  auto* c = app.add_subcommand("generate", "generate from a model: one prompt, or a JSONL of prompts");
+  auto* a = new Arguments;
+  c->add_option("--model", a->model, "checkpoint folder, or a denoiser such as 'hmm(states=16)'")->required();
+  auto* prompt = c->add_option("--prompt", a->prompt, "prompt text");
+  auto* file = c->add_option("--prompt-file", a->prompt_file, "file with the prompt text")->excludes(prompt);
+  auto* ids = c->add_option("--prompt-ids", a->prompt_ids, "prompt as token ids, \"2 17 9\"")->excludes(prompt)->excludes(file);
+  c->add_option("--jsonl", a->jsonl, "one object a line with prompt or prompt_ids")->excludes(prompt)->excludes(file)->excludes(ids);
+  c->add_option("--batch", a->batch, "prompts side by side (torch mode: drawn jointly, left-padded)")->check(CLI::PositiveNumber)->capture_default_str();
+  c->add_flag("--chat,!--no-chat", a->chat, "put the prompt through the checkpoint's chat template (default)");
+  c->add_flag("--thinking", a->thinking, "chat template with thinking on");
+  c->add_option("--sampler", a->sampler, "see canvaslab list samplers")->capture_default_str();
+  c->add_option("--stop", a->stop, "stop rule (default: the sampler's own)");
+  c->add_option("--steps", a->steps, "step limit per canvas")->check(CLI::PositiveNumber);
+  c->add_option("--anneal-over", a->anneal_over, "length of the temperature ramp (default: the step limit)")->check(CLI::PositiveNumber);
+  c->add_option("--canvas-length", a->canvas_length, "tokens per canvas")->check(CLI::PositiveNumber);
+  c->add_option("--max-new-tokens", a->max_new_tokens, "rounded up to whole canvases")->check(CLI::PositiveNumber);
+  c->add_option("--temperature", a->temperature, "number or schedule, for example 'linear_remaining(0.4, 0.8)'");
+  c->add_option("--self-conditioning", a->self_conditioning, "on or off")->capture_default_str();
+  c->add_option("--emit", a->emit, "argmax or canvas (default: the sampler's own)");
+  c->add_option("--init-canvas", a->init_canvas, "token ids of the first canvas, instead of noise");
+  c->add_option("--pin", a->pin, "positions that stay: '0=5 7=12' (positions after the prompt)");
+  c->add_option("--seed", a->seed, "seed")->capture_default_str();
+  c->add_option("--rng", a->rng, "counter (default) or torch (transformers' draws, token by token)")->capture_default_str();
+  c->add_option("--dtype", a->dtype, "f32 or bf16")->capture_default_str();
+  c->add_option("--device", a->device, "cpu or cuda")->capture_default_str();
+  c->add_option("--threads", a->threads, "threads of one forward (default: all cores)")->check(CLI::PositiveNumber);
+  c->add_option("--trace", a->trace, "record every step in this HDF5 file");
+  c->add_flag("--trace-logits", a->trace_logits, "with --trace: the logits too");
+  c->add_flag("--json", a->json, "one JSON object a prompt on stdout, nothing else");
+  c->footer("Examples:\n  canvaslab generate --model DIR --prompt 'Why is the sky blue?'\n"
+            "  canvaslab generate --model 'hmm(states=16)' --sampler ddim --steps 32 --json\n"
+            "  canvaslab generate --model DIR --prompt-ids '2 17 9' --rng torch --seed 1 --trace t.h5 --trace-logits");
+  c->callback([=] {
+    a->has_prompt = prompt->count() > 0;
+    a->has_ids = ids->count() > 0;
+    run(*a);
+  });
+}
+
 }  // namespace canvaslab

@@ -1,0 +1,83 @@
+#include "eval/trace.h"
+
+namespace canvaslab {
+
+TraceWriter::TraceWriter(const std::string& path, size_t num_rows, const GenerationPlan& plan, const DenoiserFacts& facts, bool with_logits)
+    : file_(path), num_rows_(num_rows), plan_(plan), vocabulary_(facts.vocabulary), with_logits_(with_logits) {
+  if (num_rows == 1 || joint()) {
+    file_.group("steps");
+  } else {
+    file_.group("rows");
+    for (size_t r = 0; r < num_rows; ++r) {
+      file_.group(fmt::format("rows/{}", r));
+      file_.group(fmt::format("rows/{}/steps", r));
+    }
+  }
+}
+
+std::string TraceWriter::prefix(size_t row) const {
+  return num_rows_ == 1 || joint() ? "" : fmt::format("rows/{}/", row);
+}
+
+void TraceWriter::on_step(const StepRecord& record) {
+  const auto& s = *record.statistics;
+  const std::string steps = prefix(record.row) + "steps/";
+  const auto put_header = [&] {
+    file_.append_rows<int32_t>(steps + "canvas_idx", std::span(&record.canvas_idx, 1), {});
+    file_.append_rows<int32_t>(steps + "step_idx", std::span(&record.step_idx, 1), {});
+    file_.append_rows<float>(steps + "temperature", std::span(&record.temperature, 1), {});
+  };
+  const hsize_t L = record.canvas_in.size(), V = static_cast<hsize_t>(vocabulary_);
+  if (!joint()) {
+    put_header();
+    file_.append_rows<int32_t>(steps + "canvas_in", record.canvas_in, {L});
+    file_.append_rows<int32_t>(steps + "candidate", s.candidate, {L});
+    file_.append_rows<int32_t>(steps + "argmax", s.argmax, {L});
+    file_.append_rows<uint8_t>(steps + "accepted", record.accepted, {L});
+    file_.append_rows<float>(steps + "entropy_nats", s.entropy_nats, {L});
+    file_.append_rows<int32_t>(steps + "canvas_out", record.canvas_out, {L});
+    if (with_logits_) file_.append_rows<float>(steps + "logits", record.logits, {L, V});
+    return;
+  }
+  // Rows of a joint batch arrive one after another within a step; the step is written when the last has come.
+  const auto gather = [](auto& into, const auto& from) { into.insert(into.end(), from.begin(), from.end()); };
+  gather(pending_.canvas_in, record.canvas_in);
+  gather(pending_.candidate, s.candidate);
+  gather(pending_.argmax, s.argmax);
+  gather(pending_.accepted, record.accepted);
+  gather(pending_.entropy, s.entropy_nats);
+  gather(pending_.canvas_out, record.canvas_out);
+  if (with_logits_) gather(pending_.logits, record.logits);
+  if (++pending_.rows < num_rows_) return;
+  put_header();
+  const hsize_t B = num_rows_;
+  file_.append_rows<int32_t>(steps + "canvas_in", pending_.canvas_in, {B, L});
+  file_.append_rows<int32_t>(steps + "candidate", pending_.candidate, {B, L});
+  file_.append_rows<int32_t>(steps + "argmax", pending_.argmax, {B, L});
+  file_.append_rows<uint8_t>(steps + "accepted", pending_.accepted, {B, L});
+  file_.append_rows<float>(steps + "entropy_nats", pending_.entropy, {B, L});
+  file_.append_rows<int32_t>(steps + "canvas_out", pending_.canvas_out, {B, L});
+  if (with_logits_) file_.append_rows<float>(steps + "logits", pending_.logits, {B, L, V});
+  pending_ = {};
+}
+
+void TraceWriter::finish(const std::vector<RowResult>& results, const std::map<std::string, std::string>& attributes) {
+  if (joint()) {
+    size_t longest = 0;
+    for (const auto& row : results) longest = std::max(longest, row.token_ids.size());
+    std::vector<int32_t> tokens;
+    for (const auto& row : results) {
+      tokens.insert(tokens.end(), row.token_ids.begin(), row.token_ids.end());
+      tokens.insert(tokens.end(), longest - row.token_ids.size(), plan_.pad_id);
+    }
+    file_.write<int32_t>("tokens", tokens, {results.size(), longest});
+  } else {
+    for (size_t r = 0; r < results.size(); ++r) file_.write(prefix(r) + "tokens", results[r].token_ids);
+  }
+  file_.attribute("/", "schema_version", int64_t{1});
+  file_.attribute("/", "program", std::string("canvaslab " CANVASLAB_VERSION));
+  for (const auto& [key, value] : attributes) file_.attribute("/", key, value);
+  file_.finish();
+}
+
+}  // namespace canvaslab
