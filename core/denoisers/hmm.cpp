@@ -49,7 +49,6 @@ class HmmDenoiser final : public LogitsDenoiser {
     facts_.defaults.emission = "canvas";
     facts_.defaults.num_steps = 32;
     facts_.defaults.canvas_length = static_cast<int32_t>(options.integer("length"));
-    facts_.defaults.max_new_tokens = facts_.defaults.canvas_length;
     facts_.defaults.pad_id = -1;
   }
   const DenoiserFacts& facts() const override { return facts_; }

@@ -13,7 +13,6 @@ class Uniform final : public LogitsDenoiser {
   explicit Uniform(const Options& options) : text_(options.canonical()) {
     facts_.vocabulary = static_cast<int32_t>(options.integer("alphabet"));
     facts_.defaults.canvas_length = static_cast<int32_t>(options.integer("length"));
-    facts_.defaults.max_new_tokens = facts_.defaults.canvas_length;
     facts_.defaults.pad_id = -1;
   }
   const DenoiserFacts& facts() const override { return facts_; }

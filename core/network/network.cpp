@@ -1,0 +1,205 @@
+// The forward pass. Rounding points follow transformers 5.17's defaults: see model.md 3.1.
+#include "core/network/network.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+namespace canvaslab {
+namespace {
+
+constexpr int64_t kQueryChunk = 512;  // queries attended at once: masks stay [512, P], never [P, P]
+
+/// y = x / rms(x) [* w], in f32, rounded once. w undefined: no weight.
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& w, double eps) {
+  const auto f = x.to(at::kFloat);
+  auto y = f * (f.pow(2).mean(-1, true) + eps).pow(-0.5);
+  if (w.defined()) y = y * w.to(at::kFloat);
+  return y.to(x.scalar_type());
+}
+
+at::Tensor gated_mlp(const at::Tensor& x, const at::Tensor& gate, const at::Tensor& up, const at::Tensor& down) {
+  return at::linear(at::gelu(at::linear(x, gate), "tanh") * at::linear(x, up), down);
+}
+
+/// x [S, heads, Dh] with cos, sin [S, 1, Dh]; pairs t and t + Dh/2.
+at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  const auto halves = x.chunk(2, -1);
+  return x * cos + at::cat({-halves[1], halves[0]}, -1) * sin;
+}
+
+/// Numbers runs of image or video tokens; -1 elsewhere.
+std::vector<int64_t> vision_blocks(const std::vector<uint8_t>& types) {
+  std::vector<int64_t> block(types.size(), -1);
+  int64_t next = -1;
+  for (size_t i = 0; i < types.size(); ++i) {
+    if (types[i] != 1 && types[i] != 2) continue;
+    if (i == 0 || (types[i - 1] != 1 && types[i - 1] != 2)) ++next;
+    block[i] = next;
+  }
+  return next < 0 ? std::vector<int64_t>{} : block;
+}
+
+}  // namespace
+
+KvCache Network::empty_cache(int64_t left_padding) const {
+  KvCache cache;
+  cache.length = cache.padding = left_padding;
+  const auto options = embedding_.options().requires_grad(false);
+  for (const auto& shape : config_.layers) {
+    const auto nothing = at::empty({shape.num_kv_heads, 0, shape.head_dim}, options);
+    cache.layers.push_back({nothing, nothing});
+  }
+  return cache;
+}
+
+at::Tensor Network::embed(const at::Tensor& ids) const { return at::embedding(embedding_, ids) * embedding_scale_; }
+
+std::pair<at::Tensor, at::Tensor> Network::rope_tables(bool sliding, int64_t first, int64_t count) const {
+  const RopeConfig& rope = sliding ? config_.sliding_rope : config_.full_rope;
+  int64_t dim = 0;
+  for (const auto& shape : config_.layers)
+    if (shape.sliding == sliding) dim = shape.head_dim;
+  const auto f32 = at::TensorOptions().dtype(at::kFloat).device(embedding_.device());
+  const int64_t rotated = rope.proportional ? static_cast<int64_t>(rope.partial_rotary_factor * static_cast<double>(dim) / 2) : dim / 2;
+  // base ^ (2j / head width), all in f32; the proportional kind divides by the whole width and pads with zeros.
+  const auto exponent = at::arange(0, 2 * rotated, 2, f32) / static_cast<double>(dim);
+  auto frequency = 1.0 / at::pow(rope.theta, exponent);
+  if (rope.proportional) frequency = at::cat({frequency, at::zeros({dim / 2 - rotated}, f32)}) / rope.factor;
+  const auto angle = at::arange(first, first + count, f32).unsqueeze(1) * frequency.unsqueeze(0);  // [S, Dh/2]
+  const auto both = at::cat({angle, angle}, -1).unsqueeze(1);                                      // [S, 1, Dh]
+  return {both.cos().to(embedding_.scalar_type()), both.sin().to(embedding_.scalar_type())};
+}
+
+at::Tensor Network::attention(const LayerConfig& shape, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t first_key, int64_t first_query, bool causal,
+                              const std::vector<int64_t>& block) const {
+  // q [S, H, Dh]; k, v [Hkv, P, Dh] -> [S, H * Dh]
+  const auto keys = k.unsqueeze(0), values = v.unsqueeze(0), queries = q.transpose(0, 1).unsqueeze(0);
+  const int64_t S = q.size(0), P = k.size(1);
+  const auto attend = [&](const at::Tensor& part, const std::optional<at::Tensor>& mask) {
+    return at::scaled_dot_product_attention(part, keys, values, mask, 0.0, false, 1.0, shape.num_kv_heads != config_.num_heads);
+  };
+  at::Tensor out;
+  if (!causal) {
+    out = attend(queries, std::nullopt);
+  } else {
+    std::vector<at::Tensor> parts;
+    const auto positions = at::TensorOptions().dtype(at::kLong).device(q.device());
+    const auto key_at = at::arange(first_key, first_key + P, positions).unsqueeze(0);  // [1, P]
+    for (int64_t begin = 0; begin < S; begin += kQueryChunk) {
+      const int64_t count = std::min(kQueryChunk, S - begin);
+      const auto query_at = at::arange(first_query + begin, first_query + begin + count, positions).unsqueeze(1);  // [n, 1]
+      auto allowed = key_at <= query_at;
+      if (shape.sliding) allowed = at::logical_and(allowed, key_at > query_at - config_.sliding_window);
+      if (!block.empty()) {
+        // Block ids of the new tokens; cached ones belong to none.
+        auto key_block = at::full({P}, -1, positions), query_block = at::empty({count}, positions);
+        const auto ids = at::from_blob(const_cast<int64_t*>(block.data()), {static_cast<int64_t>(block.size())}, at::kLong).to(q.device());
+        key_block.slice(0, P - S, P).copy_(ids);
+        query_block.copy_(ids.slice(0, begin, begin + count));
+        const auto same = at::logical_and(query_block.unsqueeze(1) == key_block.unsqueeze(0), query_block.unsqueeze(1) >= 0);
+        allowed = at::logical_or(allowed, same);
+      }
+      parts.push_back(attend(queries.slice(2, begin, begin + count), allowed));
+    }
+    out = parts.size() == 1 ? parts[0] : at::cat(parts, 2);
+  }
+  return out.squeeze(0).transpose(0, 1).reshape({S, config_.num_heads * shape.head_dim});
+}
+
+at::Tensor Network::experts(const LayerWeights& w, const at::Tensor& x, const at::Tensor& raw) const {
+  // Router on the raw residual, in f32 from the softmax on; ties among experts as torch.topk leaves them.
+  auto t = rms_norm(raw, {}, config_.rms_norm_eps) * w.router_scale * std::pow(static_cast<double>(config_.hidden_size), -0.5);
+  const auto probability = at::softmax(at::linear(t, w.router_proj), -1, at::kFloat);  // [T, E]
+  auto [weight, expert] = at::topk(probability, config_.top_k_experts, -1);            // [T, k]
+  weight = weight / weight.sum(-1, true);
+  weight = weight * w.per_expert_scale.index({expert});
+  const int64_t k = config_.top_k_experts;
+  const auto flat = expert.flatten();                                                   // [R]
+  const auto order = at::argsort(flat, /*stable=*/true, 0, false);                      // rows grouped by expert
+  const auto token = at::floor_divide(order, k);
+  const auto counts = at::bincount(flat, {}, config_.num_experts).to(at::kCPU);
+  const auto grouped = x.index_select(0, token);                                        // [R, D]
+  const auto* rows = counts.const_data_ptr<int64_t>();
+  std::vector<at::Tensor> parts;
+  int64_t begin = 0;
+  for (int64_t e = 0; e < config_.num_experts; ++e) {
+    if (rows[e] == 0) continue;
+    const auto halves = at::linear(grouped.slice(0, begin, begin + rows[e]), w.experts_gate_up.select(0, e)).chunk(2, -1);
+    parts.push_back(at::linear(at::gelu(halves[0], "tanh") * halves[1], w.experts_down.select(0, e)));
+    begin += rows[e];
+  }
+  const auto y = at::cat(parts, 0) * weight.flatten().index_select(0, order).unsqueeze(1);  // [R, D] f32
+  // Back to (token, slot) order and summed over slots in f32: the order does not depend on how rows were grouped.
+  const auto back = at::empty_like(order).scatter(0, order, at::arange(order.size(0), order.options()));
+  return y.index_select(0, back).view({x.size(0), k, x.size(1)}).sum(1).to(x.scalar_type());
+}
+
+at::Tensor Network::layer(size_t index, at::Tensor x, const at::Tensor& cos, const at::Tensor& sin, const KvCache& cache, KvCache* append, const std::vector<int64_t>& block) const {
+  const LayerWeights& w = layers_[index];
+  const LayerConfig& shape = config_.layers[index];
+  const double eps = config_.rms_norm_eps;
+  const int64_t S = x.size(0);
+  const auto h = rms_norm(x, w.input_norm, eps);
+  const auto q = rotate(rms_norm(at::linear(h, w.q_proj).view({S, config_.num_heads, shape.head_dim}), w.q_norm, eps), cos, sin);
+  const auto raw_k = at::linear(h, w.k_proj).view({S, shape.num_kv_heads, shape.head_dim});
+  const auto raw_v = w.v_proj.defined() ? at::linear(h, w.v_proj).view({S, shape.num_kv_heads, shape.head_dim}) : raw_k;
+  const auto k = rotate(rms_norm(raw_k, w.k_norm, eps), cos, sin).transpose(0, 1);  // [Hkv, S, Dh]
+  const auto v = rms_norm(raw_v, {}, eps).transpose(0, 1);
+  const auto all_k = at::cat({cache.layers[index].k, k}, 1), all_v = at::cat({cache.layers[index].v, v}, 1);
+  const int64_t first_key = cache.length - cache.layers[index].k.size(1);
+  const auto attended = attention(shape, q, all_k, all_v, first_key, cache.length, append != nullptr, block);
+  if (append) {
+    const int64_t total = all_k.size(1), keep = shape.sliding ? std::min(total, config_.sliding_window - 1) : total;
+    // A copy when trimmed, so that the cut-off part is freed.
+    append->layers[index] = keep == total ? KvCache::Layer{all_k, all_v}
+                                          : KvCache::Layer{all_k.slice(1, total - keep, total).contiguous(), all_v.slice(1, total - keep, total).contiguous()};
+  }
+  x = x + rms_norm(at::linear(attended, w.o_proj), w.post_attention_norm, eps);
+  const auto dense = rms_norm(gated_mlp(rms_norm(x, w.pre_ffn_norm, eps), w.gate_proj, w.up_proj, w.down_proj), w.post_ffn_norm_1, eps);
+  const auto sparse = rms_norm(experts(w, rms_norm(x, w.pre_ffn_norm_2, eps), x), w.post_ffn_norm_2, eps);
+  x = x + rms_norm(dense + sparse, w.post_ffn_norm, eps);
+  return x * (append ? w.encoder_scalar : w.decoder_scalar);
+}
+
+at::Tensor Network::encode(const at::Tensor& ids, const std::vector<uint8_t>& token_types, KvCache& cache, bool want_hidden) const {
+  const int64_t S = ids.size(0);
+  if (S == 0) return {};
+  const auto block = vision_blocks(token_types);
+  // Image tokens are looked up as pad; their rows are replaced by media when there are any.
+  auto x = embed(at::where(ids == config_.image_token_id, at::full_like(ids, config_.pad_token_id), ids));
+  const auto sliding = rope_tables(true, cache.length, S), full = rope_tables(false, cache.length, S);
+  KvCache next = cache;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const auto& [cos, sin] = config_.layers[i].sliding ? sliding : full;
+    x = layer(i, x, cos, sin, cache, &next, block);
+  }
+  next.length = cache.length + S;
+  cache = std::move(next);
+  return want_hidden ? rms_norm(x, final_norm_, config_.rms_norm_eps) : at::Tensor();
+}
+
+at::Tensor Network::decode(const at::Tensor& canvas, const KvCache& cache, const at::Tensor& feedback) const {
+  const double eps = config_.rms_norm_eps;
+  auto x = embed(canvas);  // [L, D]
+  if (feedback.defined()) {
+    const auto p = at::softmax(feedback.to(embedding_.scalar_type()).to(at::kFloat), -1).to(embedding_.scalar_type());
+    const auto soft = at::matmul(p, embedding_) * embedding_scale_;
+    x = x + gated_mlp(rms_norm(soft, sc_pre_norm_, eps), sc_gate_, sc_up_, sc_down_);
+  }
+  x = rms_norm(x, {}, eps);
+  const int64_t L = canvas.size(0);
+  const auto sliding = rope_tables(true, cache.length, L), full = rope_tables(false, cache.length, L);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const auto& [cos, sin] = config_.layers[i].sliding ? sliding : full;
+    x = layer(i, x, cos, sin, cache, nullptr, {});
+  }
+  return logits(rms_norm(x, final_norm_, eps));
+}
+
+at::Tensor Network::logits(const at::Tensor& hidden) const {
+  const double cap = config_.final_logit_softcapping;
+  return at::tanh(at::linear(hidden, lm_head_).to(at::kFloat) / cap) * cap;
+}
+
+}  // namespace canvaslab

@@ -1,0 +1,77 @@
+#pragma once
+// The DiffusionGemma text network: one definition for training and inference, CPU or CUDA, f32 or bf16.
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/network/model_config.h"
+
+namespace canvaslab {
+
+/// Keys and values of one sequence. Letters: P cached tokens, Hkv key-value heads, Dh head width.
+struct KvCache {
+  struct Layer {
+    at::Tensor k, v;        // [Hkv, P, Dh]; sliding layers hold the last window - 1 tokens only
+  };
+  std::vector<Layer> layers;
+  int64_t length = 0;       ///< tokens seen, left padding included: the position of the next one
+  int64_t padding = 0;      ///< of those, pads in front: never encoded, they only shift positions
+};
+
+/// Weights by checkpoint name, without the prefix model.decoder. where it applies.
+struct LayerWeights {
+  at::Tensor q_proj, k_proj, v_proj, o_proj, q_norm, k_norm;                 // [H*Dh, D], [Hkv*Dh, D], same or undefined, [D, H*Dh], [Dh], [Dh]
+  at::Tensor input_norm, post_attention_norm, pre_ffn_norm, post_ffn_norm_1; // [D] each
+  at::Tensor pre_ffn_norm_2, post_ffn_norm_2, post_ffn_norm;                 // [D] each
+  at::Tensor gate_proj, up_proj, down_proj;                                  // [F, D], [F, D], [D, F] shared MLP
+  at::Tensor router_proj, router_scale, per_expert_scale;                    // [E, D], [D], [E]
+  at::Tensor experts_gate_up, experts_down;                                  // [E, 2F, D], [E, D, F]
+  at::Tensor decoder_scalar, encoder_scalar;                                 // [1]
+};
+
+/// Differentiable in every weight. Calls are thread-safe for distinct caches; run them under at::NoGradGuard to infer.
+class Network {
+ public:
+  /// Loads a checkpoint folder. Weights in `dtype` already stay views of the memory map.
+  /// Errors: input errors naming missing, surplus or misshapen tensors.
+  static Network load(const std::string& folder, at::ScalarType dtype, at::Device device);
+
+  const ModelConfig& config() const { return config_; }
+  const std::string& content_hash() const { return content_hash_; }
+  KvCache empty_cache(int64_t left_padding) const;
+
+  /// Runs tokens causally (sliding layers within their window; runs of token types 1 or 2 see each other) and appends
+  /// their keys and values to the cache. ids [S] i64; token_types [S] or empty. Returns hidden states [S, D] after the
+  /// final norm when wanted, else an undefined tensor.
+  at::Tensor encode(const at::Tensor& ids, const std::vector<uint8_t>& token_types, KvCache& cache, bool want_hidden) const;
+  /// One denoiser forward. canvas [L] i64; feedback: the previous step's tempered logits [L, V] or undefined.
+  /// Returns logits [L, V] f32 after the soft-cap. The cache is only read.
+  at::Tensor decode(const at::Tensor& canvas, const KvCache& cache, const at::Tensor& feedback) const;
+  /// hidden [S, D] after the final norm -> logits [S, V] f32 after the soft-cap.
+  at::Tensor logits(const at::Tensor& hidden) const;
+
+  at::ScalarType dtype() const { return embedding_.scalar_type(); }
+  at::Device device() const { return embedding_.device(); }
+  /// Every trainable tensor by checkpoint name.
+  std::map<std::string, at::Tensor>& parameters() { return parameters_; }
+
+ private:
+  at::Tensor embed(const at::Tensor& ids) const;
+  at::Tensor layer(size_t index, at::Tensor x, const at::Tensor& cos, const at::Tensor& sin, const KvCache& cache, KvCache* append, const std::vector<int64_t>& block) const;
+  at::Tensor attention(const LayerConfig& shape, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t first_key, int64_t first_query, bool causal,
+                       const std::vector<int64_t>& block) const;
+  at::Tensor experts(const LayerWeights& w, const at::Tensor& x, const at::Tensor& raw) const;
+  std::pair<at::Tensor, at::Tensor> rope_tables(bool sliding, int64_t first, int64_t count) const;
+
+  ModelConfig config_;
+  std::string content_hash_;
+  at::Tensor embedding_, lm_head_, final_norm_;                        // [V, D], [V, D], [D]
+  at::Tensor sc_pre_norm_, sc_gate_, sc_up_, sc_down_;                 // self-conditioning: [D], [F, D], [F, D], [D, F]
+  at::Tensor embedding_scale_;                                         // [] in the weights' dtype
+  std::vector<LayerWeights> layers_;
+  std::map<std::string, at::Tensor> parameters_;
+};
+
+}  // namespace canvaslab

@@ -1,0 +1,33 @@
+#pragma once
+// Safetensors by memory map, single file or sharded: tensors are views into the mapping, no second copy.
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace canvaslab {
+
+/// All tensors of a checkpoint folder by name. The views keep their mapping alive.
+class SafetensorsFolder {
+ public:
+  /// Reads model.safetensors.index.json and its shards, or model*.safetensors.
+  /// Errors: input errors naming file and tensor: truncated, overlapping, gaps, bad header, unknown dtype, duplicates,
+  /// index and shards that disagree.
+  explicit SafetensorsFolder(const std::string& folder);
+
+  struct Entry {
+    at::Tensor tensor;  ///< view of the mapping, in the file's dtype
+    std::string file;
+  };
+  const std::map<std::string, Entry>& tensors() const { return tensors_; }
+  /// Hash over names, shapes, dtypes, and a sample of every tensor's bytes (whole bytes below 1 MiB).
+  std::string content_hash() const;
+
+ private:
+  void read_file(const std::string& path);
+  std::map<std::string, Entry> tensors_;
+};
+
+}  // namespace canvaslab
