@@ -4,9 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source experiments/setup.sh
-[ -f build/build.ninja ] || { say "configuring"; cmake -G Ninja -S . -B build -DCANVASLAB_LIBTORCH="$CANVASLAB_LIBTORCH" >"$CANVASLAB_CACHE/cmake.log" 2>&1 || { tail -n 30 "$CANVASLAB_CACHE/cmake.log" >&2; die "cmake failed; the whole log is $CANVASLAB_CACHE/cmake.log"; }; }
+mkdir -p build
+[ -f build/build.ninja ] || { say "configuring"; cmake -G Ninja -S . -B build -DCANVASLAB_LIBTORCH="$CANVASLAB_LIBTORCH" >build/cmake.log 2>&1 || { tail -n 30 build/cmake.log >&2; die "cmake failed; the whole log is build/cmake.log"; }; }
 say "building build/canvaslab"
-cmake --build build --target canvaslab >"$CANVASLAB_CACHE/build.log" 2>&1 || { tail -n 40 "$CANVASLAB_CACHE/build.log" >&2; die "the build failed; the whole log is $CANVASLAB_CACHE/build.log"; }
+cmake --build build --target canvaslab >build/build.log 2>&1 || { tail -n 40 build/build.log >&2; die "the build failed; the whole log is build/build.log"; }
 say "sweeping experiments/quickstart.toml"
 build/canvaslab sweep experiments/quickstart.toml "$@"
 build/canvaslab plot results/runs/quickstart

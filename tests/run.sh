@@ -15,11 +15,12 @@ for argument in "$@"; do
   esac
 done
 source experiments/setup.sh
+mkdir -p build
 say "building with tests"
-cmake -G Ninja -S . -B build -DCANVASLAB_TESTS=ON -DCANVASLAB_LIBTORCH="$CANVASLAB_LIBTORCH" >"$CANVASLAB_CACHE/cmake.log" 2>&1 || { tail -n 30 "$CANVASLAB_CACHE/cmake.log" >&2; die "cmake failed"; }
-cmake --build build >"$CANVASLAB_CACHE/build.log" 2>&1 || { tail -n 60 "$CANVASLAB_CACHE/build.log" >&2; die "the build failed; the whole log is $CANVASLAB_CACHE/build.log"; }
-warnings=$(grep -c 'warning:' "$CANVASLAB_CACHE/build.log" || true)
-[ "$warnings" -eq 0 ] || { grep -A3 'warning:' "$CANVASLAB_CACHE/build.log" | head -n 40 >&2; die "$warnings compiler warnings in our code"; }
+cmake -G Ninja -S . -B build -DCANVASLAB_TESTS=ON -DCANVASLAB_LIBTORCH="$CANVASLAB_LIBTORCH" >build/cmake.log 2>&1 || { tail -n 30 build/cmake.log >&2; die "cmake failed"; }
+cmake --build build >build/build.log 2>&1 || { tail -n 60 build/build.log >&2; die "the build failed; the whole log is build/build.log"; }
+warnings=$(grep -c 'warning:' build/build.log || true)
+[ "$warnings" -eq 0 ] || { grep -A3 'warning:' build/build.log | head -n 40 >&2; die "$warnings compiler warnings in our code"; }
 
 # Python reads our files back in the tests: h5py from its own small environment.
 python="$CANVASLAB_CACHE/python/bin/python"

@@ -26,6 +26,7 @@ size_t each_source(Visit visit) {
   size_t count = 0;
   const fs::path root = CANVASLAB_SOURCE_DIR;
   for (const auto& [folder, rank] : kRank) {
+    if (!fs::exists(root / folder)) continue;  // git keeps no empty folders
     for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
       const auto extension = entry.path().extension();
       if (extension != ".h" && extension != ".cpp" && extension != ".cu" && extension != ".cuh") continue;
