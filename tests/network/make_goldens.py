@@ -1,0 +1,49 @@
+"""Makes tests/network/goldens: small models that differ in every field that changes the computation, with generations of
+the reference recorded step by step.   python tests/network/make_goldens.py   (needs transformers 5.17.0, h5py)"""
+import os
+import shutil
+import sys
+
+sys.path.insert(0, os.path.dirname(__file__))
+import reference as ref
+
+HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "goldens")
+P = [2, 17, 9, 33, 5, 8, 71, 14, 60, 3]
+CASES = {
+    # name: (model changes, generation changes, prompts, seed)
+    "base": ({}, {}, [P], 1),
+    "layers": (dict(num_hidden_layers=4, layer_types=["sliding_attention", "full_attention", "sliding_attention", "full_attention"]), {}, [P], 2),
+    "widths": (dict(hidden_size=48, intermediate_size=40, moe_intermediate_size=24, vocab_size=80), {}, [P], 3),
+    "heads": (dict(num_attention_heads=6, num_key_value_heads=3, num_global_key_value_heads=2, head_dim=12, global_head_dim=8), {}, [P], 4),
+    "experts": (dict(num_experts=8, top_k_experts=5), {}, [P], 5),
+    "one_expert": (dict(num_experts=3, top_k_experts=1), {}, [P], 6),
+    "window": (dict(sliding_window=3), dict(max_new_tokens=48), [P], 7),
+    "rope": (dict(rope_parameters={"sliding_attention": {"rope_type": "default", "rope_theta": 500.0},
+                                   "full_attention": {"rope_type": "proportional", "rope_theta": 3e4, "partial_rotary_factor": 0.5}}), {}, [P], 8),
+    "eps_short_canvas": (dict(rms_norm_eps=1e-3, canvas_length=8), dict(max_new_tokens=20), [P], 9),
+    "early_stop": (dict(logit_scale=6.0), dict(confidence_threshold=0.3, max_denoising_steps=24, max_new_tokens=64), [P], 10),
+    "stability_two": (dict(logit_scale=6.0), dict(confidence_threshold=2.0, stability_threshold=2, max_denoising_steps=20), [P], 11),
+    "end_token": (dict(logit_scale=3.0), dict(eos_token_id=list(range(1, 9)), max_new_tokens=64), [P], 12),
+    "schedule": (dict(feedback_scale=0.15), dict(t_min=0.1, t_max=1.5, max_denoising_steps=17, entropy_bound=1.5, stability_threshold=0, confidence_threshold=0.5), [P], 13),
+    "batch": (dict(logit_scale=5.0), dict(confidence_threshold=0.5, max_denoising_steps=16, max_new_tokens=48, eos_token_id=[1, 7, 20, 44]), [P, P[:4]], 14),
+}
+
+
+def main():
+    shutil.rmtree(HERE, ignore_errors=True)
+    for name, (changes, generation, prompts, seed) in CASES.items():
+        model = ref.make_model(seed, **changes)
+        config = ref.generation_config(**generation)
+        folder = os.path.join(HERE, name)
+        ref.save(model, config, folder)
+        run = ref.record(model, prompts, config, seed)
+        deviation = ref.rounding_deviation(model, run, prompts)
+        # The reference's own bf16 error against its f32 logits, per step with forced canvas: what ours is held against.
+        ref.write(os.path.join(folder, "reference.h5"), run, prompts, config, seed, self_deviation=deviation)
+        size = sum(os.path.getsize(os.path.join(folder, f)) for f in os.listdir(folder))
+        steps = [sum(s["canvas_idx"] == c for s in run["steps"]) for c in range(run["steps"][-1]["canvas_idx"] + 1)]
+        print(f"{name:18} {size / 1e3:7.0f} kB  self-deviation {deviation:.1e}  steps {steps}  tokens/forward {run['tokens_per_forward'].tolist()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""The reference side of the parity tests: random DiffusionGemma models, and generations with every step on record.
+
+Used by make_goldens.py (committed goldens) and live_oracle.py (fresh models each run). Needs transformers 5.17.0.
+"""
+import json
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+import h5py
+import numpy as np
+import torch
+from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion, DiffusionGemmaTextConfig, Gemma4VisionConfig
+from transformers.models.diffusion_gemma.generation_diffusion_gemma import DiffusionGemmaGenerationConfig, EntropyBoundSamplerConfig
+
+TEXT = dict(vocab_size=96, hidden_size=32, intermediate_size=48, moe_intermediate_size=16, num_experts=4, top_k_experts=2, num_hidden_layers=2,
+            num_attention_heads=4, num_key_value_heads=2, head_dim=8, global_head_dim=16, num_global_key_value_heads=1, sliding_window=6,
+            layer_types=["sliding_attention", "full_attention"], max_position_embeddings=512)
+
+
+def make_model(seed, canvas_length=16, logit_scale=1.0, feedback_scale=0.05, **changes):
+    torch.manual_seed(seed)
+    text = DiffusionGemmaTextConfig(**{**TEXT, **changes})
+    vision = Gemma4VisionConfig(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, num_key_value_heads=1, head_dim=8, global_head_dim=8,
+                                patch_size=4, position_embedding_size=8, pooling_kernel_size=1)
+    config = DiffusionGemmaConfig(text_config=text, vision_config=vision, canvas_length=canvas_length, image_token_id=text.vocab_size - 1, boi_token_id=text.vocab_size - 2,
+                                  eoi_token_id=text.vocab_size - 3)
+    model = DiffusionGemmaForBlockDiffusion(config).eval()
+    generator = torch.Generator().manual_seed(seed + 1)
+    draw = lambda t, mean, std: t.copy_(mean + std * torch.randn(t.shape, generator=generator))
+    with torch.no_grad():
+        for name, tensor in list(model.named_parameters()) + list(model.named_buffers()):
+            if "vision" in name or not tensor.is_floating_point() or "inv_freq" in name or "embed_scale" in name:
+                continue
+            if name.endswith("layer_scalar"):
+                draw(tensor, 0.9, 0.1)
+            elif "embed_tokens" in name:
+                draw(tensor, 0, 0.5)
+            elif "self_conditioning" in name and tensor.dim() == 2:
+                draw(tensor, 0, feedback_scale)
+            elif "norm" in name and tensor.dim() == 1:
+                draw(tensor, logit_scale if name.endswith("decoder.norm.weight") else 1.0, 0.2)
+            elif "per_expert_scale" in name or "router.scale" in name:
+                draw(tensor, 1.0, 0.3)
+            elif tensor.dim() >= 2:
+                draw(tensor, 0, tensor.shape[-1] ** -0.5)
+    return model
+
+
+def generation_config(**changes):
+    values = dict(max_new_tokens=32, max_denoising_steps=12, t_min=0.4, t_max=0.8, stability_threshold=1, confidence_threshold=0.005, eos_token_id=[1], pad_token_id=0,
+                  entropy_bound=0.1)
+    values.update(changes)
+    bound = values.pop("entropy_bound")
+    return DiffusionGemmaGenerationConfig(sampler_config=EntropyBoundSamplerConfig(entropy_bound=bound), **values)
+
+
+def record(model, prompts, config, seed):
+    """Runs generate with every step on record. prompts: lists of ids, left-padded together."""
+    longest = max(len(p) for p in prompts)
+    pad = config.pad_token_id
+    ids = torch.tensor([[pad] * (longest - len(p)) + p for p in prompts])
+    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
+    steps, original, canvas_idx = [], model._denoising_step, [-1]
+
+    def spy(**kw):
+        forward, sampler, n = kw["decoder_forward"], kw["sampler"], kw["cur_step"]
+        total = config.max_denoising_steps
+        if n == total:
+            canvas_idx[0] += 1
+        entry = {"canvas_idx": canvas_idx[0], "step_idx": total - n, "canvas_in": kw["current_canvas"].clone(), "frozen": kw["finished_denoising"].clone()}
+
+        def decoder_forward(**a):
+            out = forward(**a)
+            entry["logits"] = out.logits.clone()
+            return out
+
+        accept = sampler.accept_canvas
+
+        def accept_canvas(current, candidate, logits, step):
+            entry["candidate"] = candidate.clone()
+            entry["entropy_nats"] = torch.distributions.Categorical(logits=logits).entropy()
+            out = accept(current, candidate, logits, step)
+            entry["accepted"] = sampler.accepted_token_mask.clone()
+            return out
+
+        sampler.accept_canvas = accept_canvas
+        kw["decoder_forward"] = decoder_forward
+        result = original(**kw)
+        del sampler.accept_canvas
+        step = torch.tensor(n, dtype=torch.int32)
+        entry["temperature"] = config.t_min + (config.t_max - config.t_min) * (step / total)
+        entry["canvas_out"], entry["argmax"] = result[0].clone(), result[1].clone()
+        steps.append(entry)
+        return result
+
+    model._denoising_step = spy
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        out = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
+    del model._denoising_step
+    next_draw = int(torch.randint(0, 2**31 - 1, (1,)))
+    return {"steps": steps, "sequences": out.sequences, "tokens_per_forward": out.tokens_per_forward, "prompt_length": longest, "next_draw": next_draw}
+
+
+def write(path, run, prompts, config, seed, **attributes):
+    """One HDF5 file in the layout of a trace; batches keep an axis B after S."""
+    batch = len(prompts)
+    squeeze = (lambda t: t[0]) if batch == 1 else (lambda t: t)
+    with h5py.File(path, "w", libver="earliest", track_order=False) as f:
+        put = lambda name, data, dtype: f.create_dataset(name, data=np.asarray(data).astype(dtype), compression="gzip", shuffle=True)
+        put("tokens", squeeze(run["sequences"][:, run["prompt_length"]:]).numpy(), "i4")
+        put("tokens_per_forward", np.atleast_1d(run["tokens_per_forward"].numpy()), "f4")
+        for i, prompt in enumerate(prompts):
+            put(f"prompts/{i}", prompt, "i4")
+        for name, dtype in [("canvas_idx", "i4"), ("step_idx", "i4"), ("temperature", "f4")]:
+            f.create_dataset(f"steps/{name}", data=np.array([s[name] for s in run["steps"]], dtype))
+        for name, dtype in [("canvas_in", "i4"), ("candidate", "i4"), ("argmax", "i4"), ("accepted", "u1"), ("entropy_nats", "f4"), ("canvas_out", "i4"), ("logits", "f4")]:
+            put(f"steps/{name}", np.stack([squeeze(s[name]).numpy() for s in run["steps"]]), dtype)
+        put("steps/frozen", np.stack([s["frozen"].numpy() for s in run["steps"]]), "u1")
+        f.attrs["seed"] = np.int64(seed)
+        f.attrs["batch"] = np.int64(batch)
+        f.attrs["next_draw"] = np.int64(run["next_draw"])
+        for key, value in attributes.items():
+            f.attrs[key] = value
+
+
+def rounding_deviation(model, run, prompts):
+    """The reference against itself: default attention and experts against eager ones, on the first canvas's steps.
+
+    Returns the largest |difference| over the step's largest |logit|."""
+    worst = 0.0
+    states = {}
+    for backend in ("sdpa", "eager"):
+        model.set_attn_implementation(backend)
+        model.set_experts_implementation("eager" if backend == "eager" else "grouped_mm")
+        out, feedback = [], None
+        with torch.no_grad():
+            cache = model.model.encoder(input_ids=torch.tensor([prompts[0]])).past_key_values
+            for s in run["steps"]:
+                if s["canvas_idx"] > 0:
+                    break
+                logits = model(decoder_input_ids=s["canvas_in"][:1], self_conditioning_logits=feedback, past_key_values=cache).logits
+                out.append(logits)
+                feedback = (s["logits"][:1] / s["temperature"]).to(model.dtype)
+        states[backend] = out
+    model.set_attn_implementation("sdpa")
+    model.set_experts_implementation("grouped_mm")
+    for a, b in zip(states["sdpa"], states["eager"]):
+        worst = max(worst, float((a - b).abs().max() / a.abs().max()))
+    return worst
+
+
+def save(model, config, folder):
+    model.generation_config = config
+    model.save_pretrained(folder, safe_serialization=True)
+    for name in os.listdir(folder):
+        if name.endswith(".json"):
+            json.load(open(os.path.join(folder, name)))
