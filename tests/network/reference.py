@@ -2,6 +2,7 @@
 
 Used by make_goldens.py (committed goldens) and live_oracle.py (fresh models each run). Needs transformers 5.17.0.
 """
+import copy
 import json
 import os
 
@@ -17,7 +18,8 @@ TEXT = dict(vocab_size=96, hidden_size=32, intermediate_size=48, moe_intermediat
             layer_types=["sliding_attention", "full_attention"], max_position_embeddings=512)
 
 
-def make_model(seed, canvas_length=16, logit_scale=1.0, feedback_scale=0.05, **changes):
+def make_model(seed, canvas_length=16, logit_scale=1.0, feedback_scale=0.05, mix=1.0, **changes):
+    """A random model. mix: size of what attention and MLPs add to the residual; small values make models that settle."""
     torch.manual_seed(seed)
     text = DiffusionGemmaTextConfig(**{**TEXT, **changes})
     vision = Gemma4VisionConfig(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, num_key_value_heads=1, head_dim=8, global_head_dim=8,
@@ -38,7 +40,9 @@ def make_model(seed, canvas_length=16, logit_scale=1.0, feedback_scale=0.05, **c
             elif "self_conditioning" in name and tensor.dim() == 2:
                 draw(tensor, 0, feedback_scale)
             elif "norm" in name and tensor.dim() == 1:
-                draw(tensor, logit_scale if name.endswith("decoder.norm.weight") else 1.0, 0.2)
+                draw(tensor, logit_scale if name.endswith(("decoder.norm.weight", "language_model.norm.weight")) else 1.0, 0.2)
+                if name.endswith(("post_attention_layernorm.weight", "post_feedforward_layernorm.weight")):
+                    tensor.mul_(mix)
             elif "per_expert_scale" in name or "router.scale" in name:
                 draw(tensor, 1.0, 0.3)
             elif tensor.dim() >= 2:
@@ -121,7 +125,10 @@ def write(path, run, prompts, config, seed, **attributes):
         f.attrs["batch"] = np.int64(batch)
         f.attrs["next_draw"] = np.int64(run["next_draw"])
         for key, value in attributes.items():
-            f.attrs[key] = value
+            if isinstance(value, np.ndarray):
+                f.create_dataset(key, data=value)
+            else:
+                f.attrs[key] = value
 
 
 def rounding_deviation(model, run, prompts):
@@ -148,6 +155,23 @@ def rounding_deviation(model, run, prompts):
     for a, b in zip(states["sdpa"], states["eager"]):
         worst = max(worst, float((a - b).abs().max() / a.abs().max()))
     return worst
+
+
+def bf16_error(model, run, prompts):
+    """The reference's bf16 logits against its f32 ones, canvas and feedback forced, on the first canvas's steps of row 0.
+
+    Returns per step [S0]: the median over positions of the root mean square over the vocabulary (gpu.md 4.1, last row)."""
+    half = copy.deepcopy(model).to(torch.bfloat16)
+    out, feedback = [], None
+    with torch.no_grad():
+        cache = half.model.encoder(input_ids=torch.tensor([prompts[0]])).past_key_values
+        for s in run["steps"]:
+            if s["canvas_idx"] > 0:
+                break
+            logits = half(decoder_input_ids=s["canvas_in"][:1], self_conditioning_logits=feedback, past_key_values=cache).logits.float()
+            out.append(float((logits - s["logits"][:1]).pow(2).mean(-1).sqrt().median()))
+            feedback = (s["logits"][:1] / s["temperature"]).to(torch.bfloat16)
+    return np.array(out, "f4")
 
 
 def save(model, config, folder):
