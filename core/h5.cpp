@@ -227,6 +227,13 @@ int64_t H5Reader::integer_attribute(const std::string& object, const std::string
   return value;
 }
 
+double H5Reader::real_attribute(const std::string& object, const std::string& name) const {
+  const H5Handle attribute(H5Aopen_by_name(file_.id(), object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  double value = 0;
+  if (!attribute.valid() || H5Aread(attribute.id(), H5T_NATIVE_DOUBLE, &value) < 0) fail(fmt::format("there is no number '{}' on '{}'", name, object));
+  return value;
+}
+
 std::vector<std::string> H5Reader::names(const std::string& group) const {
   std::vector<std::string> out;
   H5Literate_by_name(file_.id(), group.c_str(), H5_INDEX_NAME, H5_ITER_INC, nullptr,

@@ -95,6 +95,7 @@ class H5Reader {
   std::vector<std::string> read_strings(const std::string& name) const;
   std::string text_attribute(const std::string& object, const std::string& name) const;
   int64_t integer_attribute(const std::string& object, const std::string& name) const;
+  double real_attribute(const std::string& object, const std::string& name) const;
   /// Names of the links in a group, sorted.
   std::vector<std::string> names(const std::string& group) const;
   const std::string& path() const { return path_; }

@@ -1,5 +1,5 @@
 """Makes tests/network/goldens: small models that differ in every field that changes the computation, with generations of
-the reference recorded step by step.   python tests/network/make_goldens.py   (needs transformers 5.17.0, h5py)"""
+the reference recorded step by step.   python tests/network/make_goldens.py [NAME ...]   (needs transformers 5.17.0, h5py)"""
 import os
 import shutil
 import sys
@@ -24,7 +24,7 @@ CASES = {
     "early_stop": (dict(mix=0.5, logit_scale=2.0), dict(confidence_threshold=0.1, max_denoising_steps=24, max_new_tokens=64), [P], 10),
     "stability_two": (dict(mix=0.7, logit_scale=2.0), dict(confidence_threshold=0.4, stability_threshold=2, max_denoising_steps=20), [P], 10),
     "end_token": (dict(mix=0.6, logit_scale=3.0), dict(eos_token_id=list(range(1, 9)), max_new_tokens=64), [P], 12),
-    "schedule": (dict(feedback_scale=0.15), dict(t_min=0.1, t_max=1.5, max_denoising_steps=17, entropy_bound=1.5, stability_threshold=0, confidence_threshold=0.5), [P], 13),
+    "schedule": (dict(feedback_scale=0.07), dict(t_min=0.1, t_max=1.5, max_denoising_steps=17, entropy_bound=1.5, stability_threshold=0, confidence_threshold=0.5), [P], 13),
     # Rows that freeze at different steps; in the second, one row ends a canvas before the other and is carried along.
     "batch": (dict(mix=0.5, logit_scale=1.5), dict(confidence_threshold=0.2, max_denoising_steps=10, max_new_tokens=48, eos_token_id=[1, 44, 7]), [P, P[:4]], 31),
     "batch_one_ends": (dict(mix=0.5, logit_scale=1.5), dict(confidence_threshold=0.2, max_denoising_steps=10, max_new_tokens=48, eos_token_id=[1, 44, 7]), [P, P[:4]], 24),
@@ -32,8 +32,10 @@ CASES = {
 
 
 def main():
-    shutil.rmtree(HERE, ignore_errors=True)
-    for name, (changes, generation, prompts, seed) in CASES.items():
+    wanted = sys.argv[1:] or list(CASES)
+    for name in wanted:
+        changes, generation, prompts, seed = CASES[name]
+        shutil.rmtree(os.path.join(HERE, name), ignore_errors=True)
         model = ref.make_model(seed, **changes)
         config = ref.generation_config(**generation)
         folder = os.path.join(HERE, name)
