@@ -22,6 +22,7 @@ struct Recording {
   std::vector<int32_t> canvas_in, candidate, argmax, canvas_out;  // [S, B, L]
   std::vector<uint8_t> accepted;                    // [S, B, L]
   std::vector<float> entropy_nats;                  // [S, B, L]
+  std::vector<float> gap;                           // [S, B] distance of the nearest decision, logits over the largest |logit|
   std::vector<float> logits;                        // [S, B, L, V] after the soft-cap, before the temperature
   std::vector<float> bf16_error;                    // [S0] of the reference's bf16 run, first canvas, row 0
 };
@@ -29,8 +30,7 @@ struct Recording {
 /// How far to compare. Logits are held to `logit_tolerance` of the step's largest |logit|.
 struct Tolerances {
   double logit_tolerance = 2e-5, entropy_nats = 1e-4;
-  /// A row's tokens are compared up to the first step with a decision closer than this (0: all steps; relative to the
-  /// step's largest |logit| for argmax and draws, nats for acceptance).
+  /// Tokens are compared up to the first step with a decision closer than this (0: all steps).
   double least_gap = 0;
 };
 

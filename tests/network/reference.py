@@ -13,6 +13,8 @@ import torch
 from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion, DiffusionGemmaTextConfig, Gemma4VisionConfig
 from transformers.models.diffusion_gemma.generation_diffusion_gemma import DiffusionGemmaGenerationConfig, EntropyBoundSamplerConfig
 
+torch.set_num_threads(1)
+
 TEXT = dict(vocab_size=96, hidden_size=32, intermediate_size=48, moe_intermediate_size=16, num_experts=4, top_k_experts=2, num_hidden_layers=2,
             num_attention_heads=4, num_key_value_heads=2, head_dim=8, global_head_dim=16, num_global_key_value_heads=1, sliding_window=6,
             layer_types=["sliding_attention", "full_attention"], max_position_embeddings=512)
@@ -58,6 +60,53 @@ def generation_config(**changes):
     return DiffusionGemmaGenerationConfig(sampler_config=EntropyBoundSamplerConfig(entropy_bound=bound), **values)
 
 
+class Gaps:
+    """How far each step's decisions are from going the other way, in units of logits over the step's largest |logit|.
+
+    Sampling: the race of torch.multinomial, replayed from the generator's state. Router: the k-th against the next expert.
+    Acceptance and stop: relative distance of the entropy sums from their bounds, divided by how fast they move with the
+    logits (dH = -sum p (ln p + H) dz: relative to H about as fast as one logit over T)."""
+
+    def __init__(self, model, config, length):
+        self.config, self.length, self.router, self.race = config, length, float("inf"), None
+        self.handles = [m.register_forward_hook(self.route(m)) for n, m in model.named_modules() if n.endswith("router.proj")]
+        self.top_k = model.config.text_config.top_k_experts
+        self.multinomial = torch.multinomial
+        torch.multinomial = self.draw
+
+    def close(self):
+        for handle in self.handles:
+            handle.remove()
+        torch.multinomial = self.multinomial
+
+    def route(self, _module):
+        def hook(_m, _inputs, out):
+            if out.shape[-1] > self.top_k:
+                top = out.float().topk(self.top_k + 1, -1).values
+                self.router = min(self.router, float(((top[..., -2] - top[..., -1]) / out.abs().max()).min()))
+        return hook
+
+    def draw(self, p, *args, **kw):
+        state = torch.get_rng_state()
+        race = (p / torch.empty_like(p).exponential_(1)).log()
+        torch.set_rng_state(state)
+        top = race.topk(2, -1).values
+        self.race = (top[:, 0] - top[:, 1]).view(-1, self.length)
+        return self.multinomial(p, *args, **kw)
+
+    def step(self, entropy, argmax_gap, temperature, largest, bound):
+        """[B]; also forgets this step's router."""
+        order = entropy.sort(-1).values.double()
+        before = order.cumsum(-1) - order
+        scale = temperature / largest
+        out = torch.stack([self.race.min(-1).values * scale, argmax_gap.min(-1).values,
+                           (before / bound - 1).abs().min(-1).values * scale,
+                           (entropy.double().mean(-1) / self.config.confidence_threshold - 1).abs() * scale,
+                           torch.full((entropy.shape[0],), self.router)]).min(0).values
+        self.router = float("inf")
+        return out
+
+
 def record(model, prompts, config, seed):
     """Runs generate with every step on record. prompts: lists of ids, left-padded together."""
     longest = max(len(p) for p in prompts)
@@ -94,14 +143,19 @@ def record(model, prompts, config, seed):
         step = torch.tensor(n, dtype=torch.int32)
         entry["temperature"] = config.t_min + (config.t_max - config.t_min) * (step / total)
         entry["canvas_out"], entry["argmax"] = result[0].clone(), result[1].clone()
+        top = entry["logits"].topk(2, -1).values
+        largest = entry["logits"].abs().amax((-2, -1))
+        entry["gap"] = gaps.step(entry["entropy_nats"], (top[..., 0] - top[..., 1]) / largest[:, None], entry["temperature"], largest, config.sampler_config.entropy_bound)
         steps.append(entry)
         return result
 
+    gaps = Gaps(model, config, model.config.canvas_length)
     model._denoising_step = spy
     torch.manual_seed(seed)
     with torch.no_grad():
         out = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
     del model._denoising_step
+    gaps.close()
     next_draw = int(torch.randint(0, 2**31 - 1, (1,)))
     return {"steps": steps, "sequences": out.sequences, "tokens_per_forward": out.tokens_per_forward, "prompt_length": longest, "next_draw": next_draw}
 
@@ -120,6 +174,7 @@ def write(path, run, prompts, config, seed, **attributes):
             f.create_dataset(f"steps/{name}", data=np.array([s[name] for s in run["steps"]], dtype))
         for name, dtype in [("canvas_in", "i4"), ("candidate", "i4"), ("argmax", "i4"), ("accepted", "u1"), ("entropy_nats", "f4"), ("canvas_out", "i4"), ("logits", "f4")]:
             put(f"steps/{name}", np.stack([squeeze(s[name]).numpy() for s in run["steps"]]), dtype)
+        put("steps/gap", np.stack([s["gap"].numpy() for s in run["steps"]]), "f4")
         put("steps/frozen", np.stack([s["frozen"].numpy() for s in run["steps"]]), "u1")
         f.attrs["seed"] = np.int64(seed)
         f.attrs["batch"] = np.int64(batch)
