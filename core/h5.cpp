@@ -234,6 +234,34 @@ double H5Reader::real_attribute(const std::string& object, const std::string& na
   return value;
 }
 
+bool H5Reader::is_group(const std::string& name) const {
+  const H5Handle object(H5Oopen(file_.id(), name.c_str(), H5P_DEFAULT), H5Oclose);
+  return object.valid() && H5Iget_type(object.id()) == H5I_GROUP;
+}
+
+bool H5Reader::is_number(const std::string& name) const {
+  const H5Handle set(H5Dopen2(file_.id(), name.c_str(), H5P_DEFAULT), H5Dclose);
+  const H5Handle type(H5Dget_type(set.id()), H5Tclose);
+  return H5Tget_class(type.id()) == H5T_INTEGER || H5Tget_class(type.id()) == H5T_FLOAT;
+}
+
+bool H5Reader::has_text_attribute(const std::string& object, const std::string& name) const {
+  const H5Handle attribute(H5Aopen_by_name(file_.id(), object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  const H5Handle type(H5Aget_type(attribute.id()), H5Tclose);
+  return H5Tget_class(type.id()) == H5T_STRING && H5Tis_variable_str(type.id()) <= 0;
+}
+
+std::vector<std::string> H5Reader::attribute_names(const std::string& object) const {
+  std::vector<std::string> out;
+  const H5Handle holder(H5Oopen(file_.id(), object.c_str(), H5P_DEFAULT), H5Oclose);
+  H5Aiterate2(holder.id(), H5_INDEX_NAME, H5_ITER_INC, nullptr,
+              [](hid_t, const char* name, const H5A_info_t*, void* list) -> herr_t {
+                static_cast<std::vector<std::string>*>(list)->push_back(name);
+                return 0;
+              }, &out);
+  return out;
+}
+
 std::vector<std::string> H5Reader::names(const std::string& group) const {
   std::vector<std::string> out;
   H5Literate_by_name(file_.id(), group.c_str(), H5_INDEX_NAME, H5_ITER_INC, nullptr,

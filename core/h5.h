@@ -96,6 +96,11 @@ class H5Reader {
   std::string text_attribute(const std::string& object, const std::string& name) const;
   int64_t integer_attribute(const std::string& object, const std::string& name) const;
   double real_attribute(const std::string& object, const std::string& name) const;
+  bool is_group(const std::string& name) const;
+  /// Whether a dataset holds numbers.
+  bool is_number(const std::string& name) const;
+  bool has_text_attribute(const std::string& object, const std::string& name) const;
+  std::vector<std::string> attribute_names(const std::string& object) const;
   /// Names of the links in a group, sorted.
   std::vector<std::string> names(const std::string& group) const;
   const std::string& path() const { return path_; }

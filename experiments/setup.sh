@@ -1,72 +1,141 @@
 #!/usr/bin/env bash
-# Installs what CanvasLab builds with and finds LibTorch. Sourced by quickstart.sh and tests/run.sh; safe to run twice.
+# Installs what CanvasLab builds with and finds LibTorch. Sourced by quickstart.sh and tests/run.sh; safe to run twice,
+# also at the same time.
 #   source experiments/setup.sh        sets CANVASLAB_LIBTORCH and CANVASLAB_CACHE
 set -euo pipefail
 
-CANVASLAB_CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/canvaslab"
+CANVASLAB_CACHE="${XDG_CACHE_HOME:-${HOME:?is not set; set it or XDG_CACHE_HOME}/.cache}/canvaslab"
 TORCH_VERSION=2.11.0
 say() { printf '[canvaslab] %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
+# die_with_log LOG MESSAGE: adds what the log says, or that the disk is full when that is it.
+die_with_log() {
+  if grep -qi 'no space left' "$1"; then die "$2
+  the disk is full (the last lines of $1 say so); free some space and run the command again"; fi
+  die "$2
+$(tail -n 4 "$1" | sed 's/^/  | /')
+  the whole output is in $1; is there a network?"
+}
+
+# take_lock FD FILE WHAT: waits for another run that holds FILE, and says so. Released when the script ends.
+take_lock() {
+  eval "exec $1>>\"\$2\"" || die "cannot write $2"
+  flock -n "$1" || { say "another run is $3; waiting for it"; flock "$1"; }
+}
+
 DEBIAN_PACKAGES=(g++ cmake ninja-build ccache libfmt-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev libhdf5-dev
   libssl-dev libgtest-dev libgmock-dev libbenchmark-dev gnuplot-nox fonts-dejavu-core python3 python3-pip python3-venv unzip util-linux)
+NEEDED_COMMANDS=(c++ cmake ninja gnuplot python3 unzip flock)
+NEEDED_HEADERS=(fmt/format.h CLI/CLI.hpp nlohmann/json.hpp toml++/toml.h hdf5.h openssl/evp.h gtest/gtest.h)
+
+missing_debian_packages() {
+  local have package
+  have=" $(dpkg-query -W -f='${Package} ${Status}\n' "${DEBIAN_PACKAGES[@]}" 2>/dev/null | sed -n 's/ install ok installed$//p' | tr '\n' ' ')"
+  for package in "${DEBIAN_PACKAGES[@]}"; do [[ "$have" == *" $package "* ]] || printf '%s ' "$package"; done
+}
+
+# The same things from elsewhere (dnf, conda, built by hand), found by what they bring.
+missing_commands_and_headers() {
+  local name folder found
+  for name in "${NEEDED_COMMANDS[@]}"; do command -v "$name" >/dev/null || printf '%s ' "$name"; done
+  for name in "${NEEDED_HEADERS[@]}"; do
+    found=0
+    for folder in ${CONDA_PREFIX:+"$CONDA_PREFIX/include"} /usr/local/include /usr/include /usr/include/hdf5/serial; do
+      [ -e "$folder/$name" ] && found=1
+    done
+    [ "$found" -eq 1 ] || printf '%s ' "$name"
+  done
+}
 
 install_packages() {
-  local missing=() package
-  if ! command -v dpkg-query >/dev/null; then
-    command -v cmake >/dev/null && command -v g++ >/dev/null && return 0
-    die "this is no Debian system and cmake or g++ is missing.
-  dnf:   dnf install gcc-c++ cmake ninja-build ccache fmt-devel cli11-devel json-devel tomlplusplus-devel hdf5-devel openssl-devel gtest-devel gmock-devel google-benchmark-devel gnuplot python3-pip unzip
-  conda: conda install -c conda-forge cxx-compiler cmake ninja ccache fmt cli11 nlohmann_json tomlplusplus hdf5 openssl gtest benchmark gnuplot pip unzip"
+  local packages="${DEBIAN_PACKAGES[*]}" missing
+  if command -v dpkg-query >/dev/null; then
+    packages="$(missing_debian_packages)"
+    [ -z "$packages" ] && return 0
   fi
-  for package in "${DEBIAN_PACKAGES[@]}"; do
-    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
-  done
-  [ ${#missing[@]} -eq 0 ] && return 0
-  if [ "$(id -u)" -ne 0 ]; then
-    die "these packages are missing and installing them needs root: ${missing[*]}
-  Debian: sudo apt-get install ${missing[*]}
-  conda:  conda install -c conda-forge cxx-compiler cmake ninja ccache fmt cli11 nlohmann_json tomlplusplus hdf5 openssl gtest benchmark gnuplot pip unzip"
+  if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+    missing="$(missing_commands_and_headers)"
+    [ -z "$missing" ] && return 0
+    die "missing: $missing
+  installing them needs root and apt, or conda. One of these does it:
+  apt:    sudo apt-get install ${packages% }
+  dnf:    sudo dnf install gcc-c++ cmake ninja-build ccache fmt-devel cli11-devel json-devel tomlplusplus-devel hdf5-devel openssl-devel gtest-devel gmock-devel google-benchmark-devel gnuplot python3-pip unzip util-linux
+  conda:  conda install -c conda-forge cxx-compiler cmake ninja ccache fmt cli11 nlohmann_json tomlplusplus hdf5 openssl gtest benchmark gnuplot python pip unzip util-linux"
   fi
-  say "installing: ${missing[*]}"
-  apt-get update -qq >/dev/null 2>&1 || true  # an old package list may still serve
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$CANVASLAB_CACHE/apt.log" 2>&1 ||
-    die "apt-get could not install: ${missing[*]}
-  its output is in $CANVASLAB_CACHE/apt.log; is there a network?"
+  say "installing: ${packages% }"
+  apt-get update -qq >"$CANVASLAB_CACHE/apt.log" 2>&1 || true  # an old package list may still serve
+  # shellcheck disable=SC2086 # a list of words
+  DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends $packages >>"$CANVASLAB_CACHE/apt.log" 2>&1 ||
+    die_with_log "$CANVASLAB_CACHE/apt.log" "apt-get could not install: ${packages% }"
 }
 
-# LibTorch is taken from the torch wheel: only the CPU libraries and the headers (500 MB) are kept. A finished folder
-# carries a .complete mark, written last, so that a broken download is never taken for a good one.
+use_given_libtorch() {
+  local version_file="$CANVASLAB_LIBTORCH/include/torch/headeronly/version.h"
+  if [ ! -f "$CANVASLAB_LIBTORCH/lib/libtorch_cpu.so" ] || [ ! -f "$CANVASLAB_LIBTORCH/include/ATen/ATen.h" ]; then
+    die "CANVASLAB_LIBTORCH is '$CANVASLAB_LIBTORCH', but lib/libtorch_cpu.so or include/ATen/ATen.h is missing there.
+  Give the folder that holds include/ and lib/ of LibTorch $TORCH_VERSION, or unset it to have it fetched."
+  fi
+  grep -qsF "\"$TORCH_VERSION\"" "$version_file" || say "warning: '$CANVASLAB_LIBTORCH' is not LibTorch $TORCH_VERSION, the one this is tested with"
+  CANVASLAB_LIBTORCH="$(cd "$CANVASLAB_LIBTORCH" && pwd)"
+}
+
+# A finished folder carries .complete, which lists the libraries with their sizes and is there before the folder gets
+# its name: after a crash, a kill or a full disk the folder is either whole or absent.
+libtorch_is_whole() {
+  local size name
+  [ -f "$1/.complete" ] && [ -s "$1/lib/libtorch_cpu.so" ] || return 1
+  while read -r size name; do [ "$(stat -c %s "$1/lib/$name" 2>/dev/null)" = "$size" ] || return 1; done <"$1/.complete"
+}
+
+# LibTorch is taken from the torch wheel: only the CPU libraries and the headers (500 MB) are kept.
 fetch_libtorch() {
-  local target="$CANVASLAB_CACHE/libtorch-$TORCH_VERSION" work
-  if [ -n "${CANVASLAB_LIBTORCH:-}" ]; then
-    [ -f "$CANVASLAB_LIBTORCH/lib/libtorch_cpu.so" ] ||
-      die "CANVASLAB_LIBTORCH is '$CANVASLAB_LIBTORCH', but there is no lib/libtorch_cpu.so in it. Give the folder that holds include/ and lib/, or unset it."
-    export CANVASLAB_LIBTORCH
-    return 0
-  fi
-  exec 9>"$CANVASLAB_CACHE/libtorch.lock"
-  if ! flock -n 9; then
-    say "another run is fetching LibTorch; waiting for it"
-    flock 9
-  fi
-  if [ ! -f "$target/.complete" ]; then
-    work="$(mktemp -d "$CANVASLAB_CACHE/libtorch-work.XXXXXX")"
-    say "fetching LibTorch $TORCH_VERSION (a 530 MB wheel, once)"
-    python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: -d "$work" "torch==$TORCH_VERSION" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85 >"$CANVASLAB_CACHE/pip.log" 2>&1 ||
-      { rm -rf "$work"; die "could not download torch==$TORCH_VERSION with pip (see $CANVASLAB_CACHE/pip.log). Is there a network? Or set CANVASLAB_LIBTORCH to an unpacked LibTorch."; }
-    (cd "$work" && unzip -q -o torch-*.whl 'torch/include/*' 'torch/lib/libtorch_cpu.so' 'torch/lib/libc10.so' 'torch/lib/libgomp*' &&
-      unzip -q -o -j nvidia_cuda_runtime-*.whl '*libcudart.so*' -d torch/lib &&
-      unzip -q -o -j nvidia_cuda_cupti-*.whl '*libcupti.so*' -d torch/lib) ||
-      { rm -rf "$work"; die "the downloaded LibTorch wheel is broken or the disk is full (in $CANVASLAB_CACHE); run the command again."; }
-    rm -rf "$target"
-    mv "$work/torch" "$target" && rm -rf "$work"
-    touch "$target/.complete"
-  fi
-  exec 9>&-
-  export CANVASLAB_LIBTORCH="$target"
+  local target="$CANVASLAB_CACHE/libtorch-$TORCH_VERSION" work free_mb need_mb=1200
+  libtorch_is_whole "$target" && { CANVASLAB_LIBTORCH="$target"; return 0; }
+  rm -rf "$CANVASLAB_CACHE"/libtorch-work.*  # of runs that were killed: we hold the lock
+  free_mb=$(($(df -Pk "$CANVASLAB_CACHE" | awk 'NR == 2 {print $4}') / 1024))
+  [ "$free_mb" -ge "$need_mb" ] ||
+    die "not enough space for LibTorch in $CANVASLAB_CACHE: $free_mb MB are free, $need_mb MB are needed.
+  Free some space, or set XDG_CACHE_HOME to a folder on another disk."
+  work="$(mktemp -d "$CANVASLAB_CACHE/libtorch-work.XXXXXX")"
+  say "fetching LibTorch $TORCH_VERSION (a 530 MB wheel, once)"
+  # Without the lock's descriptor: a download left behind by a killed run must not hold up the next one.
+  TMPDIR="$work" python3 -m pip download -q --disable-pip-version-check --no-cache-dir --no-deps --only-binary=:all: -d "$work" \
+    "torch==$TORCH_VERSION" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85 >"$CANVASLAB_CACHE/pip.log" 2>&1 9>&- ||
+    { rm -rf "$work"; die_with_log "$CANVASLAB_CACHE/pip.log" "could not download torch==$TORCH_VERSION with pip (or set CANVASLAB_LIBTORCH to an unpacked LibTorch)"; }
+  (cd "$work" && unzip -q -o torch-*.whl 'torch/include/*' torch/lib/libtorch_cpu.so torch/lib/libc10.so 'torch/lib/libgomp*' &&
+    unzip -q -o -j nvidia_cuda_runtime-*.whl '*libcudart.so*' -d torch/lib &&
+    unzip -q -o -j nvidia_cuda_cupti-*.whl '*libcupti.so*' -d torch/lib &&
+    cd torch/lib && stat -c '%s %n' -- * >../.complete && sync -f .) >"$CANVASLAB_CACHE/unzip.log" 2>&1 9>&- ||
+    { rm -rf "$work"; die_with_log "$CANVASLAB_CACHE/unzip.log" "the downloaded LibTorch wheel cannot be unpacked in $CANVASLAB_CACHE: it is broken, or the disk is full. Run the command again."; }
+  rm -rf "$target"
+  mv "$work/torch" "$target"
+  rm -rf "$work"
+  CANVASLAB_LIBTORCH="$target"
 }
 
-mkdir -p "$CANVASLAB_CACHE" 2>/dev/null || die "cannot create the cache folder $CANVASLAB_CACHE; set XDG_CACHE_HOME to a folder you can write to."
+# configure [cmake options]: also after a change of LibTorch, and when build/ was configured otherwise before.
+configure() {
+  mkdir -p build 2>/dev/null && [ -w build ] || die "cannot write to $PWD/build; the build happens there"
+  take_lock 8 build/.lock "working in $PWD/build"
+  cmake -G Ninja -S . -B build -DCANVASLAB_LIBTORCH="$CANVASLAB_LIBTORCH" "$@" >build/cmake.log 2>&1 ||
+    { tail -n 30 build/cmake.log >&2; die "cmake failed; its whole output is build/cmake.log"; }
+}
+
+# build [cmake --build options]
+build() {
+  cmake --build build "$@" >build/build.log 2>&1 ||
+    { grep -m 3 -A 12 -E '(error|FAILED):|No space left' build/build.log >&2 || tail -n 30 build/build.log >&2; die "the build failed; its whole output is build/build.log"; }
+}
+
+if ! { mkdir -p "$CANVASLAB_CACHE" && : >"$CANVASLAB_CACHE/.writable.$$"; } 2>/dev/null; then
+  die "cannot write to the cache folder $CANVASLAB_CACHE (no permission, read-only or full disk); set XDG_CACHE_HOME to a folder you can write to."
+fi
+rm -f "$CANVASLAB_CACHE/.writable.$$"
+[ -z "${CANVASLAB_LIBTORCH:-}" ] || use_given_libtorch
+command -v flock >/dev/null || install_packages  # names it; flock comes with every Debian
+take_lock 9 "$CANVASLAB_CACHE/libtorch.lock" "installing packages or fetching LibTorch"
 install_packages
-fetch_libtorch
+[ -n "${CANVASLAB_LIBTORCH:-}" ] || fetch_libtorch
+exec 9>&-
+export CANVASLAB_LIBTORCH CANVASLAB_CACHE

@@ -5,16 +5,13 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <vector>
 
 namespace canvaslab {
 
 /// All tensors of a checkpoint folder by name. The views keep their mapping alive.
 class SafetensorsFolder {
  public:
-  /// Reads model.safetensors.index.json and its shards, or model*.safetensors.
-  /// Errors: input errors naming file and tensor: truncated, overlapping, gaps, bad header, unknown dtype, duplicates,
-  /// index and shards that disagree.
+  /// Maps the tensors that read_checkpoint_headers finds, with its errors; also for a dtype that no tensor can have here.
   explicit SafetensorsFolder(const std::string& folder);
 
   struct Entry {
@@ -26,7 +23,6 @@ class SafetensorsFolder {
   std::string content_hash() const;
 
  private:
-  void read_file(const std::string& path);
   std::map<std::string, Entry> tensors_;
 };
 

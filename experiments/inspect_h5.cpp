@@ -1,0 +1,100 @@
+#include "experiments/inspect_h5.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/h5.h"
+
+namespace canvaslab {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+void list_datasets(const H5Reader& file, const std::string& group, Json& out) {
+  for (const auto& name : file.names(group.empty() ? "/" : group)) {
+    const std::string path = group.empty() ? name : group + "/" + name;
+    if (file.is_group(path)) list_datasets(file, path, out);
+    else out[path] = file.shape(path);
+  }
+}
+
+Json attributes(const H5Reader& file) {
+  Json out = Json::object();
+  for (const auto& name : file.attribute_names("/")) {
+    if (file.has_text_attribute("/", name)) {
+      const std::string text = file.text_attribute("/", name);
+      const Json parsed = Json::parse(text, nullptr, false);
+      out[name] = parsed.is_object() ? parsed : Json(text);
+    } else {
+      out[name] = file.integer_attribute("/", name);
+    }
+  }
+  return out;
+}
+
+/// One object per configuration: its settings, then every aggregate.
+Json summarise_run(const H5Reader& file) {
+  Json rows = Json::array();
+  if (!file.has("aggregates/num_samples")) return rows;
+  const size_t count = file.shape("aggregates/num_samples").at(0);
+  for (size_t c = 0; c < count; ++c) rows.push_back(Json::object());
+  const auto fill = [&](const std::string& name, const auto& values) {
+    for (size_t c = 0; c < std::min(count, values.size()); ++c) rows[c][name] = values[c];
+  };
+  for (const char* name : {"sampler", "stop", "temperature"})
+    if (file.has(fmt::format("config/{}", name))) fill(name, file.read_strings(fmt::format("config/{}", name)));
+  for (const char* name : {"num_steps", "canvas_length"})
+    if (file.has(fmt::format("config/{}", name))) fill(name, file.read<int32_t>(fmt::format("config/{}", name)));
+  for (const auto& name : file.names("aggregates")) {
+    const std::string path = "aggregates/" + name;
+    if (!file.is_group(path) && file.shape(path) == std::vector<hsize_t>{count} && file.is_number(path)) {
+      if (name.starts_with("num_")) fill(name, file.read<int64_t>(path));
+      else fill(name, file.read<double>(path));
+    }
+  }
+  return rows;
+}
+
+/// Steps of every canvas, per row of the batch where rows were recorded apart.
+Json summarise_trace(const H5Reader& file) {
+  Json rows = Json::array();
+  std::vector<std::string> groups;
+  if (file.has("steps")) groups.push_back("");
+  else
+    for (const auto& row : file.names("rows")) groups.push_back("rows/" + row + "/");
+  for (const auto& group : groups) {
+    Json row;
+    row["num_tokens"] = file.shape(group + "tokens").back();
+    std::vector<int64_t> steps;
+    if (file.has(group + "steps/canvas_idx")) {
+      for (int32_t canvas : file.read<int32_t>(group + "steps/canvas_idx")) {
+        if (canvas < 0 || canvas > (1 << 24)) throw input_error("{}: dataset '{}steps/canvas_idx' holds {}, which is no canvas index", file.path(), group, canvas);
+        if (static_cast<size_t>(canvas) >= steps.size()) steps.resize(static_cast<size_t>(canvas) + 1, 0);
+        ++steps[static_cast<size_t>(canvas)];
+      }
+    }
+    row["steps_per_canvas"] = steps;
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+}  // namespace
+
+Json inspect_h5(const std::string& path) {
+  const H5Reader file(path);
+  const bool run = file.has("samples") && file.has("config"), trace = !run && (file.has("steps") || file.has("rows")) && (file.has("tokens") || file.has("rows"));
+  Json out;
+  out["kind"] = run ? "run" : trace ? "trace" : "other HDF5 file";
+  out["path"] = path;
+  out["attributes"] = attributes(file);
+  if (run && file.has("run/plan")) out["plan"] = file.read_strings("run/plan").at(0);
+  Json datasets = Json::object();
+  list_datasets(file, "", datasets);
+  out["datasets"] = datasets;
+  if (run) out["configurations"] = summarise_run(file);
+  if (trace) out["rows"] = summarise_trace(file);
+  return out;
+}
+
+}  // namespace canvaslab
