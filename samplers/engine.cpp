@@ -211,7 +211,11 @@ class Run {
                           .statistics = &statistics, .allowed = row.allowed, .knobs = knobs, .level_now = level_now,
                           .level_next = level_next, .draws = &draws};
       StepDecision decision;
-      plan_.sampler.sampler->step(view, row.state, decision);
+      try {
+        plan_.sampler.decide(view, row.state, decision);
+      } catch (const NonFiniteStatistics& error) {
+        throw std::runtime_error(fmt::format("{}, canvas {}, step {}", error.what(), canvas_idx, step_idx));
+      }
       std::optional<std::string> stop;
       if (!row.converged) stop = plan_.stop.rule->check(view, row.state, decision, row.history);
       std::vector<int32_t> next(L);
