@@ -186,7 +186,7 @@ class Run {
       try {
         results[r] = std::move(denoiser_.denoise(std::span(&call, 1)).front());
       } catch (const NonFiniteLogits& error) {
-        throw std::runtime_error(fmt::format("the denoiser's logits are NaN or infinite at canvas {}, step {}, position {}",
+        throw UserError(ExitCode::kSomeFailed, fmt::format("the denoiser's logits are NaN or infinite at canvas {}, step {}, position {}",
                                              canvas_idx, step_idx, error.position()));
       }
       forward_seconds[r] = watch.seconds();
@@ -214,7 +214,7 @@ class Run {
       try {
         plan_.sampler.decide(view, row.state, decision);
       } catch (const NonFiniteStatistics& error) {
-        throw std::runtime_error(fmt::format("{}, canvas {}, step {}", error.what(), canvas_idx, step_idx));
+        throw UserError(ExitCode::kSomeFailed, fmt::format("{}, canvas {}, step {}", error.what(), canvas_idx, step_idx));
       }
       std::optional<std::string> stop;
       if (!row.converged) stop = plan_.stop.rule->check(view, row.state, decision, row.history);

@@ -113,7 +113,7 @@ class Checking final : public Denoiser {
     all(x.entropy_t1_nats, y.entropy_t1_nats, "entropy_t1_nats");
   }
   [[noreturn]] void fail(const StepRequest& request, const Worst& worst) const {
-    throw std::runtime_error(fmt::format(
+    throw UserError(ExitCode::kSomeFailed, fmt::format(
         "checking: the denoisers disagree at canvas {}, step {}: worst is the {} at position {}{}: {} from a, {} from b, off by {}; allowed {} * (1 + |b|)",
         request.canvas_idx, request.step_idx, worst.field, worst.position, worst.has_token ? fmt::format(", token {}", worst.token) : "", worst.x, worst.y,
         std::abs(worst.x - worst.y), tolerance_));

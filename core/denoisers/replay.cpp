@@ -54,7 +54,7 @@ class Replay final : public LogitsDenoiser {
   std::vector<float> row_logits(Sequence&, const StepRequest& request) const override {
     const auto found = entry_.find({request.canvas_idx, request.step_idx});
     if (found == entry_.end())
-      throw std::runtime_error(fmt::format("{}: the trace has no canvas {}, step {}; it recorded {} steps. Record a longer run, or ask for fewer steps",
+      throw UserError(ExitCode::kSomeFailed, fmt::format("{}: the trace has no canvas {}, step {}; it recorded {} steps. Record a longer run, or ask for fewer steps",
                                            file_.path(), request.canvas_idx, request.step_idx, entry_.size()));
     if (request.canvas.size() != length_)
       throw usage_error("{}: the trace holds canvases of {} tokens, this one has {}", file_.path(), length_, request.canvas.size());
@@ -62,7 +62,7 @@ class Replay final : public LogitsDenoiser {
     const int32_t* recorded = canvases_.data() + (found->second * num_rows_ + row) * length_;
     for (size_t p = 0; check_ && p < length_; ++p) {
       if (request.canvas[p] == recorded[p]) continue;
-      throw std::runtime_error(fmt::format("{}: canvas {}, step {}: the canvas fed in has token {} at position {}, the recorded one {}; recorded logits answer for "
+      throw UserError(ExitCode::kSomeFailed, fmt::format("{}: canvas {}, step {}: the canvas fed in has token {} at position {}, the recorded one {}; recorded logits answer for "
                                            "the recorded canvas only. Use the seed, start canvas and sampler of the trace, or check_canvas=false",
                                            file_.path(), request.canvas_idx, request.step_idx, request.canvas[p], p, recorded[p]));
     }

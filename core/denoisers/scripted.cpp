@@ -168,7 +168,7 @@ class Scripted final : public LogitsDenoiser {
   const T& at(const std::vector<T>& list, int32_t i, const char* what) const {
     const auto index = static_cast<size_t>(i);
     if (strict_ && index >= list.size())
-      throw std::runtime_error(fmt::format("{}: the script has {} {}s here, but {} {} was asked for (counted from 0)", script_.path(), list.size(), what, what, i));
+      throw UserError(ExitCode::kSomeFailed, fmt::format("{}: the script has {} {}s here, but {} {} was asked for (counted from 0)", script_.path(), list.size(), what, what, i));
     return list[std::min(index, list.size() - 1)];
   }
 

@@ -188,6 +188,11 @@ TEST_F(Denoisers, CheckingPropagatesContextSourceAndMistakes) {
   const auto different = denoisers().make("checking(a=hmm(states=3, alphabet=5), b=hmm(states=3, alphabet=5, seed=2))");
   const auto d = different->prefill({});
   EXPECT_THAT(message([&] { ask(*different, *d, {4, 0, 0, 2}, 0, 0); }), HasSubstr("disagree at canvas 0, step 0"));
+  try {
+    ask(*different, *d, {4, 0, 0, 2}, 0, 0);
+  } catch (const UserError& error) {
+    EXPECT_EQ(error.code(), ExitCode::kSomeFailed) << "the sample failed, nothing the user wrote is wrong";
+  }
   EXPECT_THAT(message([] { denoisers().make("checking(a=hmm(alphabet=5), b=uniform(alphabet=6))"); }), HasSubstr("a has a vocabulary of 5, b of 6"));
   EXPECT_THAT(message([] { denoisers().make("checking(a=hmm)"); }), HasSubstr("parameter 'b' must be given"));
   EXPECT_THAT(message([] { denoisers().make("checking(a=hmm, b=hmmm)"); }), HasSubstr("there is no denoiser 'hmmm'; did you mean 'hmm'?"));
