@@ -92,6 +92,16 @@ class H5Reader {
     read_raw(name, out.data(), h5_type<T>());
     return out;
   }
+  /// Entry `index` of the first axis, without reading the others.
+  template <typename T>
+  std::vector<T> read_row(const std::string& name, hsize_t index) const {
+    const auto dims = shape(name);
+    size_t count = 1;
+    for (size_t i = 1; i < dims.size(); ++i) count *= dims[i];
+    std::vector<T> out(count);
+    read_row_raw(name, index, dims, out.data(), h5_type<T>());
+    return out;
+  }
   std::vector<std::string> read_strings(const std::string& name) const;
   std::string text_attribute(const std::string& object, const std::string& name) const;
   int64_t integer_attribute(const std::string& object, const std::string& name) const;
@@ -108,6 +118,7 @@ class H5Reader {
  private:
   size_t element_count(const std::string& name) const;
   void read_raw(const std::string& name, void* out, hid_t type) const;
+  void read_row_raw(const std::string& name, hsize_t index, const std::vector<hsize_t>& dims, void* out, hid_t type) const;
   [[noreturn]] void fail(const std::string& what) const;
   std::string path_;
   H5Handle file_;

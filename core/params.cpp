@@ -152,6 +152,7 @@ std::string_view param_type_name(ParamType type) {
     case ParamType::kBoolean: return "bool";
     case ParamType::kText: return "string";
     case ParamType::kSchedule: return "float or schedule";
+    case ParamType::kPlugin: return "plug-in";
     case ParamType::kPlugins: return "plug-ins";
   }
   return "?";
@@ -204,8 +205,19 @@ ParamSpec text_param(std::string name, std::string fallback, std::string doc, st
   return {.name = std::move(name), .type = ParamType::kText, .default_text = std::move(fallback), .unit = "",
           .doc = std::move(doc), .choices = std::move(choices)};
 }
-ParamSpec plugins_param(std::string name, std::string doc) {
-  return {.name = std::move(name), .type = ParamType::kPlugins, .default_text = "", .unit = "", .doc = std::move(doc), .choices = {}};
+ParamSpec required_text_param(std::string name, std::string doc) {
+  ParamSpec spec = text_param(std::move(name), "", std::move(doc));
+  spec.required = true;
+  return spec;
+}
+ParamSpec plugin_param(std::string name, std::function<std::string(const PluginExpr&)> canonical_inner, std::string doc) {
+  return {.name = std::move(name), .type = ParamType::kPlugin, .default_text = "", .unit = "", .doc = std::move(doc), .choices = {},
+          .required = true, .canonical_inner = std::move(canonical_inner)};
+}
+ParamSpec plugins_param(std::string name, std::function<std::string(const PluginExpr&)> canonical_inner, std::string doc) {
+  ParamSpec spec = plugin_param(std::move(name), std::move(canonical_inner), std::move(doc));
+  spec.type = ParamType::kPlugins;
+  return spec;
 }
 
 const Options::Value& Options::find(std::string_view name, ParamType type) const {
@@ -219,6 +231,7 @@ int64_t Options::integer(std::string_view name) const { return static_cast<int64
 bool Options::boolean(std::string_view name) const { return find(name, ParamType::kBoolean).number != 0; }
 const std::string& Options::text(std::string_view name) const { return find(name, ParamType::kText).text; }
 const PluginExpr& Options::schedule(std::string_view name) const { return find(name, ParamType::kSchedule).exprs.front(); }
+const PluginExpr& Options::inner(std::string_view name) const { return find(name, ParamType::kPlugin).exprs.front(); }
 const std::vector<PluginExpr>& Options::plugins(std::string_view name) const { return find(name, ParamType::kPlugins).exprs; }
 
 std::string Options::canonical() const {
@@ -228,11 +241,9 @@ std::string Options::canonical() const {
   bool first = true;
   for (const auto& value : values_) {
     if (value.type == ParamType::kPlugins) {
-      for (const auto& expr : value.exprs) {
-        if (!first) out += ", ";
-        first = false;
-        out += expr.text();
-      }
+      if (!first) out += ", ";
+      first = false;
+      out += value.text;
       continue;
     }
     if (!first) out += ", ";
@@ -269,6 +280,8 @@ Options resolve_options(const std::string& kind, const std::string& plugin, cons
       throw usage_error("{} '{}' has no parameter '{}'{}\nits parameters: {}", kind, plugin, argument.key,
                         did_you_mean(argument.key, names), names.empty() ? "(none)" : fmt::format("{}", fmt::join(names, ", ")));
     }
+    if (takes_plugins && key == table.front().name)
+      throw usage_error("{} '{}': write the inner plug-ins without '{}=', as {}(first, second)", kind, plugin, key, plugin);
     if (!given.emplace(key, *argument.value).second)
       throw usage_error("{} '{}': parameter '{}' is given twice", kind, plugin, key);
   }
@@ -278,18 +291,19 @@ Options resolve_options(const std::string& kind, const std::string& plugin, cons
     Options::Value value{.name = spec.name, .type = spec.type, .text = "", .number = 0, .exprs = {}};
     const std::string where = fmt::format("{} '{}', parameter '{}'", kind, plugin, spec.name);
     if (spec.type == ParamType::kPlugins) {
-      value.exprs = inner;
       if (inner.empty()) throw usage_error("{} '{}' needs at least one plug-in in its parentheses", kind, plugin);
+      for (const auto& child : inner) value.text += (value.text.empty() ? "" : ", ") + spec.canonical_inner(child);
+      value.exprs = inner;
       options.values_.push_back(std::move(value));
       continue;
     }
     const auto found = given.find(spec.name);
-    if (found == given.end() && spec.default_text.empty() && spec.type != ParamType::kText)
+    if (found == given.end() && (spec.required || (spec.default_text.empty() && spec.type != ParamType::kText)))
       throw usage_error("{} must be given: {}", where, spec.doc);
     PluginExpr fallback;
     fallback.name = spec.default_text;
     const PluginExpr& written = found == given.end() ? fallback : found->second;
-    if (written.has_parentheses && spec.type != ParamType::kSchedule)
+    if (written.has_parentheses && spec.type != ParamType::kSchedule && spec.type != ParamType::kPlugin)
       throw usage_error("{}: expected {}, got '{}'", where, param_type_name(spec.type), written.text());
     switch (spec.type) {
       case ParamType::kReal:
@@ -339,6 +353,10 @@ Options resolve_options(const std::string& kind, const std::string& plugin, cons
         value.exprs.push_back(std::move(schedule));
         break;
       }
+      case ParamType::kPlugin:
+        value.text = spec.canonical_inner(written);
+        value.exprs.push_back(written);
+        break;
       case ParamType::kPlugins: break;
     }
     options.values_.push_back(std::move(value));

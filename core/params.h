@@ -1,5 +1,6 @@
 #pragma once
 // How every plug-in is written and configured: name(key=value, ...), checked against one typed table.
+#include <functional>
 #include <limits>
 #include <map>
 #include <memory>
@@ -30,8 +31,8 @@ struct PluginExpr {
 /// Parses one expression. Errors (usage) show the text with the offending column.
 PluginExpr parse_plugin(std::string_view text);
 
-enum class ParamType { kReal, kInteger, kBoolean, kText, kSchedule, kPlugins };
-/// "float", "int", "bool", "string", "float or schedule", "plug-ins".
+enum class ParamType { kReal, kInteger, kBoolean, kText, kSchedule, kPlugin, kPlugins };
+/// "float", "int", "bool", "string", "float or schedule", "plug-in", "plug-ins".
 std::string_view param_type_name(ParamType type);
 
 /// One row of a plug-in's parameter table. Bounds are inclusive unless `above_min` is set; NaN is always refused.
@@ -45,6 +46,10 @@ struct ParamSpec {
   std::string doc;
   bool above_min = false;            ///< the lower bound itself is excluded
   std::vector<std::string> choices;  ///< for kText: the words allowed; empty = any
+  bool required = false;             ///< must be given even though its type allows an empty default
+  /// For kPlugin and kPlugins: checks an inner expression against its registry and writes out its parameters. Throws
+  /// usage errors. Core does not know which registry: the owner of the table passes it.
+  std::function<std::string(const PluginExpr&)> canonical_inner = nullptr;
 };
 
 ParamSpec real_param(std::string name, double fallback, double min, double max, std::string unit, std::string doc);
@@ -52,8 +57,12 @@ ParamSpec schedule_param(std::string name, double fallback, double min, double m
 ParamSpec int_param(std::string name, int64_t fallback, double min, double max, std::string unit, std::string doc);
 ParamSpec bool_param(std::string name, bool fallback, std::string doc);
 ParamSpec text_param(std::string name, std::string fallback, std::string doc, std::vector<std::string> choices = {});
+/// A text that has no default.
+ParamSpec required_text_param(std::string name, std::string doc);
+/// One inner plug-in, written as an expression: checking(a=hmm(states=4), b=...). It has no default.
+ParamSpec plugin_param(std::string name, std::function<std::string(const PluginExpr&)> canonical_inner, std::string doc);
 /// Positional list of inner plug-ins, as all_of(...) takes.
-ParamSpec plugins_param(std::string name, std::string doc);
+ParamSpec plugins_param(std::string name, std::function<std::string(const PluginExpr&)> canonical_inner, std::string doc);
 
 /// The resolved values of one plug-in: every key of its table has a value, checked for type and bounds.
 class Options {
@@ -64,6 +73,8 @@ class Options {
   const std::string& text(std::string_view name) const;
   /// A float that may vary over a canvas: a number or a schedule expression.
   const PluginExpr& schedule(std::string_view name) const;
+  /// An inner plug-in's expression, already checked against its registry.
+  const PluginExpr& inner(std::string_view name) const;
   const std::vector<PluginExpr>& plugins(std::string_view name) const;
 
   /// `name(key=value, ...)` with every key, in table order: what is stored with results.

@@ -151,7 +151,6 @@ void compute_row_statistics(std::span<const float> logits, int32_t vocabulary, s
     if (!row.scan(wanted.has(Statistic::kUntempered))) throw NonFiniteLogits(p);
     const double log_z = std::log(row.tempered.z);
     const auto log_prob = [&](float logit) {
-      if (greedy) return logit == row.best_logit ? 0.0f : -std::numeric_limits<float>::infinity();
       return static_cast<float>((static_cast<double>(logit) - row.best_logit) * row.inverse_t - log_z);
     };
     if (wanted.has(Statistic::kMax)) {

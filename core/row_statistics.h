@@ -42,7 +42,7 @@ class StatisticSet {
 };
 
 /// Statistics of one canvas, structure of arrays over its L positions. Log-probabilities are natural logarithms under
-/// softmax(logits / T); vectors of statistics nobody asked for are empty (poisoned in tests).
+/// softmax(logits / T), at T = 0 under softmax(logits): greedy candidates keep confidences that can be ranked. Vectors of statistics nobody asked for are empty (poisoned in tests).
 struct RowStatistics {
   std::vector<int32_t> argmax;           // [L], ties: lowest id
   std::vector<float> argmax_logprob;     // [L] nats
@@ -61,7 +61,7 @@ struct RowStatistics {
 
 /// What to compute for one row of L positions.
 struct StatisticsRequest {
-  float temperature = 1;                 ///< > 0, or 0: greedy (candidate = argmax, entropy 0)
+  float temperature = 1;                 ///< > 0, or 0: greedy (candidate = argmax, entropy 0, log-probabilities at 1)
   StatisticSet wanted;
   std::span<const int32_t> canvas;       ///< [L], read for kCurrent
   std::optional<DrawKey> draw_key;       ///< kCandidate needs it; absent: candidates are left to the caller

@@ -16,7 +16,7 @@ nlohmann::ordered_json bound(double value) {
 }
 
 nlohmann::ordered_json default_value(const ParamSpec& spec) {
-  if (spec.default_text.empty() && spec.type != ParamType::kText) return nullptr;
+  if (spec.required || (spec.default_text.empty() && spec.type != ParamType::kText)) return nullptr;
   switch (spec.type) {
     case ParamType::kInteger: return parse_integer(spec.default_text, spec.name);
     case ParamType::kBoolean: return spec.default_text == "true";

@@ -7,18 +7,19 @@ namespace canvaslab {
 namespace {
 
 /// Reveals p when p(candidate) >= threshold; when none qualifies, the single most confident one (ties: lowest position);
-/// the last step reveals all. Source: Blaizzy/mlx-vlm diffusion generation (samplers.md 3.2).
+/// the last step reveals all. Compared as log-probabilities in f32, so that a candidate exactly at the threshold passes.
+/// Source: Blaizzy/mlx-vlm diffusion generation (samplers.md 3.2).
 class ConfidenceThreshold final : public Sampler {
  public:
   void step(const StepView& view, CanvasState& state, StepDecision& decision) const override {
     const auto& log_prob = view.statistics->candidate_logprob;
-    const double threshold = view.knobs[0];
+    const auto threshold = static_cast<float>(std::log(view.knobs[0]));
     const auto open = open_positions(view, state);
     decision.action.assign(view.length(), Action::kKeep);
     bool any = false;
     for (size_t p = 0; p < open.size(); ++p) {
       if (!open[p]) continue;
-      const bool take = view.is_last || std::exp(static_cast<double>(log_prob[p])) >= threshold;
+      const bool take = view.is_last || log_prob[p] >= threshold;
       decision.action[p] = take ? Action::kCandidate : Action::kNoise;
       state.revealed[p] = take;
       any = any || take;

@@ -7,7 +7,8 @@ namespace {
 /// Routes each position: clean (take the candidate), stay, or noise, with weights
 ///   clean = as (1-r)/V + r as [x = y],  stay = r (1-as)/V,  noise = (1-r)(1-as)/V,  r = at/as,
 /// which is q(x_s | x_t, x0 = y) of the linear path. Preserves the path's marginals when candidates come from the exact
-/// posterior at the known level and temperature 1. Source: arXiv:2107.03006; diffusers DiscreteDDIM (samplers.md 3.4).
+/// posterior at the known level and temperature 1. Pinned positions are decided like any other; the engine keeps them.
+/// Source: arXiv:2107.03006; diffusers DiscreteDDIM (samplers.md 3.4).
 class Ddim final : public Sampler {
  public:
   void step(const StepView& view, CanvasState&, StepDecision& decision) const override {
@@ -32,7 +33,7 @@ class Ddim final : public Sampler {
     .source = "arXiv:2107.03006; diffusers scheduling_discrete_ddim",
     .aliases = {"discrete_ddim"},
     .parameters = {},
-    .facts = {.statistics = {Statistic::kCandidate}, .needs_level = true, .revocable = true, .fixed_steps = true, .default_stop = "never", .default_emission = "canvas"},
+    .facts = {.statistics = {Statistic::kCandidate}, .needs_level = true, .revocable = true, .fixed_steps = true, .uniform_corruption_only = true, .default_stop = "never", .default_emission = "canvas"},
     .make = [](const Options&) { return std::make_unique<Ddim>(); }});
 
 }  // namespace

@@ -186,7 +186,7 @@ class Run {
       try {
         results[r] = std::move(denoiser_.denoise(std::span(&call, 1)).front());
       } catch (const NonFiniteLogits& error) {
-        throw std::runtime_error(fmt::format("the denoiser's logits are NaN or infinite at canvas {}, step {}, position {}",
+        throw UserError(ExitCode::kSomeFailed, fmt::format("the denoiser's logits are NaN or infinite at canvas {}, step {}, position {}",
                                              canvas_idx, step_idx, error.position()));
       }
       forward_seconds[r] = watch.seconds();
@@ -211,7 +211,11 @@ class Run {
                           .statistics = &statistics, .allowed = row.allowed, .knobs = knobs, .level_now = level_now,
                           .level_next = level_next, .draws = &draws};
       StepDecision decision;
-      plan_.sampler.sampler->step(view, row.state, decision);
+      try {
+        plan_.sampler.decide(view, row.state, decision);
+      } catch (const NonFiniteStatistics& error) {
+        throw UserError(ExitCode::kSomeFailed, fmt::format("{}, canvas {}, step {}", error.what(), canvas_idx, step_idx));
+      }
       std::optional<std::string> stop;
       if (!row.converged) stop = plan_.stop.rule->check(view, row.state, decision, row.history);
       std::vector<int32_t> next(L);

@@ -23,6 +23,8 @@ enum class RngMode {
 struct PlanRequest {
   std::string sampler = "entropy_bound";
   std::optional<std::string> stop, temperature, emission;
+  /// num_steps limits the steps of a canvas; anneal_over is the length of the ramp that the temperature and every knob
+  /// written as a schedule run over (default: num_steps), so that a lower limit cuts the ramp instead of squeezing it.
   std::optional<int32_t> canvas_length, num_steps, anneal_over, max_new_tokens;
   bool self_conditioning = true;
   RngMode rng = RngMode::kCounter;
@@ -55,7 +57,8 @@ struct RowInput {
   Prompt prompt;
   uint64_t seed = 0, item = 0;
   uint32_t repeat = 0;
-  std::vector<int32_t> init_canvas;      ///< start of the first canvas instead of noise; [L] or empty
+  /// Start of the first canvas instead of noise; [L] or empty. Samplers that need the noise level take it for pure noise.
+  std::vector<int32_t> init_canvas;
   std::map<int64_t, int32_t> pins;       ///< position after the prompt -> token that stays there
 };
 

@@ -5,7 +5,8 @@ namespace canvaslab {
 namespace {
 
 /// Sorts positions by (entropy, position) and accepts the k-th iff inclusive sum minus its own entropy <= bound: the
-/// subtraction form, with sums rounded to f32, is the reference's; at least one position is always accepted.
+/// subtraction form, with sums rounded to f32, is the reference's; at least one position is always accepted. Pinned
+/// positions take nothing and use up no bound.
 /// Source: arXiv:2505.24857; renoising form as transformers' DiffusionGemma. Differs from it only where entropies tie
 /// across the bound (its sort is unstable; here the lower position wins).
 class EntropyBound final : public Sampler {
@@ -15,7 +16,7 @@ class EntropyBound final : public Sampler {
     const float bound = static_cast<float>(view.knobs[0]);
     decision.action.assign(view.length(), Action::kNoise);
     double sum = 0;
-    for (uint32_t p : order_by(entropy, {})) {
+    for (uint32_t p : order_by(entropy, view.allowed)) {
       sum += entropy[p];
       if (static_cast<float>(sum) - entropy[p] > bound) break;
       decision.action[p] = Action::kCandidate;

@@ -10,9 +10,7 @@ class Leftmost final : public Sampler {
   void step(const StepView& view, CanvasState& state, StepDecision& decision) const override {
     const auto open = open_positions(view, state);
     decision.action.assign(view.length(), Action::kKeep);
-    size_t pinned = 0;
-    for (uint8_t allowed : view.allowed) pinned += !allowed;
-    const size_t target = even_quota_target(view.length() - pinned, view.step_idx, view.num_steps);
+    const size_t target = even_quota_target(num_allowed(view), view.step_idx, view.num_steps);
     size_t done = state.num_revealed();
     for (size_t p = 0; p < open.size(); ++p) {
       if (!open[p]) continue;

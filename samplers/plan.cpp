@@ -1,17 +1,31 @@
 // Resolving what was asked for into a complete plan.
+#include <algorithm>
+
 #include "core/error.h"
 #include "samplers/engine.h"
 
 namespace canvaslab {
 namespace {
 
-/// Adds the denoiser's suggested parameters to a plug-in of the same name, unless the user gave them.
-PluginExpr with_defaults(PluginExpr expr, const std::string& plugin, const DenoiserDefaults& defaults, bool positional_free) {
+/// Adds the denoiser's suggested parameters to a plug-in of the same name, and to plug-ins inside it (the children of
+/// all_of), unless the user gave them by key or by place.
+template <typename AnyRegistry>
+PluginExpr with_defaults(PluginExpr expr, const AnyRegistry& registry, const DenoiserDefaults& defaults) {
+  const auto& entry = registry.find(expr.name);
+  if (!entry.parameters.empty() && entry.parameters.front().type == ParamType::kPlugins) {
+    for (auto& argument : expr.arguments)
+      argument.value = std::make_shared<PluginExpr>(with_defaults(*argument.value, registry, defaults));
+    return expr;
+  }
+  std::vector<std::string> given;
+  size_t place = 0;
+  for (const auto& argument : expr.arguments) {
+    if (!argument.key.empty()) given.push_back(canonical_name(argument.key));
+    else if (place < entry.parameters.size()) given.push_back(entry.parameters[place++].name);
+  }
   for (const auto& value : defaults.plugin_values) {
-    if (value.plugin != plugin || !positional_free) continue;
-    bool given = false;
-    for (const auto& argument : expr.arguments) given = given || argument.key.empty() || canonical_name(argument.key) == value.key;
-    if (!given) expr.arguments.push_back({value.key, std::make_shared<PluginExpr>(parse_plugin(value.value))});
+    if (value.plugin != entry.name || std::find(given.begin(), given.end(), value.key) != given.end()) continue;
+    expr.arguments.push_back({value.key, std::make_shared<PluginExpr>(parse_plugin(value.value))});
   }
   return expr;
 }
@@ -28,16 +42,34 @@ int32_t positive(std::optional<int32_t> value, int32_t fallback, const char* wha
   return out;
 }
 
+/// Noise that the denoiser cannot be given, or that the sampler's formulas do not describe.
+void check_corruption(const GenerationPlan& plan, const DenoiserFacts& facts) {
+  if (plan.sampler.facts.uniform_corruption_only && (facts.absorbing || !facts.banned_ids.empty()))
+    throw usage_error("sampler '{}' is derived for noise that is uniform over the whole vocabulary; this denoiser {}", plan.sampler.name,
+                      facts.absorbing ? "absorbs into a mask token" : "bans some ids from its noise");
+  for (const int32_t id : facts.banned_ids) check_token_ids(std::span(&id, 1), facts.vocabulary, "banned ids of the denoiser");
+  std::vector<int32_t> banned = facts.banned_ids;
+  std::sort(banned.begin(), banned.end());
+  banned.erase(std::unique(banned.begin(), banned.end()), banned.end());
+  if (!facts.absorbing && banned.size() >= static_cast<size_t>(facts.vocabulary)) throw usage_error("the denoiser bans every id of its vocabulary, so there is no noise to draw");
+  if (plan.rng != RngMode::kTorch) return;
+  if (facts.absorbing || !banned.empty())
+    throw usage_error("--rng torch draws noise from the whole vocabulary, as the reference; this denoiser {}; use --rng counter",
+                      facts.absorbing ? "absorbs into a mask token" : "bans some ids from its noise");
+  for (int32_t step = 0; step < plan.num_steps; ++step)
+    if (plan.temperature->value({.step_idx = step, .num_steps = plan.anneal_over}) == 0)
+      throw usage_error("temperature '{}' is 0 at step {}; --rng torch draws as the reference, which divides by it; use --rng counter for greedy candidates",
+                        plan.temperature_text, step);
+}
+
 }  // namespace
 
 GenerationPlan resolve_plan(const PlanRequest& request, const Denoiser& denoiser) {
   const DenoiserFacts& facts = denoiser.facts();
   const DenoiserDefaults& defaults = facts.defaults;
   GenerationPlan plan;
-  PluginExpr sampler = parse_plugin(request.sampler);
-  plan.sampler = configure_sampler(with_defaults(sampler, samplers().find(sampler.name).name, defaults, true));
-  PluginExpr stop = parse_plugin(request.stop.value_or(plan.sampler.facts.default_stop));
-  plan.stop = configure_stop(with_defaults(stop, stop_rules().find(stop.name).name, defaults, true));
+  plan.sampler = configure_sampler(with_defaults(parse_plugin(request.sampler), samplers(), defaults));
+  plan.stop = configure_stop(with_defaults(parse_plugin(request.stop.value_or(plan.sampler.facts.default_stop)), stop_rules(), defaults));
   const PluginExpr temperature = parse_plugin(request.temperature.value_or(defaults.temperature.value_or("linear_remaining(t_min=0.4, t_max=0.8)")));
   plan.temperature = make_schedule(temperature);
   plan.temperature_text = canonical_schedule(temperature);
@@ -54,6 +86,7 @@ GenerationPlan resolve_plan(const PlanRequest& request, const Denoiser& denoiser
   plan.pad_id = defaults.pad_id;
   if (plan.rng == RngMode::kTorch && plan.sampler.facts.reference_order == ReferenceOrder::kNone)
     throw usage_error("sampler '{}' has no reference draw order, so it cannot run with --rng torch; use --rng counter", plan.sampler.name);
+  check_corruption(plan, facts);
   if (plan.sampler.facts.needs_level && plan.stop.breaks_level)
     throw usage_error("sampler '{}' follows a noise level that reaches clean only at its last step; stop rule '{}' would end it earlier.\n"
                       "use --stop never and choose --steps", plan.sampler.name, plan.stop.canonical);

@@ -5,6 +5,11 @@
 #include <numeric>
 
 namespace canvaslab {
+namespace {
+
+bool takes(Action action) { return action == Action::kCandidate || action == Action::kArgmax || action == Action::kToken; }
+
+}  // namespace
 
 SamplerRegistry& samplers() {
   static SamplerRegistry registry("sampler");
@@ -14,9 +19,7 @@ SamplerRegistry& samplers() {
 size_t CanvasState::num_revealed() const { return static_cast<size_t>(std::count(revealed.begin(), revealed.end(), uint8_t{1})); }
 
 size_t StepDecision::num_accepted() const {
-  return static_cast<size_t>(std::count_if(action.begin(), action.end(), [](Action a) {
-    return a == Action::kCandidate || a == Action::kArgmax || a == Action::kToken;
-  }));
+  return static_cast<size_t>(std::count_if(action.begin(), action.end(), takes));
 }
 
 void Sampler::begin(CanvasState& state, size_t length, int32_t) const {
@@ -28,6 +31,61 @@ std::vector<double> ConfiguredSampler::knob_values(const Progress& progress) con
   std::vector<double> values;
   for (const auto& knob : knobs) values.push_back(knob->value(progress));
   return values;
+}
+
+namespace {
+
+void refuse_unusable(const StepView& view, StatisticSet declared) {
+  const RowStatistics& s = *view.statistics;
+  const auto check = [&](bool wanted, const std::vector<float>& values, const char* field, bool is_entropy) {
+    for (size_t p = 0; wanted && p < view.length(); ++p) {
+      const bool usable = is_entropy ? std::isfinite(values[p]) && values[p] >= 0 : values[p] <= 1e-3f;  // -inf: impossible token; above 0: rounding
+      if (!usable) throw NonFiniteStatistics(field, p);
+    }
+  };
+  const auto check_ids = [&](bool wanted, const std::vector<int32_t>& ids, const char* field) {
+    for (size_t p = 0; wanted && p < view.length(); ++p)
+      if (ids[p] < 0 || ids[p] >= view.vocabulary) throw NonFiniteStatistics(field, p);
+  };
+  check(declared.has(Statistic::kMax), s.argmax_logprob, "argmax_logprob", false);
+  check(declared.has(Statistic::kTop2), s.second_logprob, "second_logprob", false);
+  check(declared.has(Statistic::kEntropy), s.entropy_nats, "entropy_nats", true);
+  check(declared.has(Statistic::kCandidate), s.candidate_logprob, "candidate_logprob", false);
+  check(declared.has(Statistic::kCurrent), s.current_logprob, "current_logprob", false);
+  check(declared.has(Statistic::kUntempered), s.argmax_logprob_t1, "argmax_logprob_t1", false);
+  check(declared.has(Statistic::kUntempered), s.entropy_t1_nats, "entropy_t1_nats", true);
+  check_ids(declared.has(Statistic::kMax), s.argmax, "argmax");
+  check_ids(declared.has(Statistic::kTop2), s.second, "second");
+  check_ids(declared.has(Statistic::kCandidate), s.candidate, "candidate");
+}
+
+}  // namespace
+
+void ConfiguredSampler::decide(const StepView& view, CanvasState& state, StepDecision& decision) const {
+  refuse_unusable(view, facts.statistics);
+  const size_t L = view.length();
+  const std::vector<uint8_t> revealed = state.revealed;  // [L] before the step
+  decision.action.clear();
+  decision.token.clear();
+  sampler->step(view, state, decision);
+  const auto broken = [&](const std::string& what) { return std::logic_error(fmt::format("sampler '{}' breaks its contract: {}", name, what)); };
+  if (decision.action.size() != L) throw broken(fmt::format("{} actions for {} positions", decision.action.size(), L));
+  if (state.revealed.size() != L) throw broken(fmt::format("its revealed mask has {} entries for {} positions", state.revealed.size(), L));
+  size_t open = 0, taken = 0;
+  for (size_t p = 0; p < L; ++p) {
+    const Action action = decision.action[p];
+    if (action == Action::kToken && (decision.token.size() != L || decision.token[p] < 0 || decision.token[p] >= view.vocabulary))
+      throw broken(fmt::format("no token of the vocabulary for position {}", p));
+    if (!view.is_allowed(p)) continue;
+    if (facts.fixed_steps && view.is_last && action == Action::kNoise) throw broken(fmt::format("position {} is left as noise by the last step", p));
+    if (!revealed[p]) ++open, taken += takes(action);
+    if (!facts.locks && state.revealed[p]) throw broken(fmt::format("position {} is revealed, which its facts do not declare", p));
+    if (state.revealed[p] && action == Action::kNoise) throw broken(fmt::format("revealed position {} loses its token to noise", p));
+    if (!facts.revocable && revealed[p] && (!state.revealed[p] || action != Action::kKeep))
+      throw broken(fmt::format("position {} changes after it was revealed", p));
+  }
+  const size_t due = std::min(open, static_cast<size_t>(facts.min_accepted));
+  if (taken < due) throw broken(fmt::format("{} positions taken at step {}, at least {} are due", taken, view.step_idx, due));
 }
 
 ConfiguredSampler configure_sampler(const PluginExpr& expr) {
@@ -65,9 +123,15 @@ size_t even_quota_target(size_t length, int32_t step_idx, int32_t num_steps) {
   return (length / n) * done + std::min(done, length % n);
 }
 
+size_t num_allowed(const StepView& view) {
+  size_t count = 0;
+  for (size_t p = 0; p < view.length(); ++p) count += view.is_allowed(p);
+  return count;
+}
+
 std::vector<uint8_t> open_positions(const StepView& view, const CanvasState& state) {
   std::vector<uint8_t> open(view.length());
-  for (size_t p = 0; p < open.size(); ++p) open[p] = !state.revealed[p] && (view.allowed.empty() || view.allowed[p]);
+  for (size_t p = 0; p < open.size(); ++p) open[p] = !state.revealed[p] && view.is_allowed(p);
   return open;
 }
 

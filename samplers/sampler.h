@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -38,7 +39,12 @@ struct StepView {
   double level_next = 0;               ///< ... after this step
   /// Uniform in (0, 1), a pure function of (row, canvas, step, purpose, position); or, in torch mode, unavailable.
   const DrawKey* draws = nullptr;
-  double uniform(Purpose purpose, size_t position) const { return draws->uniform(purpose, static_cast<uint32_t>(position)); }
+  double uniform(Purpose purpose, size_t position) const {
+    return given_uniform ? *given_uniform : draws->uniform(purpose, static_cast<uint32_t>(position));
+  }
+  /// Instead of `draws`: the value of every uniform (exact propagation of a sampler's law integrates over it).
+  std::optional<double> given_uniform = std::nullopt;
+  bool is_allowed(size_t position) const { return allowed.empty() || allowed[position] != 0; }
   size_t length() const { return canvas.size(); }
 };
 
@@ -63,9 +69,11 @@ struct SamplerFacts {
   bool needs_level = false;            ///< the engine tells the denoiser the noise level of a linear path
   bool revocable = false;              ///< a taken position may change again
   bool locks = false;                  ///< keeps CanvasState::revealed
-  bool fixed_steps = false;            ///< runs exactly num_steps steps
+  bool fixed_steps = false;            ///< runs exactly num_steps steps; the last one leaves no noise
   bool permutation_equivariant = true; ///< decisions do not depend on where a position lies
-  int32_t min_accepted = 0;            ///< progress contract: at least this many positions taken (or revealed) a step
+  bool uniform_corruption_only = false; ///< its formulas hold for uniform corruption over the whole vocabulary only
+  int32_t min_accepted = 0;            ///< progress contract: at least this many open positions are taken at a step, while
+                                       ///< there are as many
   ReferenceOrder reference_order = ReferenceOrder::kNone;
   std::string default_stop = "never";
   std::string default_emission;        ///< "argmax", "canvas", or empty: whatever the denoiser prefers
@@ -92,7 +100,23 @@ struct ConfiguredSampler {
   std::vector<std::unique_ptr<Schedule>> knobs;
   /// Values of the knobs at a step.
   std::vector<double> knob_values(const Progress& progress) const;
+  /// One step with its contract enforced, as the engine runs it: refuses statistics that are no numbers before the sampler
+  /// sees them (NonFiniteStatistics), then checks what the facts promise: an action for every position, tokens inside the
+  /// vocabulary, progress, revealed positions that stay revealed and keep their tokens. A broken promise is a logic error
+  /// that names the sampler and the position.
+  void decide(const StepView& view, CanvasState& state, StepDecision& decision) const;
 };
+/// A statistic that no sampler can decide on: NaN, +inf, or an entropy or token that cannot be.
+class NonFiniteStatistics : public std::runtime_error {
+ public:
+  NonFiniteStatistics(const std::string& field, size_t position)
+      : std::runtime_error(fmt::format("the statistic {} is no usable number at position {}", field, position)), position_(position) {}
+  size_t position() const { return position_; }
+
+ private:
+  size_t position_;
+};
+
 /// Builds a sampler; knobs are range-checked as schedules.
 ConfiguredSampler configure_sampler(const PluginExpr& expr);
 
@@ -105,6 +129,8 @@ std::vector<uint32_t> order_by_falling(std::span<const float> key, std::span<con
 /// How many positions are to be revealed after step `step_idx` of `num_steps`: an even quota, the first steps taking the
 /// remainder, so that the sum over steps is exactly `length`.
 size_t even_quota_target(size_t length, int32_t step_idx, int32_t num_steps);
+/// Number of positions that are not pinned.
+size_t num_allowed(const StepView& view);
 /// 1 where a position is neither revealed nor pinned.
 std::vector<uint8_t> open_positions(const StepView& view, const CanvasState& state);
 

@@ -1,6 +1,6 @@
 #include "samplers/stop_rule.h"
 
-#include <numeric>
+#include <algorithm>
 
 namespace canvaslab {
 namespace {
@@ -13,14 +13,6 @@ void collect_facts(const PluginExpr& expr, ConfiguredStop& out) {
   for (const auto& argument : expr.arguments) collect_facts(*argument.value, out);
 }
 
-std::string canonical_stop(const PluginExpr& expr) {
-  const auto& entry = stop_rules().find(expr.name);
-  if (entry.parameters.empty() || entry.parameters.front().type != ParamType::kPlugins) return stop_rules().resolve(expr).canonical();
-  std::vector<std::string> children;
-  for (const auto& argument : expr.arguments) children.push_back(canonical_stop(*argument.value));
-  return fmt::format("{}({})", entry.name, fmt::join(children, ", "));
-}
-
 }  // namespace
 
 StopRegistry& stop_rules() {
@@ -31,21 +23,32 @@ StopRegistry& stop_rules() {
 ConfiguredStop configure_stop(const PluginExpr& expr) {
   ConfiguredStop out;
   out.rule = stop_rules().make(expr);
-  out.canonical = canonical_stop(expr);
+  out.canonical = stop_rules().resolve(expr).canonical();
   collect_facts(expr, out);
   return out;
 }
 
-double mean_entropy(const RowStatistics& statistics) {
-  return std::accumulate(statistics.entropy_nats.begin(), statistics.entropy_nats.end(), 0.0) /
-         static_cast<double>(statistics.entropy_nats.size());
+float mean_entropy(const StepView& view) {
+  double sum = 0;
+  size_t count = 0;
+  for (size_t p = 0; p < view.length(); ++p) {
+    if (!view.is_allowed(p)) continue;
+    sum += view.statistics->entropy_nats[p];
+    ++count;
+  }
+  return count == 0 ? 0.0f : static_cast<float>(sum / static_cast<double>(count));
 }
 
-bool argmax_stable(const RowStatistics& statistics, const StopHistory& history, int64_t count) {
-  if (static_cast<int64_t>(history.argmax.size()) < count) return false;
-  for (size_t i = history.argmax.size() - static_cast<size_t>(count); i < history.argmax.size(); ++i)
-    if (history.argmax[i] != statistics.argmax) return false;
+bool argmax_equals(const StepView& view, std::span<const int32_t> canvas) {
+  for (size_t p = 0; p < view.length(); ++p)
+    if (view.is_allowed(p) && view.statistics->argmax[p] != canvas[p]) return false;
   return true;
+}
+
+bool argmax_stable(const StepView& view, const StopHistory& history, int64_t count) {
+  if (static_cast<int64_t>(history.argmax.size()) < count) return false;
+  return std::all_of(history.argmax.end() - static_cast<ptrdiff_t>(count), history.argmax.end(),
+                     [&](const auto& earlier) { return argmax_equals(view, earlier); });
 }
 
 }  // namespace canvaslab

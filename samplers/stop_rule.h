@@ -10,7 +10,9 @@ namespace canvaslab {
 
 /// What a stop rule may look back on, cleared at every new canvas.
 struct StopHistory {
-  std::vector<std::vector<int32_t>> argmax;  ///< argmax canvases of earlier steps of this canvas, oldest first, [i][L]
+  /// Argmax canvases of earlier steps of this canvas, oldest first, [i][L]. The engine writes it at every step, so that
+  /// rules stay pure and a rule inside all_of or any_of sees every step, whatever its siblings said.
+  std::vector<std::vector<int32_t>> argmax;
 };
 
 struct StopFacts {
@@ -39,9 +41,14 @@ struct ConfiguredStop {
 };
 ConfiguredStop configure_stop(const PluginExpr& expr);
 
-/// Mean entropy of a step, nats.
-double mean_entropy(const RowStatistics& statistics);
-/// Whether the step's argmax canvas equals each of the last `count` ones; false while fewer exist; count 0: always.
-bool argmax_stable(const RowStatistics& statistics, const StopHistory& history, int64_t count);
+// --- helpers shared by stop rules. Pinned positions do not count: their tokens are not the denoiser's to settle.
+
+/// Mean entropy of a step, nats, in f32 as the reference's; 0 when every position is pinned.
+float mean_entropy(const StepView& view);
+/// Whether the step's argmax canvas equals `canvas` [L].
+bool argmax_equals(const StepView& view, std::span<const int32_t> canvas);
+/// Whether the step's argmax canvas equals each of the last `count` ones; false while fewer exist; count 0: always. The
+/// first step that can satisfy it is therefore the one with index `count`.
+bool argmax_stable(const StepView& view, const StopHistory& history, int64_t count);
 
 }  // namespace canvaslab

@@ -5,7 +5,7 @@ namespace canvaslab {
 namespace {
 
 /// Every operation in f32, in the reference's order: computed in double and narrowed, 12 of its 48 values differ by one
-/// ulp. remaining counts down from num_steps to 1, so t_min itself is never reached.
+/// ulp. Over the ramp remaining counts down from num_steps to 1, so t_min itself is reached only by steps beyond it.
 class LinearRemaining final : public Schedule {
  public:
   explicit LinearRemaining(const Options& options) : t_min_(options.real("t_min")), t_max_(options.real("t_max")) {
@@ -13,7 +13,7 @@ class LinearRemaining final : public Schedule {
       throw usage_error("schedule 'linear_remaining': t_max ({}) is below t_min ({}); expected t_max >= t_min", format_real(t_max_), format_real(t_min_));
   }
   double value(const Progress& progress) const override {
-    const int32_t remaining = std::max(1, progress.num_steps - progress.step_idx);
+    const int32_t remaining = std::max(0, progress.num_steps - progress.step_idx);
     const float fraction = static_cast<float>(remaining) / static_cast<float>(progress.num_steps);
     const float slope = static_cast<float>(t_max_ - t_min_);
     const float scaled = slope * fraction;
@@ -30,7 +30,7 @@ class LinearRemaining final : public Schedule {
     .summary = "t_min + (t_max - t_min) * remaining / num_steps, in f32 as the reference",
     .source = "transformers generation_diffusion_gemma; model.md 5.2",
     .aliases = {},
-    .parameters = {real_param("t_min", 0.4, 0, 1000, "", "limit that the ramp approaches"),
+    .parameters = {real_param("t_min", 0.4, 0, 1000, "", "limit that the ramp approaches; steps beyond the ramp have it"),
                    real_param("t_max", 0.8, 0, 1000, "", "value at the first step")},
     .facts = {},
     .make = [](const Options& options) { return std::make_unique<LinearRemaining>(options); }});

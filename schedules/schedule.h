@@ -10,17 +10,18 @@
 namespace canvaslab {
 
 /// Where a canvas's denoising stands. Grid convention: a schedule sees u = step / num_steps ("start" grid), so that the
-/// first step has u = 0 and no step reaches u = 1; the reference's temperature uses the same grid.
+/// first step has u = 0 and no step of the ramp reaches u = 1; the reference's temperature uses the same grid. A canvas
+/// that runs on after its ramp (anneal_over below the step limit) stays at u = 1.
 struct Progress {
   int32_t step_idx = 0;   ///< counts up from 0
-  int32_t num_steps = 1;  ///< length of the ramp
-  double fraction() const { return num_steps > 0 ? std::min(1.0, static_cast<double>(step_idx) / num_steps) : 0.0; }
+  int32_t num_steps = 1;  ///< length of the ramp, at least 1
+  double fraction() const { return std::min(1.0, static_cast<double>(step_idx) / num_steps); }
 };
 
 class Schedule {
  public:
   virtual ~Schedule() = default;
-  /// The value at a step; pure. Steps beyond the ramp keep its last value.
+  /// The value at a step; pure. Steps beyond the ramp have the value at its end, u = 1.
   virtual double value(const Progress& progress) const = 0;
   /// Smallest and largest value over all progress: what a knob's bounds are checked against.
   virtual std::pair<double, double> range() const = 0;

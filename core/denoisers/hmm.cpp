@@ -44,7 +44,7 @@ class HmmDenoiser final : public LogitsDenoiser {
                 options.real("sharpness"), static_cast<uint64_t>(options.integer("seed"))),
         quadrature_(static_cast<int>(options.integer("quadrature"))), text_(options.canonical()) {
     facts_.vocabulary = source_.vocabulary();
-    facts_.uses_level = true;
+    facts_.uses_level = options.boolean("use_level");
     facts_.defaults.temperature = "constant(1)";
     facts_.defaults.emission = "canvas";
     facts_.defaults.num_steps = 32;
@@ -62,6 +62,7 @@ class HmmDenoiser final : public LogitsDenoiser {
     return sequence;
   }
   std::vector<float> append(Sequence& sequence, std::span<const int32_t> canvas, bool) const override {
+    check_token_ids(canvas, facts_.vocabulary, "canvas to append");
     auto& law = dynamic_cast<HmmSequence&>(sequence).state_law;
     law = source_.filter(std::move(law), canvas);
     return {};
@@ -71,7 +72,7 @@ class HmmDenoiser final : public LogitsDenoiser {
   std::vector<float> row_logits(Sequence& sequence, const StepRequest& request) const override {
     const auto& law = dynamic_cast<HmmSequence&>(sequence).state_law;
     std::vector<double> posterior;  // [L, V]
-    if (request.noise_level) posterior = source_.posterior(request.canvas, law, *request.noise_level);
+    if (request.noise_level && facts_.uses_level) posterior = source_.posterior(request.canvas, law, *request.noise_level);
     else posterior = marginal(request.canvas, law);
     std::vector<float> logits(posterior.size());
     for (size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<float>(std::log(posterior[i]));
@@ -113,7 +114,8 @@ class HmmDenoiser final : public LogitsDenoiser {
                    int_param("length", 32, 1, 65536, "tokens", "default canvas length"),
                    real_param("sharpness", 2, 0, 100, "", "scale of the random log-weights: larger is less random"),
                    int_param("seed", 1, 0, 9007199254740991.0, "", "which source"),
-                   int_param("quadrature", 16, 2, 256, "nodes", "Gauss-Legendre nodes when the level is unknown")},
+                   int_param("quadrature", 16, 2, 256, "nodes", "Gauss-Legendre nodes when the level is unknown; exact from (length + 1) / 2 on"),
+                   bool_param("use_level", true, "off: always marginalise the level, as a denoiser that is not told it")},
     .facts = {},
     .make = [](const Options& options) { return std::make_unique<HmmDenoiser>(options); }});
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/error.h"
+
 namespace canvaslab {
 namespace {
 
@@ -81,9 +83,12 @@ std::vector<int32_t> HiddenMarkov::sample(size_t length, const DrawKey& key) con
 std::vector<double> HiddenMarkov::filter(std::vector<double> law, std::span<const int32_t> tokens) const {
   const size_t S = static_cast<size_t>(num_states_), V = static_cast<size_t>(vocabulary_);
   std::vector<double> next(S);
-  for (int32_t token : tokens) {
+  for (size_t p = 0; p < tokens.size(); ++p) {
     double sum = 0;
-    for (size_t s = 0; s < S; ++s) sum += law[s] *= emission_[s * V + static_cast<size_t>(token)];
+    for (size_t s = 0; s < S; ++s) sum += law[s] *= emission_[s * V + static_cast<size_t>(tokens[p])];
+    if (!(sum > 0))
+      throw usage_error("token {} at position {} has probability 0 under the source after what precedes it; nothing can follow it.\n"
+                        "use a smaller sharpness, or a context that the source can produce", tokens[p], p);
     std::fill(next.begin(), next.end(), 0.0);
     for (size_t r = 0; r < S; ++r)
       for (size_t s = 0; s < S; ++s) next[s] += law[r] / sum * transition_[r * S + s];

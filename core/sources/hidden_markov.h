@@ -30,6 +30,7 @@ class HiddenMarkov final : public Source {
   const std::vector<double>& emission() const { return emission_; }       // [S, V]
 
   /// Law of the state at the next position after observing `tokens` from prior state law `start` [S].
+  /// Errors: usage when the tokens have probability 0 (tables with zeros, or a sharpness whose small entries underflow).
   std::vector<double> filter(std::vector<double> start, std::span<const int32_t> tokens) const;
 
   /// Posterior marginals of the clean tokens given a uniformly corrupted canvas, by forward-backward.

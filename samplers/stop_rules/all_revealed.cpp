@@ -9,7 +9,7 @@ class AllRevealed final : public StopRule {
   explicit AllRevealed(const Options&) {}
   std::optional<std::string> check(const StepView& view, const CanvasState& state, const StepDecision&, const StopHistory&) const override {
     for (size_t p = 0; p < state.revealed.size(); ++p)
-      if (!state.revealed[p] && (view.allowed.empty() || view.allowed[p])) return std::nullopt;
+      if (!state.revealed[p] && view.is_allowed(p)) return std::nullopt;
     return "all_revealed";
   }
 };

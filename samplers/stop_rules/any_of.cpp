@@ -26,7 +26,7 @@ class AnyOf final : public StopRule {
     .summary = "stop when any of its children would",
     .source = "google-deepmind/gemma chained early stopping",
     .aliases = {},
-    .parameters = {plugins_param("rules", "stop rules")},
+    .parameters = {plugins_param("rules", [](const PluginExpr& rule) { return stop_rules().resolve(rule).canonical(); }, "stop rules")},
     .facts = {},
     .make = [](const Options& options) { return std::make_unique<AnyOf>(options); }});
 

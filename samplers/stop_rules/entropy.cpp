@@ -6,14 +6,14 @@ namespace {
 
 class Entropy final : public StopRule {
  public:
-  explicit Entropy(const Options& options) : max_(options.real("max_entropy")) {}
+  explicit Entropy(const Options& options) : max_(static_cast<float>(options.real("max_entropy"))) {}
   std::optional<std::string> check(const StepView& view, const CanvasState&, const StepDecision&, const StopHistory&) const override {
-    if (mean_entropy(*view.statistics) <= max_) return "entropy";
+    if (mean_entropy(view) <= max_) return "entropy";
     return std::nullopt;
   }
 
  private:
-  double max_;
+  float max_;
 };
 
 [[maybe_unused]] const bool registered = stop_rules().add({

@@ -9,8 +9,8 @@ class StableAndConfident final : public StopRule {
   explicit StableAndConfident(const Options& options)
       : stability_(options.integer("stability_threshold")), confidence_(static_cast<float>(options.real("confidence_threshold"))) {}
   std::optional<std::string> check(const StepView& view, const CanvasState&, const StepDecision&, const StopHistory& history) const override {
-    if (static_cast<float>(mean_entropy(*view.statistics)) >= confidence_) return std::nullopt;
-    if (!argmax_stable(*view.statistics, history, stability_)) return std::nullopt;
+    if (mean_entropy(view) >= confidence_) return std::nullopt;
+    if (!argmax_stable(view, history, stability_)) return std::nullopt;
     return "stable_and_confident";
   }
 

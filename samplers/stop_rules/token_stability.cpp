@@ -1,6 +1,4 @@
 // token_stability - stop when the argmax canvas equals the canvas that was fed in.
-#include <algorithm>
-
 #include "samplers/stop_rule.h"
 
 namespace canvaslab {
@@ -10,7 +8,7 @@ class TokenStability final : public StopRule {
  public:
   explicit TokenStability(const Options&) {}
   std::optional<std::string> check(const StepView& view, const CanvasState&, const StepDecision&, const StopHistory&) const override {
-    if (std::equal(view.canvas.begin(), view.canvas.end(), view.statistics->argmax.begin())) return "token_stability";
+    if (argmax_equals(view, view.canvas)) return "token_stability";
     return std::nullopt;
   }
 };

@@ -1,0 +1,169 @@
+#pragma once
+// The generic properties of samplers as checks that return what is wrong ("" = nothing), so that wrong samplers can be fed
+// to them too. Random steps come from a fixed seed, which is printed with every failure.
+#include <algorithm>
+#include <numeric>
+
+#include "samplers/engine.h"
+#include "tests/support/step.h"
+
+namespace canvaslab::contract {
+
+using testing_support::Step;
+inline constexpr uint32_t kSeed = 20240501;
+
+inline Step random_step(const ConfiguredSampler& sampler, size_t length, int32_t step, int32_t steps, std::mt19937& engine) {
+  Step out(length, engine);
+  out.knobs = sampler.knob_values({.step_idx = step, .num_steps = steps});
+  return out;
+}
+
+/// Runs `visit(random step, step index, steps)` over whole canvases; the first non-empty answer ends it.
+template <typename Visit>
+std::string over_canvases(const ConfiguredSampler& sampler, int trials, Visit visit) {
+  std::mt19937 engine(kSeed);
+  for (int trial = 0; trial < trials; ++trial) {
+    const size_t length = 1 + engine() % (trial % 10 == 0 ? 300 : 40);
+    const int32_t steps = 1 + static_cast<int32_t>(engine() % 12);
+    CanvasState state, twin;
+    sampler.sampler->begin(state, length, steps);
+    sampler.sampler->begin(twin, length, steps);
+    const Step pins(length, engine);
+    for (int32_t step = 0; step < steps; ++step) {
+      Step random = random_step(sampler, length, step, steps, engine);
+      random.allowed = pins.allowed;  // pins hold for the whole canvas
+      std::string wrong;
+      try {
+        wrong = visit(random, step, steps, state, twin);
+      } catch (const std::exception& error) {
+        wrong = error.what();
+      }
+      if (!wrong.empty()) return fmt::format("{} (seed {}, trial {}, L {}, step {} of {})", wrong, kSeed, trial, length, step, steps);
+    }
+  }
+  return "";
+}
+
+/// G1: where no position is named in the facts, moving positions moves decisions. Keys are without ties.
+inline std::string moves_with_its_positions(const ConfiguredSampler& sampler) {
+  std::mt19937 engine(kSeed);
+  for (int trial = 0; trial < 100; ++trial) {
+    const size_t length = 2 + engine() % 40;
+    const int32_t step = static_cast<int32_t>(engine() % 4);
+    const Step here = random_step(sampler, length, step, 4, engine);
+    std::vector<size_t> order(length);
+    std::iota(order.begin(), order.end(), 0);
+    std::shuffle(order.begin(), order.end(), engine);
+    Step there = here;
+    const auto move = [&](auto& to, const auto& from) {
+      for (size_t p = 0; p < length; ++p) to[p] = from[order[p]];
+    };
+    move(there.canvas, here.canvas), move(there.allowed, here.allowed);
+    auto &t = there.statistics;
+    const auto &h = here.statistics;
+    move(t.argmax, h.argmax), move(t.second, h.second), move(t.candidate, h.candidate);
+    move(t.argmax_logprob, h.argmax_logprob), move(t.second_logprob, h.second_logprob), move(t.entropy_nats, h.entropy_nats);
+    move(t.candidate_logprob, h.candidate_logprob), move(t.current_logprob, h.current_logprob);
+    move(t.argmax_logprob_t1, h.argmax_logprob_t1), move(t.entropy_t1_nats, h.entropy_t1_nats);
+    StepView a = here.view(step, 4), b = there.view(step, 4);
+    a.given_uniform = b.given_uniform = 0.37;  // draws belong to positions; here all draw alike
+    CanvasState x, y;
+    sampler.sampler->begin(x, length, 4);
+    sampler.sampler->begin(y, length, 4);
+    StepDecision first, second;
+    sampler.decide(a, x, first);
+    sampler.decide(b, y, second);
+    for (size_t p = 0; p < length; ++p)
+      if (second.action[p] != first.action[order[p]]) return fmt::format("the decision at position {} did not move with it (trial {})", p, trial);
+  }
+  return "";
+}
+
+/// G3 and G9: the same step twice gives the same decision, though the second time all undeclared statistics are poison.
+inline std::string reads_only_what_it_declares(const ConfiguredSampler& sampler) {
+  return over_canvases(sampler, 200, [&](Step& random, int32_t step, int32_t steps, CanvasState& state, CanvasState& twin) -> std::string {
+    StepDecision decision, again;
+    sampler.decide(random.view(step, steps), state, decision);
+    testing_support::poison(random.statistics, sampler.facts.statistics);
+    sampler.decide(random.view(step, steps), twin, again);
+    if (decision.action != again.action || decision.token != again.token) return "a decision differs on the same declared statistics";
+    if (state.revealed != twin.revealed) return "the revealed mask differs on the same declared statistics";
+    return "";
+  });
+}
+
+/// G4 and G5: ConfiguredSampler::decide throws where progress, the last step or a revealed position breaks the contract;
+/// G2: a pinned position is never counted as revealed.
+inline std::string keeps_its_progress_contract(const ConfiguredSampler& sampler) {
+  return over_canvases(sampler, 200, [&](Step& random, int32_t step, int32_t steps, CanvasState& state, CanvasState&) -> std::string {
+    StepDecision decision;
+    sampler.decide(random.view(step, steps), state, decision);
+    for (size_t p = 0; p < random.canvas.size(); ++p)
+      if (!random.allowed[p] && state.revealed[p]) return fmt::format("pinned position {} is counted as revealed", p);
+    return "";
+  });
+}
+
+/// G6: NaN and +inf in any declared statistic, and ids outside the vocabulary, are refused with their position.
+inline std::string refuses_statistics_that_are_no_numbers(const ConfiguredSampler& sampler) {
+  std::mt19937 engine(kSeed);
+  const auto fields = [&](RowStatistics& s) {
+    std::vector<std::pair<Statistic, std::vector<float>*>> out = {{Statistic::kMax, &s.argmax_logprob}, {Statistic::kTop2, &s.second_logprob},
+        {Statistic::kEntropy, &s.entropy_nats}, {Statistic::kCandidate, &s.candidate_logprob}, {Statistic::kCurrent, &s.current_logprob},
+        {Statistic::kUntempered, &s.argmax_logprob_t1}, {Statistic::kUntempered, &s.entropy_t1_nats}};
+    return out;
+  };
+  Step probe(5, engine);
+  for (size_t f = 0; f < fields(probe.statistics).size(); ++f) {
+    for (float bad : {std::nanf(""), INFINITY}) {
+      Step step = random_step(sampler, 5, 0, 4, engine);
+      auto [bit, values] = fields(step.statistics)[f];
+      if (!sampler.facts.statistics.has(bit)) continue;
+      (*values)[3] = bad;
+      CanvasState state;
+      sampler.sampler->begin(state, 5, 4);
+      StepDecision decision;
+      try {
+        sampler.decide(step.view(0, 4), state, decision);
+      } catch (const NonFiniteStatistics& error) {
+        if (error.position() == 3) continue;
+      }
+      return fmt::format("{} in declared field {} at position 3 was not refused", bad, f);
+    }
+  }
+  return "";
+}
+
+/// G8: what an earlier canvas left in the state changes nothing after begin.
+inline std::string forgets_the_canvas_before(const ConfiguredSampler& sampler) {
+  std::mt19937 engine(kSeed);
+  for (int trial = 0; trial < 50; ++trial) {
+    const size_t length = 1 + engine() % 30;
+    CanvasState used, fresh;
+    sampler.sampler->begin(used, length, 3);
+    for (int32_t step = 0; step < 3; ++step) {
+      StepDecision ignored;
+      sampler.sampler->step(random_step(sampler, length, step, 3, engine).view(step, 3), used, ignored);
+    }
+    sampler.sampler->begin(used, length, 4);
+    sampler.sampler->begin(fresh, length, 4);
+    for (int32_t step = 0; step < 4; ++step) {
+      const Step random = random_step(sampler, length, step, 4, engine);
+      StepDecision a, b;
+      a.action.clear(), b.action.clear();
+      sampler.sampler->step(random.view(step, 4), used, a);
+      sampler.sampler->step(random.view(step, 4), fresh, b);
+      if (a.action != b.action) return fmt::format("the decision depends on the canvas before (trial {}, step {})", trial, step);
+    }
+  }
+  return "";
+}
+
+/// G2: generated rows keep pinned tokens, even against a sampler that writes everywhere.
+inline std::string pins_hold(const std::vector<int32_t>& canvas_ids, const std::map<int64_t, int32_t>& pins) {
+  for (const auto& [position, token] : pins)
+    if (canvas_ids.at(static_cast<size_t>(position)) != token) return fmt::format("pinned position {} holds {} instead of {}", position, canvas_ids[static_cast<size_t>(position)], token);
+  return "";
+}
+
+}  // namespace canvaslab::contract
