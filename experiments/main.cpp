@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
              "  canvaslab generate --model DIR --prompt 'Hello'  text from a checkpoint");
   int exit_code = 0;
   add_list(app, &exit_code);
+  add_tokenize(app, &exit_code);
   add_generate(app, &exit_code);
   add_sweep(app, &exit_code);
   add_plot(app, &exit_code);

@@ -9,15 +9,15 @@ say() { printf '[canvaslab] %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 DEBIAN_PACKAGES=(g++ cmake ninja-build ccache libfmt-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev libhdf5-dev
-  libssl-dev libgtest-dev libgmock-dev libbenchmark-dev gnuplot-nox fonts-dejavu-core python3 python3-pip python3-venv unzip util-linux)
+  libssl-dev libonig-dev libutf8proc-dev libgtest-dev libgmock-dev libbenchmark-dev gnuplot-nox fonts-dejavu-core python3 python3-pip python3-venv unzip util-linux)
 
 install_packages() {
   local missing=() package
   if ! command -v dpkg-query >/dev/null; then
     command -v cmake >/dev/null && command -v g++ >/dev/null && return 0
     die "this is no Debian system and cmake or g++ is missing.
-  dnf:   dnf install gcc-c++ cmake ninja-build ccache fmt-devel cli11-devel json-devel tomlplusplus-devel hdf5-devel openssl-devel gtest-devel gmock-devel google-benchmark-devel gnuplot python3-pip unzip
-  conda: conda install -c conda-forge cxx-compiler cmake ninja ccache fmt cli11 nlohmann_json tomlplusplus hdf5 openssl gtest benchmark gnuplot pip unzip"
+  dnf:   dnf install gcc-c++ cmake ninja-build ccache fmt-devel cli11-devel json-devel tomlplusplus-devel hdf5-devel openssl-devel oniguruma-devel utf8proc-devel gtest-devel gmock-devel google-benchmark-devel gnuplot python3-pip unzip
+  conda: conda install -c conda-forge cxx-compiler cmake ninja ccache fmt cli11 nlohmann_json tomlplusplus hdf5 openssl oniguruma libutf8proc gtest benchmark gnuplot pip unzip"
   fi
   for package in "${DEBIAN_PACKAGES[@]}"; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
@@ -26,7 +26,7 @@ install_packages() {
   if [ "$(id -u)" -ne 0 ]; then
     die "these packages are missing and installing them needs root: ${missing[*]}
   Debian: sudo apt-get install ${missing[*]}
-  conda:  conda install -c conda-forge cxx-compiler cmake ninja ccache fmt cli11 nlohmann_json tomlplusplus hdf5 openssl gtest benchmark gnuplot pip unzip"
+  conda:  conda install -c conda-forge cxx-compiler cmake ninja ccache fmt cli11 nlohmann_json tomlplusplus hdf5 openssl oniguruma libutf8proc gtest benchmark gnuplot pip unzip"
   fi
   say "installing: ${missing[*]}"
   apt-get update -qq >/dev/null 2>&1 || true  # an old package list may still serve
