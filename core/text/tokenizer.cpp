@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <set>
 
 #include "core/text/utf8.h"
 
@@ -73,8 +72,9 @@ void Tokenizer::read_added_tokens(const JsonFields& file) {
     size_ = std::max(size_, static_cast<size_t>(stated) + 1);
     added_by_id_[token.id] = added_.size();
     added_ids_[token.content] = token.id;
-    added_.push_back(token);
+    if (token.special) special_.insert(token.content);
     std::string pattern = token.normalized && normalizer_ ? normalizer_->apply(token.content) : token.content;
+    added_.push_back({token.content, pattern});
     (token.normalized ? normalized : raw).emplace_back(std::move(pattern), std::move(token));
   }
   raw_.build(std::move(raw), file.at("added_tokens"));
@@ -135,12 +135,10 @@ const std::string* Tokenizer::token(int32_t id) const {
 }
 
 std::string Tokenizer::Stream::push(int32_t id) {
-  const std::string* text = tokenizer_.token(id);
-  if (!text) return "";
-  if (skip_special_) {
-    const auto added = tokenizer_.added_ids_.find(*text);
-    if (added != tokenizer_.added_ids_.end() && tokenizer_.added_[tokenizer_.added_by_id_.at(added->second)].special) return "";
-  }
+  const auto added = tokenizer_.added_by_id_.find(id);
+  // An added token is decoded in its normalised form, which the decoder undoes.
+  const std::string* text = added != tokenizer_.added_by_id_.end() ? &tokenizer_.added_[added->second].written : tokenizer_.bpe_.token(id);
+  if (!text || (skip_special_ && tokenizer_.special_.contains(*text))) return "";
   return chain_.push(*text);
 }
 

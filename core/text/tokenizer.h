@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "core/text/added_tokens.h"
@@ -65,9 +66,13 @@ class Tokenizer {
   std::unique_ptr<Normalizer> normalizer_;
   std::unique_ptr<PreTokenizer> pre_tokenizer_;
   DecodeChain decoder_;
-  std::vector<AddedToken> added_;
+  struct Added {
+    std::string content, written;  ///< as the file says, and as it reads once normalised
+  };
+  std::vector<Added> added_;
   std::unordered_map<int32_t, size_t> added_by_id_;
   std::unordered_map<std::string, int32_t> added_ids_;
+  std::unordered_set<std::string> special_;
   AddedTokenMatcher raw_, normalized_;
   size_t size_ = 0;
 };

@@ -82,18 +82,28 @@ bool is_white_space(int32_t code) {
          code == 0x3000;
 }
 
+namespace {
+
+int property(std::string name) {
+  auto* begin = reinterpret_cast<UChar*>(name.data());
+  return ONIGENC_PROPERTY_NAME_TO_CTYPE(ONIG_ENCODING_UTF8, begin, begin + name.size());
+}
+
+bool has_property(int32_t code, int type) {
+  return type >= 0 && ONIGENC_IS_CODE_CTYPE(ONIG_ENCODING_UTF8, static_cast<OnigCodePoint>(code), static_cast<unsigned>(type));
+}
+
+}  // namespace
+
 bool is_word_character(int32_t code) {
-  return code >= 0 && (code == 0x200C || code == 0x200D ||
-                       ONIGENC_IS_CODE_CTYPE(ONIG_ENCODING_UTF8, static_cast<OnigCodePoint>(code), ONIGENC_CTYPE_WORD));
+  static const int letter = property("Alphabetic"), mark = property("M"), digit = property("Nd"), connector = property("Pc");
+  if (code < 0) return false;
+  return code == 0x200C || code == 0x200D || has_property(code, letter) || has_property(code, mark) || has_property(code, digit) || has_property(code, connector);
 }
 
 bool is_number(int32_t code) {
-  static const int type = [] {
-    UChar name[] = "N";
-    return ONIGENC_PROPERTY_NAME_TO_CTYPE(ONIG_ENCODING_UTF8, name, name + 1);
-  }();
-  return code >= 0 && type >= 0 &&
-         ONIGENC_IS_CODE_CTYPE(ONIG_ENCODING_UTF8, static_cast<OnigCodePoint>(code), static_cast<unsigned>(type));
+  static const int number = property("N");
+  return code >= 0 && has_property(code, number);
 }
 
 }  // namespace canvaslab
