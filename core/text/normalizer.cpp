@@ -2,7 +2,9 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <map>
 #include <vector>
 
@@ -72,21 +74,54 @@ class Strip final : public Normalizer {
   bool left_, right_;
 };
 
+/// Characters whose decomposition, composition or combining class came with Unicode 10 to 15.
+bool is_newer_than_unicode_9(int32_t code) {
+  static constexpr std::pair<int32_t, int32_t> kRanges[] = {
+      {0x7FD, 0x7FD},     {0x898, 0x89F},     {0x8CA, 0x8D3},     {0x9FE, 0x9FE},     {0xC3C, 0xC3C},     {0xD3B, 0xD3C},     {0xEBA, 0xEBA},
+      {0x1715, 0x1715},   {0x1ABF, 0x1ACE},   {0x1DF6, 0x1DFA},   {0x32FF, 0x32FF},   {0xA7F2, 0xA7F4},   {0xA82C, 0xA82C},   {0xAB69, 0xAB69},
+      {0x10781, 0x10785}, {0x10787, 0x107B0}, {0x107B2, 0x107BA}, {0x10D24, 0x10D27}, {0x10EAB, 0x10EAC}, {0x10EFD, 0x10EFF}, {0x10F46, 0x10F50},
+      {0x10F82, 0x10F85}, {0x11070, 0x11070}, {0x1133B, 0x1133B}, {0x1145E, 0x1145E}, {0x11839, 0x1183A}, {0x11930, 0x11930}, {0x11938, 0x11938},
+      {0x1193D, 0x1193E}, {0x11943, 0x11943}, {0x119E0, 0x119E0}, {0x11A34, 0x11A34}, {0x11A47, 0x11A47}, {0x11A99, 0x11A99}, {0x11D42, 0x11D42},
+      {0x11D44, 0x11D45}, {0x11D97, 0x11D97}, {0x11F41, 0x11F42}, {0x16FF0, 0x16FF1}, {0x1E030, 0x1E06D}, {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136},
+      {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF}, {0x1F16C, 0x1F16C}, {0x1FBF0, 0x1FBF9}};
+  const auto* after = std::upper_bound(std::begin(kRanges), std::end(kRanges), code, [](int32_t c, const auto& range) { return c < range.first; });
+  return after != std::begin(kRanges) && code <= std::prev(after)->second;
+}
+
+/// Canonical or compatibility forms by the tables of Unicode 9, the version that the reference uses: characters that
+/// got theirs later stay as they are and separate what is around them.
 class Unicode final : public Normalizer {
  public:
   explicit Unicode(utf8proc_option_t options) : options_(options) {}
   std::string apply(std::string text) const override {
-    utf8proc_uint8_t* result = nullptr;
-    const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                                     static_cast<utf8proc_ssize_t>(text.size()), &result, options_);
-    if (length < 0) throw input_error("Unicode normalisation fails: {}", utf8proc_errmsg(length));
-    std::string out(reinterpret_cast<char*>(result), static_cast<size_t>(length));
-    std::free(result);
+    if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<uint8_t>(c) < 0x80; })) return text;
+    std::string out;
+    size_t behind = 0;
+    for (size_t at = 0; at < text.size();) {
+      const CodePoint c = code_point_at(text, at);
+      if (is_newer_than_unicode_9(c.code)) {
+        append_normal(std::string_view(text).substr(behind, at - behind), out);
+        out.append(text, at, c.length);
+        behind = at + c.length;
+      }
+      at += c.length;
+    }
+    append_normal(std::string_view(text).substr(behind), out);
     return out;
   }
   bool keeps_start() const override { return true; }
 
  private:
+  void append_normal(std::string_view text, std::string& out) const {
+    if (text.empty()) return;
+    utf8proc_uint8_t* result = nullptr;
+    const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                                     static_cast<utf8proc_ssize_t>(text.size()), &result, options_);
+    if (length < 0) throw input_error("Unicode normalisation fails: {}", utf8proc_errmsg(length));
+    out.append(reinterpret_cast<char*>(result), static_cast<size_t>(length));
+    std::free(result);
+  }
+
   utf8proc_option_t options_;
 };
 

@@ -1,5 +1,5 @@
 #pragma once
-// UTF-8 by code points, and the three character classes that tokenizers and templates ask for.
+// UTF-8 by code points, and the character classes that tokenizers and templates ask for.
 #include <cstddef>
 #include <cstdint>
 #include <string>
