@@ -19,6 +19,7 @@ int main(int argc, char** argv) {
   int exit_code = 0;
   add_list(app, &exit_code);
   add_inspect(app, &exit_code);
+  add_tokenize(app, &exit_code);
   add_generate(app, &exit_code);
   add_sweep(app, &exit_code);
   add_plot(app, &exit_code);
