@@ -62,7 +62,7 @@ struct Layout {
     key_columns = std::clamp<size_t>(static_cast<size_t>((width - 24) / entry), 1, std::max<size_t>(1, entries));
     key_rows = (entries + key_columns - 1) / key_columns;
     key_step = (width - 24) / static_cast<double>(key_columns);
-    caption = wrapped(figure.caption, static_cast<size_t>((width - 28) / 6.15));
+    caption = wrapped(figure.caption, static_cast<size_t>((width - 28) / 6.9));
     const double caption_height = kCaptionLine * static_cast<double>(caption.size());
     bottom = kAxis + kKeyLine * static_cast<double>(key_rows) + 12 + caption_height + 10;
     key_top = bottom - kAxis - 6;
@@ -156,7 +156,7 @@ void write_panel(std::ostringstream& out, const Figure& figure, const Layout& at
                      (left + at.panel_width) / at.width, top / at.height, (top - at.panel_height) / at.height);
   out << "set title " << quoted(panel.title) << " offset 0,-0.5 font 'DejaVu Sans,12'\nset xlabel " << quoted(figure.x_label) << " offset 0,0.3\n";
   // The axis is shared: numbers and label stand at the first panel of a row.
-  if (column == 0) out << "set ylabel " << quoted(figure.y_label) << " offset 0.5\nset format y '%g'\n";
+  if (column == 0) out << "set ylabel " << quoted(figure.y_label) << " offset -0.3\nset format y '%g'\n";
   else out << "unset ylabel\nset format y ''\n";
   if (figure.log_y) out << "set ytics " << log_ticks(y, column == 0) << "\n";
   out << "unset object 1\nunset arrow 1\n";

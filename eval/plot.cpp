@@ -79,7 +79,7 @@ Figure quality_figure(const PlotRun& run, const std::string& prefix, bool agains
 Figure accepted_figure(const PlotRun& run, const std::string& prefix) {
   Figure out = blank_figure(run, prefix, "accepted_per_step", "Tokens accepted at each step (each series at its largest step limit)");
   out.x_label = "denoising step (counted from 0)";
-  out.y_label = "accepted tokens per canvas (mean of those running)";
+  out.y_label = "accepted tokens per canvas (mean)";
   std::map<std::pair<int32_t, std::string>, const PlotPoint*> longest;
   size_t most_steps = 0;
   for (const auto& point : run.points) {
