@@ -24,6 +24,15 @@ H5Handle string_type(size_t width) {
   return type;
 }
 
+/// Strings side by side, each padded with zeros to the longest one's width.
+std::string flatten(const std::vector<std::string>& values, size_t& width) {
+  width = 1;
+  for (const auto& value : values) width = std::max(width, value.size());
+  std::string flat(width * values.size(), '\0');
+  for (size_t i = 0; i < values.size(); ++i) std::memcpy(flat.data() + i * width, values[i].data(), values[i].size());
+  return flat;
+}
+
 H5Handle compressed(size_t rows, size_t row_bytes, const std::vector<hsize_t>& row_shape) {
   H5Handle list(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
   // 64 KiB chunks along the first axis: small enough to read a few rows, large enough to compress.
@@ -43,7 +52,10 @@ H5Writer::H5Writer(std::string path) : path_(std::move(path)), temporary_(path_ 
   quiet();
   std::error_code ignored;
   std::filesystem::remove(temporary_, ignored);
-  file_ = H5Handle(H5Fcreate(temporary_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
+  // Strong: closing the file closes every identifier still open on it, so that "closed" means closed.
+  const H5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  H5Pset_fclose_degree(access.id(), H5F_CLOSE_STRONG);
+  file_ = H5Handle(H5Fcreate(temporary_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.id()), H5Fclose);
   if (!file_.valid()) fail("cannot be created");
 }
 
@@ -78,9 +90,7 @@ void H5Writer::write_raw(const std::string& name, const void* data, hid_t type, 
 
 void H5Writer::write_strings(const std::string& name, const std::vector<std::string>& values) {
   size_t width = 1;
-  for (const auto& value : values) width = std::max(width, value.size());
-  std::string flat(width * values.size(), '\0');
-  for (size_t i = 0; i < values.size(); ++i) std::memcpy(flat.data() + i * width, values[i].data(), values[i].size());
+  const std::string flat = flatten(values, width);
   const H5Handle type = string_type(width);
   write_raw(name, flat.data(), type.id(), width, {values.size()});
 }
@@ -113,37 +123,51 @@ void H5Writer::append_raw(const std::string& name, const void* data, size_t coun
   if (rows && H5Dwrite(set.id(), type, memory.id(), file_space.id(), H5P_DEFAULT, data) < 0) fail("dataset " + name + " cannot be written");
 }
 
-namespace {
-void put_attribute(hid_t file, const std::string& object, const std::string& name, hid_t type, const void* data) {
-  const H5Handle holder(H5Oopen(file, object.c_str(), H5P_DEFAULT), H5Oclose);
-  const H5Handle space(H5Screate(H5S_SCALAR), H5Sclose);
+void H5Writer::put_attribute(const std::string& object, const std::string& name, hid_t type, const void* data, hsize_t count) {
+  const H5Handle holder(H5Oopen(file_.id(), object.c_str(), H5P_DEFAULT), H5Oclose);
+  const H5Handle space(count == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(1, &count, nullptr), H5Sclose);
   const H5Handle made(H5Acreate2(holder.id(), name.c_str(), type, space.id(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
-  if (!made.valid() || H5Awrite(made.id(), type, data) < 0)
-    throw input_error("attribute {} of {} cannot be written; is the disk full?", name, object);
+  if (!made.valid() || H5Awrite(made.id(), type, data) < 0) fail(fmt::format("attribute {} of {} cannot be written", name, object));
 }
-}  // namespace
 
 void H5Writer::attribute(const std::string& object, const std::string& name, const std::string& value) {
   // Attributes above 64 KiB do not fit the object header: long texts belong in datasets.
   const std::string text = value.empty() ? std::string(1, '\0') : value;
   const H5Handle type = string_type(text.size());
-  put_attribute(file_.id(), object, name, type.id(), text.data());
+  put_attribute(object, name, type.id(), text.data(), 0);
 }
 void H5Writer::attribute(const std::string& object, const std::string& name, int64_t value) {
-  put_attribute(file_.id(), object, name, H5T_NATIVE_INT64, &value);
+  put_attribute(object, name, H5T_NATIVE_INT64, &value, 0);
 }
 void H5Writer::attribute(const std::string& object, const std::string& name, double value) {
-  put_attribute(file_.id(), object, name, H5T_NATIVE_DOUBLE, &value);
+  put_attribute(object, name, H5T_NATIVE_DOUBLE, &value, 0);
+}
+void H5Writer::attribute(const std::string& object, const std::string& name, const std::vector<std::string>& values) {
+  size_t width = 1;
+  const std::string flat = flatten(values, width);
+  const H5Handle type = string_type(width);
+  put_attribute(object, name, type.id(), flat.data(), values.size());
 }
 
-void H5Writer::finish() {
+void H5Writer::finish(const std::function<void(const std::string& temporary)>& verify) {
   if (H5Fflush(file_.id(), H5F_SCOPE_GLOBAL) < 0) fail("cannot be flushed");
   file_ = H5Handle();
+  try {
+    verify_and_place(verify);
+  } catch (...) {
+    std::error_code ignored;
+    std::filesystem::remove(temporary_, ignored);
+    throw;
+  }
+}
+
+void H5Writer::verify_and_place(const std::function<void(const std::string& temporary)>& verify) {
   {
     const H5Handle check(H5Fopen(temporary_.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
     if (!check.valid()) fail("does not open after writing");
   }
-  const int fd = ::open(temporary_.c_str(), O_RDONLY);
+  if (verify) verify(temporary_);
+  const int fd = ::open(temporary_.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0 || ::fsync(fd) != 0) {
     if (fd >= 0) ::close(fd);
     fail("cannot be synced");
@@ -151,7 +175,7 @@ void H5Writer::finish() {
   ::close(fd);
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("cannot be renamed into place");
   const std::string folder = std::filesystem::absolute(path_).parent_path().string();
-  const int dir = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY);
+  const int dir = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (dir >= 0) {
     ::fsync(dir);
     ::close(dir);
@@ -273,6 +297,23 @@ std::vector<std::string> H5Reader::attribute_names(const std::string& object) co
                 return 0;
               }, &out);
   return out;
+}
+
+std::vector<std::string> H5Reader::list_attribute(const std::string& object, const std::string& name) const {
+  const H5Handle attribute(H5Aopen_by_name(file_.id(), object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  if (!attribute.valid()) fail(fmt::format("there is no attribute '{}' on '{}'", name, object));
+  const H5Handle type(H5Aget_type(attribute.id()), H5Tclose), space(H5Aget_space(attribute.id()), H5Sclose);
+  if (H5Tget_class(type.id()) != H5T_STRING || H5Tis_variable_str(type.id()) > 0) fail(fmt::format("attribute '{}' holds no fixed-length strings", name));
+  const size_t width = H5Tget_size(type.id()), count = static_cast<size_t>(H5Sget_simple_extent_npoints(space.id()));
+  std::string flat(width * count, '\0');
+  H5Aread(attribute.id(), type.id(), flat.data());
+  std::vector<std::string> out;
+  for (size_t i = 0; i < count; ++i) out.emplace_back(flat.c_str() + i * width, strnlen(flat.c_str() + i * width, width));
+  return out;
+}
+
+bool H5Reader::has_attribute(const std::string& object, const std::string& name) const {
+  return H5Aexists_by_name(file_.id(), object.c_str(), name.c_str(), H5P_DEFAULT) > 0;
 }
 
 std::vector<std::string> H5Reader::names(const std::string& group) const {

@@ -3,6 +3,7 @@
 #include <hdf5.h>
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -70,11 +71,16 @@ class H5Writer {
   void attribute(const std::string& object, const std::string& name, const std::string& value);
   void attribute(const std::string& object, const std::string& name, int64_t value);
   void attribute(const std::string& object, const std::string& name, double value);
-  void finish();
+  /// A list of fixed-length strings, as enumerations carry their names.
+  void attribute(const std::string& object, const std::string& name, const std::vector<std::string>& values);
+  /// `verify` gets the path of the closed temporary file and throws when what it reads there is not what was meant.
+  void finish(const std::function<void(const std::string& temporary)>& verify = {});
 
  private:
   void write_raw(const std::string& name, const void* data, hid_t type, size_t width, const std::vector<hsize_t>& shape);
   void append_raw(const std::string& name, const void* data, size_t count, hid_t type, const std::vector<hsize_t>& row_shape);
+  void put_attribute(const std::string& object, const std::string& name, hid_t type, const void* data, hsize_t count);  // count 0: scalar
+  void verify_and_place(const std::function<void(const std::string& temporary)>& verify);
   [[noreturn]] void fail(const std::string& what) const;
   std::string path_, temporary_;
   H5Handle file_;
@@ -111,6 +117,8 @@ class H5Reader {
   bool is_number(const std::string& name) const;
   bool has_text_attribute(const std::string& object, const std::string& name) const;
   std::vector<std::string> attribute_names(const std::string& object) const;
+  std::vector<std::string> list_attribute(const std::string& object, const std::string& name) const;
+  bool has_attribute(const std::string& object, const std::string& name) const;
   /// Names of the links in a group, sorted.
   std::vector<std::string> names(const std::string& group) const;
   const std::string& path() const { return path_; }

@@ -17,11 +17,17 @@ struct Example {
   std::string category, reference;
 };
 
+/// A further number per sample.
+struct MetricFacts {
+  std::string name, unit;
+  bool higher_is_better = true;
+};
+
 /// What a score means.
 struct ScoreFacts {
   std::string name = "score", unit;
   bool higher_is_better = true;
-  std::vector<std::string> metrics;   ///< names of further per-sample metrics, in order
+  std::vector<MetricFacts> metrics;   ///< in the order of Score::metrics
 };
 
 struct Score {

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <type_traits>
 
 #include "core/error.h"
@@ -17,7 +18,7 @@ namespace canvaslab {
 namespace {
 
 constexpr char kMagic[8] = {'C', 'L', 'J', 'R', 'N', 'L', '0', '1'};
-constexpr uint16_t kVersion = 1;
+constexpr uint16_t kVersion = 2;
 constexpr size_t kHead = 12;                  // length u32, crc u32, type u16, version u16
 constexpr uint32_t kMaxPayload = 1u << 30;
 
@@ -47,19 +48,20 @@ class Unpacker {
   void get(T& value) {
     std::memcpy(&value, take(sizeof value).data(), sizeof value);
   }
-  void get(std::string& text) { text = std::string(take(count(1))); }
+  void get(std::string& text) { text = std::string(take(count())); }
   template <typename T>
   void get(std::vector<T>& values) {
-    values.resize(count(1));
+    values.resize(count());
     for (auto& value : values) get(value);
   }
   bool done() const { return bytes_.empty(); }
 
  private:
-  uint32_t count(size_t least_each) {
+  uint32_t count() {
     uint32_t n = 0;
     get(n);
-    if (n * least_each > bytes_.size()) throw std::runtime_error("a sample record is shorter than it says");
+    // Every element takes at least a byte: a wild count must not allocate.
+    if (n > bytes_.size()) throw std::runtime_error("a sample record is shorter than it says");
     return n;
   }
   std::string_view take(size_t n) {
@@ -78,6 +80,60 @@ void each_field(Codec&& codec, Sample& s) {
   codec(s.token_ids), codec(s.canvas_ids), codec(s.stop_reason), codec(s.canvas_stop), codec(s.steps_per_canvas);
   codec(s.valid_per_canvas), codec(s.steps), codec(s.forwards), codec(s.seconds), codec(s.tokens_per_forward);
   codec(s.tokens_per_forward_report), codec(s.score), codec(s.metrics);
+  auto& at = s.positions;
+  codec(at.canvas_in), codec(at.candidate), codec(at.argmax), codec(at.canvas_out), codec(at.accepted), codec(at.entropy_nats);
+}
+
+struct FrameHead {
+  uint32_t length, crc;
+  uint16_t type, version;
+};
+
+/// The frame at `at` when it is whole: its length fits and its checksum is right.
+bool whole_frame(std::string_view bytes, size_t at, FrameHead& head) {
+  if (at + kHead > bytes.size()) return false;
+  std::memcpy(&head.length, bytes.data() + at, 4);
+  std::memcpy(&head.crc, bytes.data() + at + 4, 4);
+  std::memcpy(&head.type, bytes.data() + at + 8, 2);
+  std::memcpy(&head.version, bytes.data() + at + 10, 2);
+  if (head.length > kMaxPayload || head.length > bytes.size() - at - kHead) return false;
+  return crc32c(bytes.substr(at + 8, 4 + head.length)) == head.crc;
+}
+
+/// Whether any whole frame begins after `at`. A torn tail has none; damage in the middle has.
+bool frame_behind(std::string_view bytes, size_t at) {
+  FrameHead head;
+  for (size_t next = at + 1; next + kHead <= bytes.size(); ++next) {
+    uint16_t type, version;
+    std::memcpy(&type, bytes.data() + next + 8, 2);
+    std::memcpy(&version, bytes.data() + next + 10, 2);
+    const bool plausible = version == kVersion && (type == static_cast<uint16_t>(FrameType::kHeader) || type == static_cast<uint16_t>(FrameType::kSample));
+    if (plausible && whole_frame(bytes, next, head)) return true;
+  }
+  return false;
+}
+
+/// The first line in which two plan headers differ, as a user should read it.
+std::string first_difference(std::string_view before, std::string_view now) {
+  const auto next_line = [](std::string_view& rest) {
+    const auto end = rest.find('\n');
+    const std::string_view line = rest.substr(0, end);
+    rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
+    return line;
+  };
+  while (!before.empty() || !now.empty()) {
+    const auto a = next_line(before), b = next_line(now);
+    if (a != b) return fmt::format("  there: {}\n  now:   {}", a.empty() ? "(nothing)" : a, b.empty() ? "(nothing)" : b);
+  }
+  return "";
+}
+
+/// A new file's name must reach the disk too.
+void sync_folder(const std::string& path) {
+  const int folder = ::open(std::filesystem::absolute(path).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return;
+  ::fsync(folder);
+  ::close(folder);
 }
 
 double now_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
@@ -123,23 +179,17 @@ JournalScan scan_journal(const std::string& path, const std::function<void(Frame
   if (bytes.size() < 8) return scan;
   size_t at = 8;
   scan.valid_bytes = 8;
-  while (at + kHead <= bytes.size()) {
-    uint32_t length, crc;
-    uint16_t type, version;
-    std::memcpy(&length, bytes.data() + at, 4);
-    std::memcpy(&crc, bytes.data() + at + 4, 4);
-    std::memcpy(&type, bytes.data() + at + 8, 2);
-    std::memcpy(&version, bytes.data() + at + 10, 2);
-    if (length > kMaxPayload || at + kHead + length > bytes.size()) break;
-    if (crc32c(bytes.substr(at + 8, 4 + length)) != crc) {
-      scan.damaged = at + kHead + length < bytes.size();
+  FrameHead head;
+  while (at < bytes.size()) {
+    if (!whole_frame(bytes, at, head)) {
+      scan.damaged = frame_behind(bytes, at);
       break;
     }
-    if (version != kVersion) throw input_error("{}: frame version {} at byte {}; this program reads version {}", path, version, at, kVersion);
-    const std::string_view payload = bytes.substr(at + kHead, length);
-    if (type == static_cast<uint16_t>(FrameType::kHeader)) scan.header = payload;
-    visit(static_cast<FrameType>(type), payload);
-    at += kHead + length;
+    if (head.version != kVersion) throw input_error("{}: frame version {} at byte {}; this program reads version {}", path, head.version, at, kVersion);
+    const std::string_view payload = bytes.substr(at + kHead, head.length);
+    if (head.type == static_cast<uint16_t>(FrameType::kHeader)) scan.header = payload;
+    visit(static_cast<FrameType>(head.type), payload);
+    at += kHead + head.length;
     scan.valid_bytes = at;
   }
   return scan;
@@ -155,21 +205,29 @@ JournalWriter::JournalWriter(const std::string& path, const std::string& header)
   }
   try {
     const JournalScan scan = scan_journal(path, [&](FrameType type, std::string_view payload) {
-      if (type == FrameType::kSample) found_.push_back(decode_sample(payload));
+      if (type != FrameType::kSample) return;
+      try {
+        found_.push_back(decode_sample(payload));
+      } catch (const std::runtime_error& error) {
+        throw input_error("{}: sample {} does not decode ({}); was it written by another build?", path, found_.size(), error.what());
+      }
     });
     if (scan.damaged)
       throw input_error("{}: the frame after byte {} is damaged (its checksum does not match), {} bytes follow it.\n"
                         "the journal is left as it is. To keep its first {} samples and rerun the rest: truncate -s {} '{}'",
                         path, scan.valid_bytes, scan.file_bytes - scan.valid_bytes, found_.size(), scan.valid_bytes, path);
     if (!scan.header.empty() && scan.header != header)
-      throw usage_error("{}: this folder holds a run with another plan (configuration, data or weights changed).\n"
-                        "give another folder with --out, or delete this one", path);
+      throw usage_error("{}: this folder holds a run of another plan. The first line that differs:\n{}\n"
+                        "give another folder with --out, or delete this one", path, first_difference(scan.header, header));
     if (::ftruncate(fd_, static_cast<off_t>(scan.valid_bytes)) != 0 || ::lseek(fd_, 0, SEEK_END) < 0)
       throw input_error("{}: cannot be prepared for writing ({})", path, std::strerror(errno));
     if (scan.valid_bytes < 8) {
       if (::write(fd_, kMagic, 8) != 8) throw input_error("{}: cannot be written ({})", path, std::strerror(errno));
     }
-    if (scan.header.empty()) write_frame(FrameType::kHeader, header);
+    if (scan.header.empty()) {
+      write_frame(FrameType::kHeader, header);
+      sync_folder(path);
+    }
   } catch (...) {
     ::close(fd_);
     fd_ = -1;

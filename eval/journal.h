@@ -18,10 +18,18 @@ struct StepSummary {
   int32_t num_accepted = 0, num_argmax_changed = 0;  ///< positions; changes against the previous step's argmax
 };
 
+/// Every position of every step, steps one after another: flat over the sum of L. Empty unless asked for.
+/// The names are the trace file's.
+struct PositionRecord {
+  std::vector<int32_t> canvas_in, candidate, argmax, canvas_out;
+  std::vector<uint8_t> accepted;
+  std::vector<float> entropy_nats;
+};
+
 /// One finished (or failed) sample.
 struct SampleRecord {
   uint32_t config_idx = 0, item_idx = 0, repeat = 0;
-  uint64_t seed = 0;
+  uint64_t seed = 0;                      ///< repeat counts over seeds x repeats; this is the seed it fell under
   Sha256 content_key{};
   std::string error;                      ///< empty: success
   std::vector<int32_t> token_ids, canvas_ids;
@@ -29,6 +37,7 @@ struct SampleRecord {
   std::vector<std::string> canvas_stop;
   std::vector<int32_t> steps_per_canvas, valid_per_canvas;
   std::vector<StepSummary> steps;         ///< all canvases' steps in order
+  PositionRecord positions;
   ForwardCounts forwards;
   PhaseSeconds seconds;
   double tokens_per_forward = 0, tokens_per_forward_report = 0;
@@ -43,8 +52,8 @@ SampleRecord decode_sample(std::string_view payload);
 enum class FrameType : uint16_t { kHeader = 1, kSample = 2 };
 
 /// Opens (or creates) a journal for appending under an exclusive lock.
-/// Errors: usage when another run holds the lock; input when the header belongs to another plan or a frame in the
-/// middle is damaged (a torn tail is cut off silently: that sample is run again).
+/// Errors: usage when another run holds the lock or the header belongs to another plan (the first line that differs is
+/// named); input when a frame in the middle is damaged (a torn tail is cut off silently: that sample is run again).
 class JournalWriter {
  public:
   /// `header` identifies the plan; it must equal an existing journal's header.
@@ -72,7 +81,7 @@ struct JournalScan {
   std::string header;
   size_t valid_bytes = 0;   ///< up to the end of the last whole frame
   size_t file_bytes = 0;
-  bool damaged = false;     ///< a bad frame that is not the torn tail of the file
+  bool damaged = false;     ///< a bad frame with a whole one somewhere behind it: no torn tail, nothing may be cut off
 };
 /// Reads a journal frame by frame. Errors: input when it cannot be opened or is no journal.
 JournalScan scan_journal(const std::string& path, const std::function<void(FrameType, std::string_view)>& visit);

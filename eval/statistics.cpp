@@ -44,40 +44,72 @@ std::vector<double> PairCounts::law() const {
   return out;
 }
 
-double PairCounts::conditional_entropy_nats() const {
+double PairCounts::conditional_entropy_nats() const { return total_ > 0 ? canvaslab::conditional_entropy_nats(law(), vocabulary_) : 0; }
+
+double conditional_entropy_nats(std::span<const double> law, size_t vocabulary) {
   double entropy = 0;
-  for (size_t a = 0; a < vocabulary_; ++a) {
-    double row = 0;
-    for (size_t b = 0; b < vocabulary_; ++b) row += count_[a * vocabulary_ + b];
-    for (size_t b = 0; b < vocabulary_; ++b) {
-      const double c = count_[a * vocabulary_ + b];
-      if (c > 0) entropy -= c / total_ * std::log(c / row);
-    }
+  for (size_t a = 0; a < vocabulary; ++a) {
+    const auto row = law.subspan(a * vocabulary, vocabulary);
+    double total = 0;
+    for (double p : row) total += p;
+    for (double p : row)
+      if (p > 0) entropy -= p * std::log(p / total);
   }
   return entropy;
 }
 
+double plugin_bias_nats(std::span<const double> exact, double num_pairs) {
+  const auto possible = static_cast<double>(std::count_if(exact.begin(), exact.end(), [](double p) { return p > 0; }));
+  return num_pairs > 0 ? (possible - 1) / (8 * num_pairs) : 0;
+}
+
 Divergence pair_divergence(const std::vector<std::span<const int32_t>>& sequences, std::span<const uint32_t> item_of,
                            std::span<const double> exact, int32_t vocabulary) {
-  constexpr size_t kGroups = 20;
-  std::vector<PairCounts> groups(kGroups, PairCounts(vocabulary));
-  for (size_t i = 0; i < sequences.size(); ++i) groups[item_of[i] % kGroups].add(sequences[i]);
+  std::vector<PairCounts> groups(kJackknifeGroups, PairCounts(vocabulary));
+  for (size_t i = 0; i < sequences.size(); ++i) groups[item_of[i] % kJackknifeGroups].add(sequences[i]);
   PairCounts all(vocabulary);
   for (const auto& group : groups) all.add(group);
   Divergence out;
   if (all.total() == 0) return out;
   out.value = jensen_shannon(all.law(), exact);
   out.output_entropy_nats = all.conditional_entropy_nats();
-  std::vector<double> left_out;
-  for (const auto& group : groups) {
-    if (group.total() == 0 || group.total() == all.total()) continue;
+  out.bias_nats = plugin_bias_nats(exact, all.total());
+  for (size_t g = 0; g < kJackknifeGroups; ++g) {
+    if (groups[g].total() == 0 || groups[g].total() == all.total()) continue;
     PairCounts rest = all;
-    rest.add(group, -1);
-    left_out.push_back(jensen_shannon(rest.law(), exact));
+    rest.add(groups[g], -1);
+    out.left_out[g] = jensen_shannon(rest.law(), exact);
   }
-  const MeanError spread = mean_error(left_out);
-  // Jackknife: (g - 1)/g * sum of squares = (g - 1)^2 * (standard error of the mean)^2.
-  out.standard_error = static_cast<double>(std::max<int64_t>(0, spread.count - 1)) * spread.standard_error;
+  out.standard_error = jackknife_error(out.left_out);
+  return out;
+}
+
+double jackknife_error(std::span<const double> left_out) {
+  std::vector<double> values;
+  for (double v : left_out)
+    if (!std::isnan(v)) values.push_back(v);
+  // (g - 1)/g * sum of squares = (g - 1)^2 * (standard error of the mean)^2.
+  const MeanError spread = mean_error(values);
+  return static_cast<double>(std::max<int64_t>(0, spread.count - 1)) * spread.standard_error;
+}
+
+double paired_error(std::span<const double> left_out_a, std::span<const double> left_out_b) {
+  std::vector<double> difference;
+  for (size_t g = 0; g < std::min(left_out_a.size(), left_out_b.size()); ++g) difference.push_back(left_out_a[g] - left_out_b[g]);
+  return jackknife_error(difference);
+}
+
+std::vector<double> left_out_means(std::span<const double> values, std::span<const uint32_t> item_of) {
+  std::vector<double> sum(kJackknifeGroups), count(kJackknifeGroups), out(kJackknifeGroups, std::numeric_limits<double>::quiet_NaN());
+  double total = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    sum[item_of[i] % kJackknifeGroups] += values[i];
+    count[item_of[i] % kJackknifeGroups] += 1;
+    total += values[i];
+  }
+  const auto n = static_cast<double>(values.size());
+  for (size_t g = 0; g < kJackknifeGroups; ++g)
+    if (count[g] > 0 && count[g] < n) out[g] = (total - sum[g]) / (n - count[g]);
   return out;
 }
 

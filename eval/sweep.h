@@ -1,10 +1,11 @@
 #pragma once
-// Running a sweep: tasks over threads, journal, resume, HDF5 at the end.
+// Running a sweep: everything opened, tasks over threads, journal, resume, HDF5 at the end.
 #include <atomic>
 #include <functional>
 #include <string>
 
 #include "eval/journal.h"
+#include "eval/progress.h"
 #include "eval/sweep_plan.h"
 
 namespace canvaslab {
@@ -17,36 +18,55 @@ struct PreparedSweep {
   SweepPlan plan;
   std::unique_ptr<Denoiser> denoiser;
   std::unique_ptr<Dataset> dataset;
+  std::string model_hash, data_hash;
   std::vector<Example> examples;
-  std::vector<GenerationPlan> generation;   ///< per configuration (empty settings for controls)
-  std::string header;                       ///< identity of the plan, as the journal keeps it
+  std::vector<GenerationPlan> generation;   ///< per configuration (lengths alone count for controls)
   std::vector<std::string> settings_text;   ///< per configuration: canonical settings
-  size_t num_samples() const { return plan.configs.size() * examples.size() * plan.repeats; }
+  std::optional<size_t> reference;          ///< index of the reference configuration
+  std::string header;                       ///< identity of the plan, as the journal keeps it
+  size_t num_samples() const { return plan.configs.size() * examples.size() * plan.total_repeats(); }
+  /// SHA-256 of everything a sample depends on.
+  Sha256 content_key(uint32_t config, uint32_t item, uint32_t repeat) const;
 };
 
-/// Tokenises a prompt text; set by the caller, since only it knows the model's folder.
+/// Tokenises a prompt text; given by the caller, who knows the model's folder.
 using PromptEncoder = std::function<std::vector<int32_t>(const std::string& text)>;
 
+/// Opens model and data and resolves every configuration. Equal points are kept once; a source gets its control rows.
 PreparedSweep prepare_sweep(SweepPlan plan, const PromptEncoder& encode);
+
+/// One sample to make.
+struct SweepTask {
+  uint32_t config = 0, item = 0, repeat = 0;
+  Sha256 key{};
+};
 
 struct SweepOptions {
   std::string out_dir;
   int threads = 0;                 ///< 0: all cores
+  int batch = 1;                   ///< samples of one configuration that go through the engine together
   uint32_t shard = 1, num_shards = 1;
-  bool quiet = false;
-  const std::atomic<int>* interrupt = nullptr;  ///< non-zero: finish current samples and stop
+  uint64_t shuffle = 0;            ///< non-zero: tasks in a random order (results never depend on it)
+  std::string command_line;        ///< kept in the results, marked volatile
+  const std::atomic<int>* interrupt = nullptr;                     ///< non-zero: finish current samples and stop
+  std::function<void(const ProgressMeter&)> on_progress;           ///< after every sample, one call at a time
+  std::function<void(const std::string&)> on_failure;              ///< a sample failed: what and why
 };
 
 struct SweepOutcome {
   size_t total = 0, already_done = 0, ran = 0, failed = 0;
-  bool interrupted = false;
+  bool interrupted = false, wrote_results = false;
   std::string results_path;
 };
 
-/// Runs what is not yet in the journal, then writes the HDF5 file.
-SweepOutcome run_sweep(const PreparedSweep& sweep, const SweepOptions& options);
+/// The tasks of a shard in plan order (item, repeat, configuration). A sample's shard follows from its content key.
+std::vector<SweepTask> shard_tasks(const PreparedSweep& sweep, uint32_t shard, uint32_t num_shards);
 
-/// Writes the results file from samples (any order). Names and rows depend on the plan only; volatile datasets are marked.
-void write_results(const PreparedSweep& sweep, std::vector<SampleRecord>& samples, const std::string& path, const SweepOptions& options);
+/// Makes one sample after another, or several at once; a failed one carries its error.
+std::vector<SampleRecord> run_tasks(const PreparedSweep& sweep, std::span<const SweepTask> tasks);
+
+/// Runs what is not yet in the journal, then writes the HDF5 file. Samples that failed earlier are tried again.
+/// Errors: usage (another plan or another run in the folder), input (unwritable folder, full disk, damaged journal).
+SweepOutcome run_sweep(const PreparedSweep& sweep, const SweepOptions& options);
 
 }  // namespace canvaslab

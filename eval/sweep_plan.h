@@ -1,5 +1,5 @@
 #pragma once
-// What a sweep file says, resolved: every configuration and item it will run.
+// What a sweep file says: the configurations it lists, the data, seeds and repeats.
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,22 +14,25 @@ namespace canvaslab {
 struct SweepConfig {
   PlanRequest request;
   bool control = false;
-  std::string label() const;
+  std::string where;                      ///< file, line and column it comes from, for errors
 };
 
 struct SweepPlan {
-  std::string name, denoiser;             ///< denoiser: a plug-in expression or a checkpoint folder, as written
+  std::string name, denoiser;             ///< denoiser: canonical plug-in text, or a checkpoint folder as written
   std::string dataset;                    ///< canonical plug-in text
-  uint64_t seed = 0;
-  uint32_t repeats = 1;
-  std::optional<int64_t> limit;           ///< first items only
-  std::string agreement_reference;        ///< label of the configuration others are compared with, or ""
   std::string dtype = "f32";
+  std::vector<uint64_t> seeds = {1};
+  uint32_t repeats = 1;                   ///< per seed
+  std::optional<int64_t> limit;           ///< first items only
+  bool record_positions = false;          ///< every position of every step goes on record
+  std::optional<SweepConfig> reference;   ///< the configuration that others' tokens are compared with
   std::vector<SweepConfig> configs;
+  uint32_t total_repeats() const { return static_cast<uint32_t>(seeds.size()) * repeats; }
+  uint64_t seed_of(uint32_t repeat) const { return seeds[repeat / repeats]; }
 };
 
 /// Reads a sweep TOML. `overrides` are key=value with dotted keys, applied to the table before it is read.
-/// Errors: usage, with line and column, what was expected and the nearest valid key.
+/// Errors: usage, with line and column, what was expected and the nearest valid key or name.
 SweepPlan read_sweep(const std::string& path, const std::vector<std::string>& overrides);
 
 }  // namespace canvaslab

@@ -22,12 +22,17 @@ class SourceSamples final : public Dataset {
     return out;
   }
   ScoreFacts score_facts() const override {
-    return {.name = "negative_log_likelihood", .unit = "nats per token", .higher_is_better = false, .metrics = {}};
+    return {.name = "negative_log_likelihood", .unit = "nats per token", .higher_is_better = false,
+            .metrics = {{.name = "repeated_token_frac", .unit = "fraction of tokens that equal the one before", .higher_is_better = false}}};
   }
   Score score(const Example& example, std::span<const int32_t> tokens, const Denoiser& denoiser) const override {
     const Source* source = denoiser.source();
     if (!source) throw usage_error("data set 'source' needs a denoiser with an exact source, such as hmm(...)");
-    return {.value = -source->log_prob(tokens, example.prompt_ids) / static_cast<double>(std::max<size_t>(1, tokens.size())), .metrics = {}};
+    const double pairs = static_cast<double>(tokens.size()) - 1;
+    double repeated = 0;
+    for (size_t p = 1; p < tokens.size(); ++p) repeated += tokens[p] == tokens[p - 1];
+    return {.value = -source->log_prob(tokens, example.prompt_ids) / static_cast<double>(std::max<size_t>(1, tokens.size())),
+            .metrics = {pairs > 0 ? repeated / pairs : 0}};
   }
   std::string content_hash() const override { return text_; }
   bool wants_control() const override { return true; }

@@ -1,0 +1,177 @@
+// One row per configuration: quality with its error, speed in both definitions, agreement with the reference.
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "eval/results.h"
+#include "eval/statistics.h"
+
+namespace canvaslab {
+namespace {
+
+constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
+using Group = std::vector<const SampleRecord*>;
+
+/// Columns that grow by one value per configuration.
+struct Columns {
+  std::map<std::string, std::vector<double>> values;
+  std::map<std::string, std::string> units;
+  std::vector<double> left_out;  // [C, G] of the quality
+  void add(const std::string& name, double value, const std::string& unit) {
+    values[name].push_back(value);
+    units[name] = unit;
+  }
+};
+
+/// One value per item: repeats of an item are averaged first, since they are no independent samples.
+struct ItemMeans {
+  std::vector<double> values;
+  std::vector<uint32_t> items;
+};
+template <typename Get>
+ItemMeans item_means(const Group& samples, Get get) {
+  std::map<uint32_t, std::pair<double, double>> sums;
+  for (const auto* s : samples) {
+    const std::optional<double> value = get(*s);
+    if (!value) continue;
+    auto& [sum, count] = sums[s->item_idx];
+    sum += *value;
+    count += 1;
+  }
+  ItemMeans out;
+  for (const auto& [item, sum] : sums) {
+    out.items.push_back(item);
+    out.values.push_back(sum.first / sum.second);
+  }
+  return out;
+}
+
+/// Share of positions at which two token lists agree, over the longer one.
+double agreement(std::span<const int32_t> a, std::span<const int32_t> b) {
+  const size_t longest = std::max(a.size(), b.size());
+  if (longest == 0) return 1;
+  size_t equal = 0;
+  for (size_t p = 0; p < std::min(a.size(), b.size()); ++p) equal += a[p] == b[p];
+  return static_cast<double>(equal) / static_cast<double>(longest);
+}
+
+void add_mean(Columns& out, const std::string& name, const std::string& unit, const ItemMeans& means) {
+  const MeanError mean = mean_error(means.values);
+  out.add(name + "_mean", mean.count ? mean.mean : kUndefined, unit);
+  out.add(name + "_standard_error", mean.count ? mean.standard_error : kUndefined, unit);
+}
+
+void add_scores(Columns& out, const ScoreFacts& facts, const Group& samples) {
+  add_mean(out, "score", facts.unit, item_means(samples, [](const auto& s) -> std::optional<double> { return s.score; }));
+  for (size_t m = 0; m < facts.metrics.size(); ++m)
+    add_mean(out, facts.metrics[m].name, facts.metrics[m].unit, item_means(samples, [m](const auto& s) -> std::optional<double> { return s.metrics.at(m); }));
+}
+
+/// Speed: mean of per-sample ratios and ratio of sums, both, for both definitions of a forward (evaluation.md 1.6, 5.1).
+void add_speed(Columns& out, const Group& samples) {
+  double tokens = 0, valid = 0, denoise = 0, append = 0, seconds = 0, canvases = 0, weighted = 0, at_limit = 0;
+  for (const auto* s : samples) {
+    if (s->forwards.denoise == 0) continue;
+    tokens += static_cast<double>(s->token_ids.size());
+    denoise += static_cast<double>(s->forwards.denoise);
+    append += static_cast<double>(s->forwards.append);
+    seconds += s->seconds.denoise + s->seconds.append;
+    canvases += static_cast<double>(s->steps_per_canvas.size());
+    for (size_t c = 0; c < s->steps_per_canvas.size(); ++c) {
+      valid += s->valid_per_canvas[c];
+      weighted += static_cast<double>(s->steps_per_canvas[c]) * s->valid_per_canvas[c];
+      at_limit += s->canvas_stop[c] == "step_limit";
+    }
+  }
+  const auto ratio = [](double over, double under) { return under > 0 ? over / under : kUndefined; };
+  const std::string unit = "tokens per forward";
+  const auto defined = [](auto get) {
+    return [get](const SampleRecord& s) { return s.forwards.denoise > 0 ? std::optional<double>(get(s)) : std::nullopt; };
+  };
+  add_mean(out, "tokens_per_denoiser_forward", unit, item_means(samples, defined([](const auto& s) { return s.tokens_per_forward; })));
+  add_mean(out, "tokens_per_forward_report", unit, item_means(samples, defined([](const auto& s) { return s.tokens_per_forward_report; })));
+  out.add("tokens_per_denoiser_forward_ratio_of_sums", ratio(tokens, denoise), unit);
+  out.add("tokens_per_forward_report_ratio_of_sums", ratio(valid, denoise + append), unit);
+  out.add("steps_per_canvas_mean", ratio(denoise, canvases), "steps");
+  out.add("effective_denoising_steps", ratio(weighted, valid), "steps, weighted by valid tokens");
+  out.add("step_limit_frac", ratio(at_limit, canvases), "fraction of canvases");
+  out.add("tokens_per_second_ratio_of_sums", ratio(tokens, seconds), "tokens per second, prefill left out");
+  add_mean(out, "tokens_per_second", "tokens per second, prefill left out", item_means(samples, defined([](const auto& s) {
+             const double time = s.seconds.denoise + s.seconds.append;
+             return time > 0 ? static_cast<double>(s.token_ids.size()) / time : 0;
+           })));
+}
+
+void add_divergence(Columns& out, const Source& source, const std::vector<double>& exact, const Group& samples) {
+  std::vector<std::span<const int32_t>> sequences;
+  std::vector<uint32_t> items;
+  for (const auto* s : samples) {
+    sequences.emplace_back(s->token_ids);
+    items.push_back(s->item_idx);
+  }
+  const Divergence divergence = pair_divergence(sequences, items, exact, source.vocabulary());
+  const bool any = !samples.empty();
+  out.add("pair_divergence_nats", any ? divergence.value : kUndefined, "nats");
+  out.add("pair_divergence_standard_error", any ? divergence.standard_error : kUndefined, "nats");
+  out.add("pair_divergence_plugin_bias_nats", any ? divergence.bias_nats : kUndefined, "nats");
+  out.add("output_entropy_nats", any ? divergence.output_entropy_nats : kUndefined, "nats, of a token given the one before");
+  out.left_out.insert(out.left_out.end(), divergence.left_out.begin(), divergence.left_out.end());
+}
+
+void add_agreement(Columns& out, const Group& samples, const Group& reference, bool is_quality) {
+  std::map<std::pair<uint32_t, uint32_t>, const SampleRecord*> partner;
+  for (const auto* s : reference) partner[{s->item_idx, s->repeat}] = s;
+  const ItemMeans means = item_means(samples, [&](const SampleRecord& s) -> std::optional<double> {
+    const auto found = partner.find({s.item_idx, s.repeat});
+    if (found == partner.end()) return std::nullopt;
+    return agreement(s.token_ids, found->second->token_ids);
+  });
+  add_mean(out, "agreement", "fraction of positions", means);
+  if (!is_quality) return;
+  const auto left_out = left_out_means(means.values, means.items);
+  out.left_out.insert(out.left_out.end(), left_out.begin(), left_out.end());
+}
+
+}  // namespace
+
+void write_aggregates(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples) {
+  const size_t num_configs = sweep.plan.configs.size();
+  std::vector<Group> of(num_configs);
+  std::vector<int64_t> count, failed(num_configs, 0);
+  for (const auto& s : samples) {
+    if (s.error.empty()) of[s.config_idx].push_back(&s);
+    else ++failed[s.config_idx];
+  }
+  const bool exact_law = sweep.dataset->wants_control();
+  const Source* source = exact_law ? sweep.denoiser->source() : nullptr;
+  const std::vector<double> law = source ? source->pair_law() : std::vector<double>{};
+  Columns out;
+  for (const auto& group : of) {
+    count.push_back(static_cast<int64_t>(group.size()));
+    add_scores(out, sweep.dataset->score_facts(), group);
+    add_speed(out, group);
+    if (source) add_divergence(out, *source, law, group);
+    if (sweep.reference) add_agreement(out, group, of[*sweep.reference], !source);
+  }
+  file.group("aggregates");
+  file.write("aggregates/num_samples", count);
+  file.write("aggregates/num_failed", failed);
+  for (const auto& [name, values] : out.values) {
+    file.write("aggregates/" + name, values);
+    file.attribute("aggregates/" + name, "unit", out.units[name]);
+    if (name.starts_with("tokens_per_second")) mark_volatile(file, "aggregates/" + name);
+  }
+  const std::string quality = source ? "pair_divergence_nats" : "agreement_mean";
+  file.write<double>("aggregates/quality_left_out", out.left_out, {num_configs, kJackknifeGroups});
+  file.attribute("aggregates/quality_left_out", "unit", std::string("as the quality, with items of one group (item_idx modulo 20) left out"));
+  file.attribute("aggregates", "quality", quality);
+  file.attribute("aggregates", "quality_standard_error", std::string(source ? "pair_divergence_standard_error" : "agreement_standard_error"));
+  file.attribute("aggregates", "quality_higher_is_better", int64_t{!source});
+  if (source) {
+    file.attribute("aggregates", "source_entropy_rate_nats", source->entropy_rate_nats());
+    file.attribute("aggregates", "source_pair_entropy_nats", conditional_entropy_nats(law, static_cast<size_t>(source->vocabulary())));
+  }
+  if (sweep.reference) file.attribute("aggregates", "agreement_reference_config_idx", static_cast<int64_t>(*sweep.reference));
+}
+
+}  // namespace canvaslab

@@ -1,0 +1,37 @@
+#pragma once
+// The results file: derived from the journal, canonical, readable by h5py with no code of ours (results/README.md).
+#include <string>
+#include <vector>
+
+#include "core/h5.h"
+#include "eval/sweep.h"
+
+namespace canvaslab {
+
+/// Raised when a reader of the results file would have to change.
+inline constexpr int64_t kSchemaVersion = 1;
+
+/// Into the file's row order: (config, item, repeat).
+void sort_samples(std::vector<SampleRecord>& samples);
+
+/// SHA-256 (hex) over content keys and verdicts in row order: which samples a results file holds.
+std::string samples_digest(const std::vector<SampleRecord>& samples);
+
+/// Whether a complete results file with exactly these samples is in place.
+bool results_current(const std::string& path, const std::string& digest);
+
+/// Writes the results file from sorted samples. Names and rows depend on the plan only; what may differ between runs of
+/// one plan carries attribute volatile = 1. Checked after writing, then renamed into place.
+/// Errors: input when the file cannot be written or does not read back as meant.
+void write_results(const PreparedSweep& sweep, const std::vector<SampleRecord>& samples, const std::string& path, const SweepOptions& options);
+
+// --- parts of write_results, one group of the file each
+
+/// /samples, /metrics, /canvases, /steps, /positions, /text.
+void write_samples(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples);
+/// /aggregates: one row per configuration.
+void write_aggregates(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples);
+/// Marks a dataset as one that may differ between runs of one plan.
+void mark_volatile(H5Writer& file, const std::string& name);
+
+}  // namespace canvaslab

@@ -1,0 +1,104 @@
+// Opening what a plan names: model, examples, resolved configurations, the plan's identity.
+#include <set>
+
+#include "core/error.h"
+#include "core/model.h"
+#include "eval/sweep.h"
+
+namespace canvaslab {
+namespace {
+
+std::vector<Example> load_examples(const SweepPlan& plan, const Dataset& dataset, const Denoiser& denoiser, const PromptEncoder& encode) {
+  auto examples = dataset.load();
+  if (plan.limit && static_cast<size_t>(*plan.limit) < examples.size()) examples.resize(static_cast<size_t>(*plan.limit));
+  for (auto& example : examples) {
+    if (!example.has_ids) {
+      if (!encode) throw usage_error("item '{}' has a text prompt, but there is no tokenizer for model '{}'; give prompt_ids instead", example.id, plan.denoiser);
+      example.prompt_ids = encode(example.prompt_text);
+    }
+    check_token_ids(example.prompt_ids, denoiser.facts().vocabulary, fmt::format("item '{}'", example.id));
+  }
+  return examples;
+}
+
+/// Collects resolved configurations; the same point written twice is one point.
+class Points {
+ public:
+  explicit Points(PreparedSweep& sweep) : sweep_(sweep) {}
+  /// Index of the configuration among the kept ones.
+  size_t add(SweepConfig config) {
+    GenerationPlan generation = resolve(config);
+    std::string text = config.control ? "control=exact samples; " : "";
+    for (const auto& [key, value] : generation.settings())
+      if (!config.control || key == "canvas_length" || key == "max_new_tokens") text += fmt::format("{}={}; ", key, value);
+    text.resize(text.size() - 2);
+    const auto found = std::find(sweep_.settings_text.begin(), sweep_.settings_text.end(), text);
+    if (found != sweep_.settings_text.end()) return static_cast<size_t>(found - sweep_.settings_text.begin());
+    sweep_.settings_text.push_back(std::move(text));
+    sweep_.generation.push_back(std::move(generation));
+    sweep_.plan.configs.push_back(std::move(config));
+    return sweep_.settings_text.size() - 1;
+  }
+
+ private:
+  GenerationPlan resolve(const SweepConfig& config) const {
+    try {
+      return resolve_plan(config.request, *sweep_.denoiser);
+    } catch (const UserError& error) {
+      throw UserError(error.code(), config.where.empty() ? std::string(error.what()) : config.where + ": " + error.what());
+    }
+  }
+  PreparedSweep& sweep_;
+};
+
+void add_controls(PreparedSweep& sweep, Points& points) {
+  std::set<std::pair<int32_t, int32_t>> lengths;
+  for (const auto& generation : sweep.generation) lengths.insert({generation.canvas_length, generation.max_new_tokens});
+  for (const auto& [length, most] : lengths) {
+    SweepConfig control;
+    control.control = true;
+    control.request.canvas_length = length;
+    control.request.max_new_tokens = most;
+    points.add(std::move(control));
+  }
+}
+
+/// One line a fact, so that a refusal can name the line that differs.
+std::string plan_header(const PreparedSweep& sweep) {
+  const SweepPlan& plan = sweep.plan;
+  return fmt::format("canvaslab run 1\nengine {}\ndenoiser {}\nmodel {}\ndtype {}\ndataset {}\ndata {}\nitems {}\nseeds {}\nrepeats {}\nrecord {}\nreference {}\n"
+                     "configurations {}\n{}\n",
+                     kEngineVersion, plan.denoiser, sweep.model_hash, plan.dtype, plan.dataset, sweep.data_hash, sweep.examples.size(), fmt::join(plan.seeds, " "),
+                     plan.repeats, plan.record_positions ? "positions" : "steps", sweep.reference ? sweep.settings_text[*sweep.reference] : "none",
+                     plan.configs.size(), fmt::join(sweep.settings_text, "\n"));
+}
+
+}  // namespace
+
+PreparedSweep prepare_sweep(SweepPlan plan, const PromptEncoder& encode) {
+  PreparedSweep out;
+  std::vector<SweepConfig> asked = std::exchange(plan.configs, {});
+  out.plan = std::move(plan);
+  out.denoiser = open_model(out.plan.denoiser, {.dtype = out.plan.dtype});
+  out.dataset = datasets().make(out.plan.dataset);
+  if (datasets().find(parse_plugin(out.plan.dataset).name).facts.needs_source && !out.denoiser->source())
+    throw usage_error("data set '{}' needs a denoiser with an exact source, such as hmm(...); '{}' has none", out.plan.dataset, out.plan.denoiser);
+  out.model_hash = out.denoiser->content_hash();
+  out.data_hash = out.dataset->content_hash();
+  out.examples = load_examples(out.plan, *out.dataset, *out.denoiser, encode);
+  Points points(out);
+  for (auto& config : asked) points.add(std::move(config));
+  if (out.plan.reference) out.reference = points.add(*out.plan.reference);
+  else if (!out.dataset->wants_control()) out.reference = 0;  // without an exact law, the first configuration is the yardstick
+  if (out.dataset->wants_control()) add_controls(out, points);
+  out.header = plan_header(out);
+  return out;
+}
+
+Sha256 PreparedSweep::content_key(uint32_t config, uint32_t item, uint32_t repeat) const {
+  return sha256(fmt::format("canvaslab sample 1\nengine {}\nmodel {}\ndtype {}\ndata {}\nitem {} {}\nprompt {}\nsettings {}\nseed {}\nrepeat {}\n", kEngineVersion, model_hash,
+                            plan.dtype, data_hash, item, examples[item].id, fmt::join(examples[item].prompt_ids, " "), settings_text[config], plan.seed_of(repeat),
+                            repeat % plan.repeats));
+}
+
+}  // namespace canvaslab

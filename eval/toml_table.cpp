@@ -1,0 +1,124 @@
+#include "eval/toml_table.h"
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
+#include "core/error.h"
+#include "core/params.h"
+
+namespace canvaslab {
+
+toml::table parse_toml(const std::string& path) {
+  std::ifstream in(path);
+  if (!in) throw input_error("{}: cannot be opened; expected a sweep file in TOML (see experiments/quickstart.toml)", path);
+  std::stringstream text;
+  text << in.rdbuf();
+  if (!in || in.bad()) throw input_error("{}: cannot be read; expected a sweep file in TOML (see experiments/quickstart.toml)", path);
+  try {
+    return toml::parse(text.str(), path);
+  } catch (const toml::parse_error& error) {
+    throw usage_error("{}:{}:{}: {}", path, error.source().begin.line, error.source().begin.column, error.description());
+  }
+}
+
+void apply_override(toml::table& root, const std::string& text) {
+  const auto equals = text.find('=');
+  if (equals == std::string::npos || equals == 0) throw usage_error("--set {}: expected key=value, for example --set run.repeats=3", text);
+  const std::string value = text.substr(equals + 1);
+  toml::table parsed;
+  try {
+    parsed = toml::parse("v = " + value);
+  } catch (const toml::parse_error&) {
+    parsed.insert_or_assign("v", value);
+  }
+  toml::table* table = &root;
+  std::string key = text.substr(0, equals);
+  for (size_t dot; (dot = key.find('.')) != std::string::npos; key = key.substr(dot + 1)) {
+    const std::string head = key.substr(0, dot);
+    if (!table->contains(head)) table->insert(head, toml::table{});
+    table = table->get(head)->as_table();
+    if (!table) throw usage_error("--set {}: '{}' is no single table in the file, so its keys cannot be set", text, head);
+  }
+  table->insert_or_assign(key, *parsed.get("v"));  // a copy, which carries no line number: it came from no file
+}
+
+TomlTable::TomlTable(std::string path, std::string name, const toml::table& table, std::vector<std::string> keys)
+    : path_(std::move(path)), name_(std::move(name)), table_(table) {
+  for (const auto& [key, node] : table_) {
+    const std::string word(key.str());
+    if (std::find(keys.begin(), keys.end(), word) != keys.end()) continue;
+    const auto& begin = key.source().begin;
+    throw usage_error("{}: unknown key '{}' in {}{}\nknown keys: {}", begin.line ? fmt::format("{}:{}:{}", path_, begin.line, begin.column) : path_ + " (with --set)",
+                      word, name_, did_you_mean(word, keys), fmt::join(keys, ", "));
+  }
+}
+
+std::string TomlTable::where(const toml::node& node) const {
+  const auto& begin = node.source().begin;
+  return begin.line ? fmt::format("{}:{}:{}", path_, begin.line, begin.column) : path_ + " (with --set)";
+}
+
+std::string TomlTable::at(const std::string& key) const { return has(key) ? where(*table_.get(key)) : path_; }
+
+std::string TomlTable::text(const std::string& key, std::optional<std::string> fallback) const {
+  const auto* node = table_.get(key);
+  if (!node) {
+    if (!fallback) throw usage_error("{}: key '{}' is missing in {}", path_, key, name_);
+    return *fallback;
+  }
+  if (!node->is_string()) throw usage_error("{}: '{}' must be a string", where(*node), key);
+  return node->value_or(std::string());
+}
+
+int64_t TomlTable::integer_of(const toml::node& node, const std::string& key, int64_t least, int64_t most) const {
+  if (!node.is_integer()) throw usage_error("{}: '{}' must be a whole number", where(node), key);
+  const auto value = node.value_or<int64_t>(0);
+  if (value < least || value > most)
+    throw usage_error("{}: '{}' is {}; expected {}", where(node), key, value,
+                      most == std::numeric_limits<int64_t>::max() ? fmt::format("at least {}", least) : fmt::format("{} to {}", least, most));
+  return value;
+}
+
+int64_t TomlTable::integer(const std::string& key, int64_t fallback, int64_t least, int64_t most) const {
+  const auto* node = table_.get(key);
+  return node ? integer_of(*node, key, least, most) : fallback;
+}
+
+template <typename Visit>
+void TomlTable::each(const std::string& key, Visit visit) const {
+  const auto* node = table_.get(key);
+  if (!node) return;
+  const auto* list = node->as_array();
+  if (!list) return visit(*node);
+  if (list->empty()) throw usage_error("{}: '{}' is an empty list; leave the key out or name at least one value", where(*node), key);
+  for (const auto& item : *list) visit(item);
+}
+
+std::vector<std::string> TomlTable::texts(const std::string& key) const {
+  std::vector<std::string> out;
+  each(key, [&](const toml::node& node) {
+    if (node.is_string()) out.push_back(node.value_or(std::string()));
+    else if (node.is_floating_point()) out.push_back(format_real(node.value_or(0.0)));
+    else if (node.is_integer()) out.push_back(std::to_string(node.value_or<int64_t>(0)));
+    else throw usage_error("{}: '{}' must be a string or a list of strings", where(node), key);
+  });
+  return out;
+}
+
+std::vector<int64_t> TomlTable::integers(const std::string& key, int64_t least, int64_t most) const {
+  std::vector<int64_t> out;
+  each(key, [&](const toml::node& node) { out.push_back(integer_of(node, key, least, most)); });
+  return out;
+}
+
+std::vector<bool> TomlTable::booleans(const std::string& key) const {
+  std::vector<bool> out;
+  each(key, [&](const toml::node& node) {
+    if (!node.is_boolean()) throw usage_error("{}: '{}' must be true, false or a list of them", where(node), key);
+    out.push_back(node.value_or(true));
+  });
+  return out;
+}
+
+}  // namespace canvaslab

@@ -1,0 +1,45 @@
+#pragma once
+// Strict reading of TOML: unknown keys, wrong types and values out of range are errors that name line and column.
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <toml++/toml.h>
+
+namespace canvaslab {
+
+/// Parses a file. Errors: input when it cannot be opened; usage, with line and column, when it is no TOML.
+toml::table parse_toml(const std::string& path);
+
+/// Applies one `key=value` with a dotted key. The value is TOML; what does not parse as TOML is taken as a string.
+void apply_override(toml::table& root, const std::string& text);
+
+/// One table with the keys it may hold.
+class TomlTable {
+ public:
+  /// Errors: usage for a key that is not in `keys`, with the nearest valid one.
+  TomlTable(std::string path, std::string name, const toml::table& table, std::vector<std::string> keys);
+
+  bool has(const std::string& key) const { return table_.contains(key); }
+  /// A string; `fallback` absent: the key must be there.
+  std::string text(const std::string& key, std::optional<std::string> fallback) const;
+  int64_t integer(const std::string& key, int64_t fallback, int64_t least, int64_t most = std::numeric_limits<int64_t>::max()) const;
+  /// A value or a non-empty list of values.
+  std::vector<std::string> texts(const std::string& key) const;  ///< numbers are taken as they are written
+  std::vector<int64_t> integers(const std::string& key, int64_t least, int64_t most) const;
+  std::vector<bool> booleans(const std::string& key) const;
+  /// "file:line:column" of a key (of the file when the key is absent), for errors.
+  std::string at(const std::string& key) const;
+
+ private:
+  template <typename Visit>
+  void each(const std::string& key, Visit visit) const;
+  int64_t integer_of(const toml::node& node, const std::string& key, int64_t least, int64_t most) const;
+  std::string where(const toml::node& node) const;
+  std::string path_, name_;
+  const toml::table& table_;
+};
+
+}  // namespace canvaslab

@@ -1,0 +1,202 @@
+// Plans, TOML mistakes, and results that depend on nothing but the plan.
+#include "eval/sweep.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "core/error.h"
+#include "eval/results.h"
+#include "tests/support/h5_contents.h"
+#include "tests/support/temporary.h"
+
+namespace canvaslab {
+namespace {
+
+constexpr const char* kPlan = R"([run]
+name = "small"
+seed = [1, 7]
+repeats = 2
+record = "positions"
+[denoiser]
+model = "hmm(states=3, alphabet=5)"
+[dataset]
+name = "source(items=6)"
+[[grid]]
+sampler = ["entropy_bound(0.1)", "fixed_step"]
+steps = [2, 3]
+canvas_length = [4, 6]
+temperature = ["constant(1)", "linear_remaining(t_min=0.4, t_max=0.8)"]
+max_new_tokens = 8
+[[grid]]
+sampler = "entropy_bound(0.1)"
+stop = "any_of(entropy(0.5), token_stability)"
+steps = 4
+canvas_length = 6
+max_new_tokens = 8
+)";
+
+SweepPlan plan_of(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  const TemporaryFolder folder;
+  write_file(folder / "plan.toml", text);
+  return read_sweep(folder / "plan.toml", overrides);
+}
+
+std::string mistake(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  try {
+    prepare_sweep(plan_of(text, overrides), nullptr);
+    return "no error";
+  } catch (const UserError& error) {
+    EXPECT_EQ(error.code(), ExitCode::kUsage) << error.what();
+    return error.what();
+  }
+}
+
+std::string replaced(std::string text, const std::string& what, const std::string& with) {
+  const auto at = text.find(what);
+  EXPECT_NE(at, std::string::npos) << what;
+  return text.replace(at, what.size(), with);
+}
+
+TEST(SweepPlan, ExpandsTheProductOfItsListsOnce) {
+  const auto sweep = prepare_sweep(plan_of(kPlan), nullptr);
+  size_t controls = 0;
+  for (const auto& config : sweep.plan.configs) controls += config.control;
+  EXPECT_EQ(controls, 2u);                                    // one a canvas length
+  EXPECT_EQ(sweep.plan.configs.size(), 2u * 2 * 2 * 2 + 1 + 2);
+  EXPECT_EQ(sweep.num_samples(), sweep.plan.configs.size() * 6 * 4);
+  EXPECT_EQ(std::set(sweep.settings_text.begin(), sweep.settings_text.end()).size(), sweep.settings_text.size());
+  // Written twice, kept once.
+  const auto twice = prepare_sweep(plan_of(std::string(kPlan) + "[[grid]]\nsampler = \"fixed_step\"\nsteps = 2\ncanvas_length = 4\ntemperature = 1\nmax_new_tokens = 8\n"), nullptr);
+  EXPECT_EQ(twice.plan.configs.size(), sweep.plan.configs.size());
+}
+
+TEST(SweepPlan, MistakesNameLineColumnAndTheNearestKey) {
+  EXPECT_NE(mistake(replaced(kPlan, "repeats", "repeat")).find("plan.toml:4:1: unknown key 'repeat' in [run]; did you mean 'repeats'?"), std::string::npos);
+  EXPECT_NE(mistake(replaced(kPlan, "[2, 3]", "[2, 0]")).find("plan.toml:12:13: 'steps' is 0; expected 1 to"), std::string::npos) << mistake(replaced(kPlan, "[2, 3]", "[2, 0]"));
+  EXPECT_NE(mistake(replaced(kPlan, "[2, 3]", "[]")).find("plan.toml:12:9: 'steps' is an empty list"), std::string::npos);
+  EXPECT_NE(mistake(replaced(kPlan, "repeats = 2", "repeats = \"2\"")).find("plan.toml:4:11: 'repeats' must be a whole number"), std::string::npos);
+  EXPECT_NE(mistake(replaced(kPlan, "fixed_step", "fixed_stop")).find("did you mean 'fixed_step'?"), std::string::npos);
+  EXPECT_NE(mistake(replaced(kPlan, "fixed_step", "fixed_stop")).find("plan.toml:11:11: "), std::string::npos);
+  EXPECT_NE(mistake(replaced(kPlan, "constant(1)", "constnt(1)")).find("did you mean 'constant'?"), std::string::npos);
+  EXPECT_NE(mistake(replaced(kPlan, "states=3", "stats=3")).find("plan.toml:7:9: "), std::string::npos);
+  EXPECT_NE(mistake(replaced(kPlan, "\"positions\"", "\"position\"")).find("did you mean 'positions'?"), std::string::npos);
+  EXPECT_NE(mistake(replaced(kPlan, "[dataset]", "[dataset")).find("plan.toml:8:"), std::string::npos);
+  EXPECT_NE(mistake(kPlan, {"run.repeets=3"}).find("(with --set): unknown key 'repeets'"), std::string::npos);
+  EXPECT_NE(mistake(kPlan, {"run.repeats"}).find("expected key=value"), std::string::npos);
+}
+
+TEST(SweepPlan, SetOverridesDottedKeys) {
+  const auto plan = plan_of(kPlan, {"run.repeats=5", "dataset.name=source(items=2)", "run.seed=[3]"});
+  EXPECT_EQ(plan.repeats, 5u);
+  EXPECT_EQ(plan.dataset, "source(items=2)");
+  EXPECT_EQ(plan.seeds, std::vector<uint64_t>{3});
+}
+
+TEST(SweepPlan, ShardsAreDisjointAndTogetherWhole) {
+  const auto sweep = prepare_sweep(plan_of(kPlan), nullptr);
+  std::set<Sha256> seen;
+  for (uint32_t shard = 1; shard <= 3; ++shard)
+    for (const auto& task : shard_tasks(sweep, shard, 3)) EXPECT_TRUE(seen.insert(task.key).second);
+  EXPECT_EQ(seen.size(), sweep.num_samples());
+}
+
+std::string run_into(const std::string& folder, SweepOptions options, const std::vector<std::string>& overrides = {}) {
+  const auto sweep = prepare_sweep(plan_of(kPlan, overrides), nullptr);
+  options.out_dir = folder;
+  const auto outcome = run_sweep(sweep, options);
+  EXPECT_EQ(outcome.failed, 0u);
+  EXPECT_EQ(outcome.ran + outcome.already_done, outcome.total);
+  return outcome.results_path;
+}
+
+TEST(Sweep, FilesAreEqualForAnyThreadsBatchAndOrder) {
+  const TemporaryFolder folder;
+  const std::string plain = run_into(folder / "plain", {.threads = 1});
+  EXPECT_EQ(h5_difference(plain, run_into(folder / "threads", {.threads = 3})), "");
+  EXPECT_EQ(h5_difference(plain, run_into(folder / "batch", {.threads = 2, .batch = 5})), "");
+  EXPECT_EQ(h5_difference(plain, run_into(folder / "order", {.threads = 2, .shuffle = 99})), "");
+  EXPECT_NE(h5_difference(plain, run_into(folder / "seed", {.threads = 2}, {"run.seed=[1, 8]"})), "") << "the comparison must see another seed";
+}
+
+TEST(Sweep, ItemsAndInitialNoiseAreSharedAcrossConfigurations) {
+  const TemporaryFolder folder;
+  const H5Reader file(run_into(folder / "run", {.threads = 2}));
+  const auto step_row = file.read<uint64_t>("positions/step_row"), begin = file.read<uint64_t>("positions/begin");
+  const auto step_idx = file.read<int32_t>("steps/step_idx"), canvas_idx = file.read<int32_t>("canvases/canvas_idx");
+  const auto canvas_row = file.read<uint64_t>("steps/canvas_row"), sample_idx = file.read<uint64_t>("canvases/sample_idx");
+  const auto item = file.read<uint32_t>("samples/item_idx"), repeat = file.read<uint32_t>("samples/repeat"), config = file.read<uint32_t>("samples/config_idx");
+  const auto length = file.read<int32_t>("config/canvas_length"), canvas_in = file.read<int32_t>("positions/canvas_in");
+  std::map<std::tuple<uint32_t, uint32_t, int32_t>, std::vector<int32_t>> first;
+  size_t compared = 0;
+  for (size_t i = 0; i < step_row.size(); ++i) {
+    const auto step = step_row[i];
+    const auto canvas = canvas_row[step];
+    if (step_idx[step] != 0 || canvas_idx[canvas] != 0) continue;
+    const auto sample = sample_idx[canvas];
+    const std::vector<int32_t> noise(canvas_in.begin() + static_cast<ptrdiff_t>(begin[i]), canvas_in.begin() + static_cast<ptrdiff_t>(begin[i + 1]));
+    ASSERT_EQ(noise.size(), static_cast<size_t>(length[config[sample]]));
+    const auto [at, fresh] = first.insert({{item[sample], repeat[sample], length[config[sample]]}, noise});
+    compared += !fresh;
+    EXPECT_EQ(at->second, noise) << "sample " << sample;
+  }
+  EXPECT_GT(compared, 100u);
+  EXPECT_GT(std::set<std::vector<int32_t>>([&] { std::set<std::vector<int32_t>> all; for (const auto& [k, v] : first) all.insert(v); return all; }()).size(), 30u);
+}
+
+/// Joins the sample columns and flat tokens of shards by hand and compares them with the whole run's.
+TEST(Sweep, ShardsJoinToTheWholeRun) {
+  const TemporaryFolder folder;
+  const H5Reader whole(run_into(folder / "whole", {.threads = 2}));
+  using Row = std::tuple<uint32_t, uint32_t, uint32_t, double, double, uint8_t, std::vector<int32_t>>;
+  const auto rows = [](const H5Reader& file, std::vector<Row>& out) {
+    const auto config = file.read<uint32_t>("samples/config_idx"), item = file.read<uint32_t>("samples/item_idx"), repeat = file.read<uint32_t>("samples/repeat");
+    const auto score = file.read<double>("samples/score"), metric = file.read<double>("metrics/repeated_token_frac");
+    const auto reason = file.read<uint8_t>("samples/stop_reason");
+    const auto begin = file.read<uint64_t>("samples/ids_begin");
+    const auto count = file.read<int32_t>("samples/num_tokens"), ids = file.read<int32_t>("text/ids");
+    for (size_t i = 0; i < config.size(); ++i) {
+      const auto at = ids.begin() + static_cast<ptrdiff_t>(begin[i]);
+      out.emplace_back(config[i], item[i], repeat[i], score[i], metric[i], reason[i], std::vector<int32_t>(at, at + count[i]));
+    }
+  };
+  std::vector<Row> one, joined;
+  rows(whole, one);
+  for (uint32_t shard = 1; shard <= 3; ++shard) {
+    const H5Reader part(run_into(folder / "shards", {.threads = 2, .shard = shard, .num_shards = 3}));
+    rows(part, joined);
+    EXPECT_EQ(part.list_attribute("canvases/stop_reason", "names"), whole.list_attribute("canvases/stop_reason", "names"));
+    for (const auto& name : whole.names("config")) EXPECT_EQ(h5_contents(part.path())["config/" + name].bytes, h5_contents(whole.path())["config/" + name].bytes) << name;
+  }
+  std::sort(joined.begin(), joined.end());
+  EXPECT_TRUE(std::is_sorted(one.begin(), one.end())) << "rows are ordered by (config, item, repeat)";
+  EXPECT_EQ(joined, one);
+}
+
+TEST(Sweep, AChangedPlanIsRefusedAndAStaleResultsFileIsMadeAgain) {
+  const TemporaryFolder folder;
+  const std::string path = run_into(folder / "run", {.threads = 2});
+  EXPECT_THROW(run_into(folder / "run", {.threads = 2}, {"run.repeats=3"}), UserError);
+  const std::string before = read_file(path);
+  run_into(folder / "run", {.threads = 2});
+  EXPECT_EQ(read_file(path), before) << "nothing to do: the file must not be touched";
+  write_file(path, before.substr(0, before.size() / 2));
+  run_into(folder / "run", {.threads = 2});
+  EXPECT_TRUE(h5_contents(path).contains("samples/score"));
+}
+
+TEST(Sweep, TheControlRowIsExactAndTheCollapsedSamplerIsSeen) {
+  const TemporaryFolder folder;
+  const H5Reader file(run_into(folder / "run", {.threads = 2}, {"dataset.name=source(items=120)", "run.repeats=1", "run.seed=1", "run.record=steps"}));
+  EXPECT_FALSE(file.has("positions"));
+  const auto divergence = file.read<double>("aggregates/pair_divergence_nats"), bias = file.read<double>("aggregates/pair_divergence_plugin_bias_nats");
+  const auto control = file.read<uint8_t>("config/control");
+  double worst = 0, largest_control = 0;
+  for (size_t c = 0; c < control.size(); ++c) (control[c] ? largest_control : worst) = std::max(control[c] ? largest_control : worst, divergence[c]);
+  for (size_t c = 0; c < control.size(); ++c)
+    if (control[c]) EXPECT_LT(divergence[c], 3 * bias[c]) << "what is left is the plug-in bias";
+  EXPECT_GT(worst, 2 * largest_control);
+}
+
+}  // namespace
+}  // namespace canvaslab
