@@ -217,13 +217,10 @@ class Propagation {
   /// Adds mass * product over positions of row laws to `next`.
   void spread(const std::vector<double>& row_law, double mass, size_t position, size_t prefix,
               std::vector<double>& next) const {
-    if (position == L_) {
-      next[prefix] += mass;
-      return;
-    }
     for (size_t v = 0; v < V_; ++v) {
       const double here = row_law[position * V_ + v];
-      if (here > 0) spread(row_law, mass * here, position + 1, prefix * V_ + v, next);
+      if (position + 1 == L_) next[prefix * V_ + v] += mass * here;
+      else if (here > 0) spread(row_law, mass * here, position + 1, prefix * V_ + v, next);
     }
   }
 
