@@ -14,7 +14,10 @@ using Cuts = std::vector<double>;
 class Propagation {
  public:
   Propagation(const Denoiser& denoiser, const GenerationPlan& plan, const Prompt& prompt)
-      : denoiser_(denoiser), plan_(plan), V_(static_cast<size_t>(denoiser.facts().vocabulary)), L_(static_cast<size_t>(plan.canvas_length)) {
+      : denoiser_(denoiser),
+        plan_(plan),
+        V_(static_cast<size_t>(denoiser.facts().vocabulary)),
+        L_(static_cast<size_t>(plan.canvas_length)) {
     check();
     sequence_ = denoiser.prefill(prompt);
   }
@@ -52,13 +55,23 @@ class Propagation {
     for (size_t p = 0; p < L_; ++p) {
       count_ *= V_;
       if (count_ > kMaxExactCanvases)
-        throw usage_error("exact propagation: {} tokens at {} positions are more than {} canvases; use a smaller alphabet or canvas", V_, L_, kMaxExactCanvases);
+        throw usage_error(
+            "exact propagation: {} tokens at {} positions are more than {} canvases; use a smaller alphabet or canvas",
+            V_, L_, kMaxExactCanvases);
     }
-    if (plan_.stop.canonical != "never") throw usage_error("exact propagation: the stop rule is '{}'; expected never", plan_.stop.canonical);
-    if (facts.locks) throw usage_error("exact propagation: sampler '{}' remembers what it revealed; only samplers without state can be propagated", plan_.sampler.name);
-    if (plan_.rng == RngMode::kTorch) throw usage_error("exact propagation: integrates over draws, so a reference draw order has no meaning; use rng counter");
-    if (denoiser_.facts().self_conditioning && plan_.self_conditioning) throw usage_error("exact propagation: self-conditioning carries state between steps; switch it off");
-    if (denoiser_.facts().absorbing || !denoiser_.facts().banned_ids.empty()) throw usage_error("exact propagation: only for noise that is uniform over the vocabulary");
+    if (plan_.stop.canonical != "never")
+      throw usage_error("exact propagation: the stop rule is '{}'; expected never", plan_.stop.canonical);
+    if (facts.locks)
+      throw usage_error(
+          "exact propagation: sampler '{}' remembers what it revealed; only samplers without state can be propagated",
+          plan_.sampler.name);
+    if (plan_.rng == RngMode::kTorch)
+      throw usage_error(
+          "exact propagation: integrates over draws, so a reference draw order has no meaning; use rng counter");
+    if (denoiser_.facts().self_conditioning && plan_.self_conditioning)
+      throw usage_error("exact propagation: self-conditioning carries state between steps; switch it off");
+    if (denoiser_.facts().absorbing || !denoiser_.facts().banned_ids.empty())
+      throw usage_error("exact propagation: only for noise that is uniform over the vocabulary");
   }
   bool looks_at_level() const { return denoiser_.facts().uses_level && plan_.sampler.facts.needs_level; }
   Progress ramp(int32_t step) const { return {.step_idx = step, .num_steps = plan_.anneal_over}; }
@@ -77,8 +90,10 @@ class Propagation {
     }
     RowStatistics statistics;
     statistics.resize(L_, StatisticSet::all());
-    compute_row_statistics(found->second, static_cast<int32_t>(V_), 0, L_,
-                           {.temperature = temperature(step), .wanted = StatisticSet::all(), .canvas = canvas, .draw_key = std::nullopt}, statistics);
+    compute_row_statistics(
+        found->second, static_cast<int32_t>(V_), 0, L_,
+        {.temperature = temperature(step), .wanted = StatisticSet::all(), .canvas = canvas, .draw_key = std::nullopt},
+        statistics);
     return statistics;
   }
 
@@ -96,7 +111,8 @@ class Propagation {
   }
 
   /// Law of the next token at each position, [L, V].
-  std::vector<double> step_law(const std::vector<int32_t>& canvas, RowStatistics statistics, std::span<const float> logits, int32_t step) {
+  std::vector<double> step_law(const std::vector<int32_t>& canvas, RowStatistics statistics,
+                               std::span<const float> logits, int32_t step) {
     const auto log_prob = candidate_logprobs(logits, step);
     const bool greedy = temperature(step) == 0;
     const auto knobs = plan_.sampler.knob_values(ramp(step));
@@ -106,13 +122,23 @@ class Propagation {
       for (size_t p = 0; p < L_; ++p) {
         statistics.candidate[p] = static_cast<int32_t>(v);
         statistics.candidate_logprob[p] = static_cast<float>(log_prob[p * V_ + v]);
-        weight[p] = greedy ? static_cast<double>(statistics.argmax[p] == statistics.candidate[p]) : std::exp(log_prob[p * V_ + v]);
+        weight[p] = greedy ? static_cast<double>(statistics.argmax[p] == statistics.candidate[p])
+                           : std::exp(log_prob[p * V_ + v]);
       }
       const auto decide = [&](double u) {
-        StepView view{.step_idx = step, .num_steps = plan_.num_steps, .is_last = step + 1 == plan_.num_steps, .temperature = temperature(step),
-                      .vocabulary = static_cast<int32_t>(V_), .canvas = canvas, .statistics = &statistics, .allowed = {}, .knobs = knobs,
-                      .level_now = static_cast<double>(step) / plan_.num_steps, .level_next = static_cast<double>(step + 1) / plan_.num_steps,
-                      .draws = nullptr, .given_uniform = u};
+        StepView view{.step_idx = step,
+                      .num_steps = plan_.num_steps,
+                      .is_last = step + 1 == plan_.num_steps,
+                      .temperature = temperature(step),
+                      .vocabulary = static_cast<int32_t>(V_),
+                      .canvas = canvas,
+                      .statistics = &statistics,
+                      .allowed = {},
+                      .knobs = knobs,
+                      .level_now = static_cast<double>(step) / plan_.num_steps,
+                      .level_next = static_cast<double>(step + 1) / plan_.num_steps,
+                      .draws = nullptr,
+                      .given_uniform = u};
         CanvasState state;
         plan_.sampler.sampler->begin(state, L_, plan_.num_steps);
         StepDecision decision;
@@ -125,22 +151,31 @@ class Propagation {
     }
     return law;
   }
-  void put(const StepDecision& decision, size_t p, const std::vector<int32_t>& canvas, const RowStatistics& statistics, double mass, std::vector<double>& law) const {
+  void put(const StepDecision& decision, size_t p, const std::vector<int32_t>& canvas, const RowStatistics& statistics,
+           double mass, std::vector<double>& law) const {
     double* row = law.data() + p * V_;
     switch (decision.action[p]) {
-      case Action::kKeep: row[canvas[p]] += mass; break;
-      case Action::kCandidate: row[statistics.candidate[p]] += mass; break;
-      case Action::kArgmax: row[statistics.argmax[p]] += mass; break;
-      case Action::kToken: row[decision.token[p]] += mass; break;
+      case Action::kKeep:
+        row[canvas[p]] += mass;
+        break;
+      case Action::kCandidate:
+        row[statistics.candidate[p]] += mass;
+        break;
+      case Action::kArgmax:
+        row[statistics.argmax[p]] += mass;
+        break;
+      case Action::kToken:
+        row[decision.token[p]] += mass;
+        break;
       case Action::kNoise:
         for (size_t u = 0; u < V_; ++u) row[u] += mass / static_cast<double>(V_);
         break;
     }
   }
 
-  /// Splits (0, 1) into the pieces on which the decision is constant. Known cuts are tried first; between them the piece is
-  /// probed at its ends (at the first canvases of a step also at interior points) and halved down to a few 1e-15 where the
-  /// probes differ.
+  /// Splits (0, 1) into the pieces on which the decision is constant. Known cuts are tried first; between them the
+  /// piece is probed at its ends (at the first canvases of a step also at interior points) and halved down to a few
+  /// 1e-15 where the probes differ.
   template <typename Decide, typename Emit>
   void integrate(const Decide& decide, const Emit& emit) {
     constexpr double kEdge = 4e-15;  // beyond the width of a cut
@@ -156,8 +191,11 @@ class Propagation {
     }
   }
   template <typename Decide, typename Emit>
-  void split(const Decide& decide, const Emit& emit, double low, const StepDecision& at_low, double high, const StepDecision& at_high, bool probe) {
-    const auto same = [](const StepDecision& a, const StepDecision& b) { return a.action == b.action && a.token == b.token; };
+  void split(const Decide& decide, const Emit& emit, double low, const StepDecision& at_low, double high,
+             const StepDecision& at_high, bool probe) {
+    const auto same = [](const StepDecision& a, const StepDecision& b) {
+      return a.action == b.action && a.token == b.token;
+    };
     if (same(at_low, at_high)) {
       bool constant = true;
       for (double share : {0.21, 0.5, 0.83})
@@ -177,14 +215,12 @@ class Propagation {
   }
 
   /// Adds mass * product over positions of row laws to `next`.
-  void spread(const std::vector<double>& row_law, double mass, size_t position, size_t prefix, std::vector<double>& next) const {
-    if (position == L_) {
-      next[prefix] += mass;
-      return;
-    }
+  void spread(const std::vector<double>& row_law, double mass, size_t position, size_t prefix,
+              std::vector<double>& next) const {
     for (size_t v = 0; v < V_; ++v) {
       const double here = row_law[position * V_ + v];
-      if (here > 0) spread(row_law, mass * here, position + 1, prefix * V_ + v, next);
+      if (position + 1 == L_) next[prefix * V_ + v] += mass * here;
+      else if (here > 0) spread(row_law, mass * here, position + 1, prefix * V_ + v, next);
     }
   }
 
@@ -192,7 +228,8 @@ class Propagation {
   const GenerationPlan& plan_;
   size_t V_, L_, count_ = 1;
   std::unique_ptr<Sequence> sequence_;
-  std::map<size_t, std::vector<float>> logits_;  // by canvas, of this step (of all steps when the level is not looked at)
+  std::map<size_t, std::vector<float>>
+      logits_;  // by canvas, of this step (of all steps when the level is not looked at)
   Cuts cuts_;
   size_t integrated_ = 0;  // calls of integrate at this step
 };
@@ -205,16 +242,19 @@ std::vector<double> exact_law(const Denoiser& denoiser, const GenerationPlan& pl
 
 std::vector<int32_t> canvas_of_index(size_t index, size_t length, int32_t vocabulary) {
   std::vector<int32_t> canvas(length);
-  for (size_t p = length; p-- > 0; index /= static_cast<size_t>(vocabulary)) canvas[p] = static_cast<int32_t>(index % static_cast<size_t>(vocabulary));
+  for (size_t p = length; p-- > 0; index /= static_cast<size_t>(vocabulary))
+    canvas[p] = static_cast<int32_t>(index % static_cast<size_t>(vocabulary));
   return canvas;
 }
 
 std::vector<double> source_law(const Source& source, size_t length, std::span<const int32_t> context) {
   size_t count = 1;
   for (size_t p = 0; p < length; ++p) count *= static_cast<size_t>(source.vocabulary());
-  if (count > kMaxExactCanvases) throw usage_error("source law: {} sequences are more than {}", count, kMaxExactCanvases);
+  if (count > kMaxExactCanvases)
+    throw usage_error("source law: {} sequences are more than {}", count, kMaxExactCanvases);
   std::vector<double> law(count);
-  for (size_t i = 0; i < count; ++i) law[i] = std::exp(source.log_prob(canvas_of_index(i, length, source.vocabulary()), context));
+  for (size_t i = 0; i < count; ++i)
+    law[i] = std::exp(source.log_prob(canvas_of_index(i, length, source.vocabulary()), context));
   return law;
 }
 
@@ -232,6 +272,8 @@ double cross_entropy(std::span<const double> p, std::span<const double> q) {
 }
 
 double law_entropy(std::span<const double> p) { return cross_entropy(p, p); }
-double kl_divergence(std::span<const double> p, std::span<const double> q) { return cross_entropy(p, q) - law_entropy(p); }
+double kl_divergence(std::span<const double> p, std::span<const double> q) {
+  return cross_entropy(p, q) - law_entropy(p);
+}
 
 }  // namespace canvaslab

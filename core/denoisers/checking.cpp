@@ -24,23 +24,28 @@ struct Worst {
   bool has_token = false;
 };
 
-/// Agreement means |a - b| <= tolerance * (1 + |b|) for every value compared; infinities must be equal, NaN never agrees.
+/// Agreement means |a - b| <= tolerance * (1 + |b|) for every value compared; infinities must be equal, NaN never
+/// agrees.
 class Checking final : public Denoiser {
  public:
   explicit Checking(const Options& options)
-      : a_(denoisers().make(options.inner("a"))), b_(denoisers().make(options.inner("b"))), tolerance_(options.real("tolerance")),
+      : a_(denoisers().make(options.inner("a"))),
+        b_(denoisers().make(options.inner("b"))),
+        tolerance_(options.real("tolerance")),
         compare_(options.text("compare")) {
     facts_ = a_->facts();
     if (facts_.vocabulary != b_->facts().vocabulary)
-      throw usage_error("denoiser 'checking': a has a vocabulary of {}, b of {}; only denoisers of one vocabulary can be compared", facts_.vocabulary,
-                        b_->facts().vocabulary);
+      throw usage_error(
+          "denoiser 'checking': a has a vocabulary of {}, b of {}; only denoisers of one vocabulary can be compared",
+          facts_.vocabulary, b_->facts().vocabulary);
     facts_.uses_level = facts_.uses_level || b_->facts().uses_level;
     facts_.has_causal_mode = facts_.has_causal_mode && b_->facts().has_causal_mode;
   }
   const DenoiserFacts& facts() const override { return facts_; }
   const Source* source() const override { return a_->source(); }
   std::string content_hash() const override {
-    return fmt::format("checking(a={}, b={}, tolerance={}, compare={})", a_->content_hash(), b_->content_hash(), format_real(tolerance_), compare_);
+    return fmt::format("checking(a={}, b={}, tolerance={}, compare={})", a_->content_hash(), b_->content_hash(),
+                       format_real(tolerance_), compare_);
   }
   std::unique_ptr<Sequence> prefill(const Prompt& prompt) const override {
     auto pair = std::make_unique<Pair>();
@@ -63,14 +68,17 @@ class Checking final : public Denoiser {
     for (size_t i = 0; i < rows.size(); ++i) {
       const StepRequest& request = rows[i].request;
       Worst worst;
-      if (logits) compare_logits(results[i].logits, others[i].logits, worst);
-      else compare_statistics(results[i].statistics, others[i].statistics, worst);
+      if (logits)
+        compare_logits(results[i].logits, others[i].logits, worst);
+      else
+        compare_statistics(results[i].statistics, others[i].statistics, worst);
       if (worst.excess > 0) fail(request, worst);
       if (!request.want_logits) results[i].logits = {};
     }
     return results;
   }
-  std::vector<float> append(Sequence& sequence, std::span<const int32_t> canvas, bool want_causal_logits) const override {
+  std::vector<float> append(Sequence& sequence, std::span<const int32_t> canvas,
+                            bool want_causal_logits) const override {
     auto& pair = dynamic_cast<Pair&>(sequence);
     auto logits = a_->append(*pair.a, canvas, want_causal_logits);
     b_->append(*pair.b, canvas, false);
@@ -80,8 +88,10 @@ class Checking final : public Denoiser {
  private:
   void note(double x, double y, const char* field, size_t position, std::optional<size_t> token, Worst& worst) const {
     double excess = 0;
-    if (std::isfinite(x) && std::isfinite(y)) excess = std::abs(x - y) - tolerance_ * (1 + std::abs(y));
-    else if (x != y) excess = INFINITY;  // NaN, or only one infinite
+    if (std::isfinite(x) && std::isfinite(y))
+      excess = std::abs(x - y) - tolerance_ * (1 + std::abs(y));
+    else if (x != y)
+      excess = INFINITY;  // NaN, or only one infinite
     if (excess > worst.excess) worst = {excess, x, y, field, position, token.value_or(0), token.has_value()};
   }
   void compare_logits(std::span<const float> x, std::span<const float> y, Worst& worst) const {
@@ -89,7 +99,8 @@ class Checking final : public Denoiser {
     const auto V = static_cast<size_t>(facts_.vocabulary);
     const bool relative = compare_ == "log_probs";
     for (size_t p = 0; p * V < x.size(); ++p) {
-      const double zx = relative ? log_sum(x.subspan(p * V, V)) : 0.0, zy = relative ? log_sum(y.subspan(p * V, V)) : 0.0;
+      const double zx = relative ? log_sum(x.subspan(p * V, V)) : 0.0,
+                   zy = relative ? log_sum(y.subspan(p * V, V)) : 0.0;
       for (size_t v = 0; v < V; ++v)
         note(x[p * V + v] - zx, y[p * V + v] - zy, relative ? "log-probability" : "logit", p, v, worst);
     }
@@ -100,7 +111,8 @@ class Checking final : public Denoiser {
     for (float l : row) sum += std::exp(l - best);
     return best + std::log(sum);
   }
-  /// Ids are compared through their log-probabilities: an argmax or candidate that differs within the tolerance is a tie.
+  /// Ids are compared through their log-probabilities: an argmax or candidate that differs within the tolerance is a
+  /// tie.
   void compare_statistics(const RowStatistics& x, const RowStatistics& y, Worst& worst) const {
     const auto all = [&](const std::vector<float>& s, const std::vector<float>& t, const char* field) {
       for (size_t p = 0; p < s.size(); ++p) note(s[p], t[p], field, p, std::nullopt, worst);
@@ -113,10 +125,12 @@ class Checking final : public Denoiser {
     all(x.entropy_t1_nats, y.entropy_t1_nats, "entropy_t1_nats");
   }
   [[noreturn]] void fail(const StepRequest& request, const Worst& worst) const {
-    throw UserError(ExitCode::kSomeFailed, fmt::format(
-        "checking: the denoisers disagree at canvas {}, step {}: worst is the {} at position {}{}: {} from a, {} from b, off by {}; allowed {} * (1 + |b|)",
-        request.canvas_idx, request.step_idx, worst.field, worst.position, worst.has_token ? fmt::format(", token {}", worst.token) : "", worst.x, worst.y,
-        std::abs(worst.x - worst.y), tolerance_));
+    throw UserError(ExitCode::kSomeFailed,
+                    fmt::format("checking: the denoisers disagree at canvas {}, step {}: worst is the {} at position "
+                                "{}{}: {} from a, {} from b, off by {}; allowed {} * (1 + |b|)",
+                                request.canvas_idx, request.step_idx, worst.field, worst.position,
+                                worst.has_token ? fmt::format(", token {}", worst.token) : "", worst.x, worst.y,
+                                std::abs(worst.x - worst.y), tolerance_));
   }
 
   std::unique_ptr<Denoiser> a_, b_;
@@ -127,18 +141,21 @@ class Checking final : public Denoiser {
 
 std::string canonical_denoiser(const PluginExpr& expr) { return denoisers().resolve(expr).canonical(); }
 
-[[maybe_unused]] const bool registered = denoisers().add({
-    .name = "checking",
-    .summary = "runs two denoisers on the same requests; answers as the first, fails the sample where they disagree",
-    .source = "ours",
-    .aliases = {},
-    .parameters = {plugin_param("a", canonical_denoiser, "denoiser whose answers are used"),
-                   plugin_param("b", canonical_denoiser, "denoiser to compare with"),
-                   real_param("tolerance", 1e-4, 0, 1e6, "", "|a - b| <= tolerance * (1 + |b|) for every value"),
-                   text_param("compare", "logits", "logits; log_probs (constants added to a position's logits do not matter); or the step's statistics",
-                              {"logits", "log_probs", "statistics"})},
-    .facts = {},
-    .make = [](const Options& options) { return std::make_unique<Checking>(options); }});
+[[maybe_unused]] const bool registered = denoisers().add(
+    {.name = "checking",
+     .summary = "runs two denoisers on the same requests; answers as the first, fails the sample where they disagree",
+     .source = "ours",
+     .aliases = {},
+     .parameters =
+         {plugin_param("a", canonical_denoiser, "denoiser whose answers are used"),
+          plugin_param("b", canonical_denoiser, "denoiser to compare with"),
+          real_param("tolerance", 1e-4, 0, 1e6, "", "|a - b| <= tolerance * (1 + |b|) for every value"),
+          text_param(
+              "compare", "logits",
+              "logits; log_probs (constants added to a position's logits do not matter); or the step's statistics",
+              {"logits", "log_probs", "statistics"})},
+     .facts = {},
+     .make = [](const Options& options) { return std::make_unique<Checking>(options); }});
 
 }  // namespace
 }  // namespace canvaslab

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <fstream>
 #include <iterator>
-
 #include <nlohmann/json.hpp>
 
 #include "core/denoiser.h"
@@ -20,8 +19,8 @@ using Json = nlohmann::json;
 /// A step is an object with either or both of
 ///   "tokens": [3, 0, null, 5], "peak": 9 or [9, 2, 0, 4]     the token that peaks at each position, and by how much
 ///   "logits": {"0": {"5": 1.5, "2": -3}}                     position -> token -> logit, written over the peaks
-/// Logits that nothing names are `background`. Canvases and steps beyond the script repeat its last one, or are an error
-/// with past_end=error. The canvas that is fed in, prompts and levels change nothing.
+/// Logits that nothing names are `background`. Canvases and steps beyond the script repeat its last one, or are an
+/// error with past_end=error. The canvas that is fed in, prompts and levels change nothing.
 class Script {
  public:
   explicit Script(const std::string& path) : path_(path) {
@@ -48,9 +47,11 @@ class Script {
       fail("canvases", "expected a list with at least one canvas, each a list of steps");
     for (size_t c = 0; c < root["canvases"].size(); ++c) {
       const Json& steps = root["canvases"][c];
-      if (!steps.is_array() || steps.empty()) fail(fmt::format("canvases[{}]", c), "expected a list with at least one step");
+      if (!steps.is_array() || steps.empty())
+        fail(fmt::format("canvases[{}]", c), "expected a list with at least one step");
       canvases.emplace_back();
-      for (size_t s = 0; s < steps.size(); ++s) canvases.back().push_back(read_step(steps[s], fmt::format("canvases[{}][{}]", c, s)));
+      for (size_t s = 0; s < steps.size(); ++s)
+        canvases.back().push_back(read_step(steps[s], fmt::format("canvases[{}][{}]", c, s)));
     }
   }
 
@@ -67,18 +68,22 @@ class Script {
   const std::string& hash() const { return hash_; }
 
  private:
-  [[noreturn]] void fail(const std::string& where, const std::string& what) const { throw input_error("{}: {}: {}", path_, where, what); }
+  [[noreturn]] void fail(const std::string& where, const std::string& what) const {
+    throw input_error("{}: {}: {}", path_, where, what);
+  }
   void only(const Json& object, const std::string& where, const std::vector<std::string>& known) const {
     if (!object.is_object()) fail(where, "expected an object");
     for (const auto& [key, value] : object.items())
       if (std::find(known.begin(), known.end(), key) == known.end())
-        fail(where, fmt::format("unknown key '{}'{}; known: {}", key, did_you_mean(key, known), fmt::join(known, ", ")));
+        fail(where,
+             fmt::format("unknown key '{}'{}; known: {}", key, did_you_mean(key, known), fmt::join(known, ", ")));
   }
   float number(const Json& value, const std::string& where) const {
     if (!value.is_number()) fail(where, fmt::format("expected a number, got {}", value.dump()));
     return value.get<float>();
   }
-  int32_t whole(const Json& object, const std::string& key, int64_t low, int64_t high, std::optional<int32_t> fallback) const {
+  int32_t whole(const Json& object, const std::string& key, int64_t low, int64_t high,
+                std::optional<int32_t> fallback) const {
     if (!object.contains(key)) {
       if (fallback) return *fallback;
       fail(key, "is missing");
@@ -105,8 +110,10 @@ class Script {
     if (step.contains("tokens") != step.contains("peak")) fail(where, "'tokens' and 'peak' go together");
     if (step.contains("tokens")) {
       const Json &tokens = step["tokens"], &peak = step["peak"];
-      if (!tokens.is_array() || tokens.size() != static_cast<size_t>(length)) fail(where + ".tokens", fmt::format("expected {} token ids or null", length));
-      if (peak.is_array() && peak.size() != tokens.size()) fail(where + ".peak", fmt::format("expected a number, or {} of them", length));
+      if (!tokens.is_array() || tokens.size() != static_cast<size_t>(length))
+        fail(where + ".tokens", fmt::format("expected {} token ids or null", length));
+      if (peak.is_array() && peak.size() != tokens.size())
+        fail(where + ".peak", fmt::format("expected a number, or {} of them", length));
       for (size_t p = 0; p < tokens.size(); ++p) {
         if (tokens[p].is_null()) continue;
         out.push_back({static_cast<int32_t>(p), token(tokens[p], fmt::format("{}.tokens[{}]", where, p)),
@@ -119,7 +126,8 @@ class Script {
         const std::string here = where + ".logits";
         const int32_t p = index(position, length, here);
         if (!row.is_object()) fail(here + "." + position, "expected an object of token -> logit");
-        for (const auto& [id, logit] : row.items()) out.push_back({p, index(id, vocabulary, here + "." + position), number(logit, here + "." + position)});
+        for (const auto& [id, logit] : row.items())
+          out.push_back({p, index(id, vocabulary, here + "." + position), number(logit, here + "." + position)});
       }
     }
     return out;
@@ -134,7 +142,8 @@ struct Nothing final : Sequence {
 
 class Scripted final : public LogitsDenoiser {
  public:
-  explicit Scripted(const Options& options) : script_(options.text("path")), strict_(options.text("past_end") == "error") {
+  explicit Scripted(const Options& options)
+      : script_(options.text("path")), strict_(options.text("past_end") == "error") {
     facts_.vocabulary = script_.vocabulary;
     facts_.defaults.canvas_length = script_.length;
     facts_.defaults.num_steps = static_cast<int32_t>(script_.canvases.front().size());
@@ -144,7 +153,9 @@ class Scripted final : public LogitsDenoiser {
     facts_.defaults.pad_id = script_.pad_id;
   }
   const DenoiserFacts& facts() const override { return facts_; }
-  std::string content_hash() const override { return fmt::format("scripted(sha256={}, past_end={})", script_.hash(), strict_ ? "error" : "repeat"); }
+  std::string content_hash() const override {
+    return fmt::format("scripted(sha256={}, past_end={})", script_.hash(), strict_ ? "error" : "repeat");
+  }
   std::unique_ptr<Sequence> prefill(const Prompt& prompt) const override {
     check_token_ids(prompt.ids, facts_.vocabulary, "prompt");
     return std::make_unique<Nothing>();
@@ -154,12 +165,15 @@ class Scripted final : public LogitsDenoiser {
  protected:
   std::vector<float> row_logits(Sequence&, const StepRequest& request) const override {
     if (request.canvas.size() != static_cast<size_t>(script_.length))
-      throw usage_error("{}: the script is for canvases of {} tokens, this one has {}; leave out the canvas length or write another script",
-                        script_.path(), script_.length, request.canvas.size());
+      throw usage_error(
+          "{}: the script is for canvases of {} tokens, this one has {}; leave out the canvas length or write another "
+          "script",
+          script_.path(), script_.length, request.canvas.size());
     const auto& steps = at(script_.canvases, request.canvas_idx, "canvas");
     std::vector<float> logits(request.canvas.size() * static_cast<size_t>(script_.vocabulary), script_.background);
     for (const auto& entry : at(steps, request.step_idx, "step"))
-      logits[static_cast<size_t>(entry.position) * static_cast<size_t>(script_.vocabulary) + static_cast<size_t>(entry.token)] = entry.logit;
+      logits[static_cast<size_t>(entry.position) * static_cast<size_t>(script_.vocabulary) +
+             static_cast<size_t>(entry.token)] = entry.logit;
     return logits;
   }
 
@@ -168,7 +182,9 @@ class Scripted final : public LogitsDenoiser {
   const T& at(const std::vector<T>& list, int32_t i, const char* what) const {
     const auto index = static_cast<size_t>(i);
     if (strict_ && index >= list.size())
-      throw UserError(ExitCode::kSomeFailed, fmt::format("{}: the script has {} {}s here, but {} {} was asked for (counted from 0)", script_.path(), list.size(), what, what, i));
+      throw UserError(ExitCode::kSomeFailed,
+                      fmt::format("{}: the script has {} {}s here, but {} {} was asked for (counted from 0)",
+                                  script_.path(), list.size(), what, what, i));
     return list[std::min(index, list.size() - 1)];
   }
 
@@ -177,15 +193,17 @@ class Scripted final : public LogitsDenoiser {
   DenoiserFacts facts_;
 };
 
-[[maybe_unused]] const bool registered = denoisers().add({
-    .name = "scripted",
-    .summary = "logits written down in a JSON file per canvas and step; whatever canvas it is fed",
-    .source = "ours",
-    .aliases = {},
-    .parameters = {required_text_param("path", "JSON script; its format heads core/denoisers/scripted.cpp"),
-                   text_param("past_end", "repeat", "beyond the script: repeat its last step (canvas), or fail the sample", {"repeat", "error"})},
-    .facts = {},
-    .make = [](const Options& options) { return std::make_unique<Scripted>(options); }});
+[[maybe_unused]] const bool registered = denoisers().add(
+    {.name = "scripted",
+     .summary = "logits written down in a JSON file per canvas and step; whatever canvas it is fed",
+     .source = "ours",
+     .aliases = {},
+     .parameters = {required_text_param("path", "JSON script; its format heads core/denoisers/scripted.cpp"),
+                    text_param("past_end", "repeat",
+                               "beyond the script: repeat its last step (canvas), or fail the sample",
+                               {"repeat", "error"})},
+     .facts = {},
+     .make = [](const Options& options) { return std::make_unique<Scripted>(options); }});
 
 }  // namespace
 }  // namespace canvaslab

@@ -1,6 +1,6 @@
 #pragma once
-// The generic properties of samplers as checks that return what is wrong ("" = nothing), so that wrong samplers can be fed
-// to them too. Random steps come from a fixed seed, which is printed with every failure.
+// The generic properties of samplers as checks that return what is wrong ("" = nothing), so that wrong samplers can be
+// fed to them too. Random steps come from a fixed seed, which is printed with every failure.
 #include <algorithm>
 #include <numeric>
 
@@ -12,7 +12,8 @@ namespace canvaslab::contract {
 using testing_support::Step;
 inline constexpr uint32_t kSeed = 20240501;
 
-inline Step random_step(const ConfiguredSampler& sampler, size_t length, int32_t step, int32_t steps, std::mt19937& engine) {
+inline Step random_step(const ConfiguredSampler& sampler, size_t length, int32_t step, int32_t steps,
+                        std::mt19937& engine) {
   Step out(length, engine);
   out.knobs = sampler.knob_values({.step_idx = step, .num_steps = steps});
   return out;
@@ -38,7 +39,8 @@ std::string over_canvases(const ConfiguredSampler& sampler, int trials, Visit vi
       } catch (const std::exception& error) {
         wrong = error.what();
       }
-      if (!wrong.empty()) return fmt::format("{} (seed {}, trial {}, L {}, step {} of {})", wrong, kSeed, trial, length, step, steps);
+      if (!wrong.empty())
+        return fmt::format("{} (seed {}, trial {}, L {}, step {} of {})", wrong, kSeed, trial, length, step, steps);
     }
   }
   return "";
@@ -59,10 +61,11 @@ inline std::string moves_with_its_positions(const ConfiguredSampler& sampler) {
       for (size_t p = 0; p < length; ++p) to[p] = from[order[p]];
     };
     move(there.canvas, here.canvas), move(there.allowed, here.allowed);
-    auto &t = there.statistics;
-    const auto &h = here.statistics;
+    auto& t = there.statistics;
+    const auto& h = here.statistics;
     move(t.argmax, h.argmax), move(t.second, h.second), move(t.candidate, h.candidate);
-    move(t.argmax_logprob, h.argmax_logprob), move(t.second_logprob, h.second_logprob), move(t.entropy_nats, h.entropy_nats);
+    move(t.argmax_logprob, h.argmax_logprob), move(t.second_logprob, h.second_logprob),
+        move(t.entropy_nats, h.entropy_nats);
     move(t.candidate_logprob, h.candidate_logprob), move(t.current_logprob, h.current_logprob);
     move(t.argmax_logprob_t1, h.argmax_logprob_t1), move(t.entropy_t1_nats, h.entropy_t1_nats);
     StepView a = here.view(step, 4), b = there.view(step, 4);
@@ -74,43 +77,51 @@ inline std::string moves_with_its_positions(const ConfiguredSampler& sampler) {
     sampler.decide(a, x, first);
     sampler.decide(b, y, second);
     for (size_t p = 0; p < length; ++p)
-      if (second.action[p] != first.action[order[p]]) return fmt::format("the decision at position {} did not move with it (trial {})", p, trial);
+      if (second.action[p] != first.action[order[p]])
+        return fmt::format("the decision at position {} did not move with it (trial {})", p, trial);
   }
   return "";
 }
 
 /// G3 and G9: the same step twice gives the same decision, though the second time all undeclared statistics are poison.
 inline std::string reads_only_what_it_declares(const ConfiguredSampler& sampler) {
-  return over_canvases(sampler, 200, [&](Step& random, int32_t step, int32_t steps, CanvasState& state, CanvasState& twin) -> std::string {
-    StepDecision decision, again;
-    sampler.decide(random.view(step, steps), state, decision);
-    testing_support::poison(random.statistics, sampler.facts.statistics);
-    sampler.decide(random.view(step, steps), twin, again);
-    if (decision.action != again.action || decision.token != again.token) return "a decision differs on the same declared statistics";
-    if (state.revealed != twin.revealed) return "the revealed mask differs on the same declared statistics";
-    return "";
-  });
+  return over_canvases(
+      sampler, 200,
+      [&](Step& random, int32_t step, int32_t steps, CanvasState& state, CanvasState& twin) -> std::string {
+        StepDecision decision, again;
+        sampler.decide(random.view(step, steps), state, decision);
+        testing_support::poison(random.statistics, sampler.facts.statistics);
+        sampler.decide(random.view(step, steps), twin, again);
+        if (decision.action != again.action || decision.token != again.token)
+          return "a decision differs on the same declared statistics";
+        if (state.revealed != twin.revealed) return "the revealed mask differs on the same declared statistics";
+        return "";
+      });
 }
 
-/// G4 and G5: ConfiguredSampler::decide throws where progress, the last step or a revealed position breaks the contract;
-/// G2: a pinned position is never counted as revealed.
+/// G4 and G5: ConfiguredSampler::decide throws where progress, the last step or a revealed position breaks the
+/// contract; G2: a pinned position is never counted as revealed.
 inline std::string keeps_its_progress_contract(const ConfiguredSampler& sampler) {
-  return over_canvases(sampler, 200, [&](Step& random, int32_t step, int32_t steps, CanvasState& state, CanvasState&) -> std::string {
-    StepDecision decision;
-    sampler.decide(random.view(step, steps), state, decision);
-    for (size_t p = 0; p < random.canvas.size(); ++p)
-      if (!random.allowed[p] && state.revealed[p]) return fmt::format("pinned position {} is counted as revealed", p);
-    return "";
-  });
+  return over_canvases(sampler, 200,
+                       [&](Step& random, int32_t step, int32_t steps, CanvasState& state, CanvasState&) -> std::string {
+                         StepDecision decision;
+                         sampler.decide(random.view(step, steps), state, decision);
+                         for (size_t p = 0; p < random.canvas.size(); ++p)
+                           if (!random.allowed[p] && state.revealed[p])
+                             return fmt::format("pinned position {} is counted as revealed", p);
+                         return "";
+                       });
 }
 
 /// G6: NaN and +inf in any declared statistic, and ids outside the vocabulary, are refused with their position.
 inline std::string refuses_statistics_that_are_no_numbers(const ConfiguredSampler& sampler) {
   std::mt19937 engine(kSeed);
   const auto fields = [&](RowStatistics& s) {
-    std::vector<std::pair<Statistic, std::vector<float>*>> out = {{Statistic::kMax, &s.argmax_logprob}, {Statistic::kTop2, &s.second_logprob},
-        {Statistic::kEntropy, &s.entropy_nats}, {Statistic::kCandidate, &s.candidate_logprob}, {Statistic::kCurrent, &s.current_logprob},
-        {Statistic::kUntempered, &s.argmax_logprob_t1}, {Statistic::kUntempered, &s.entropy_t1_nats}};
+    std::vector<std::pair<Statistic, std::vector<float>*>> out = {
+        {Statistic::kMax, &s.argmax_logprob},        {Statistic::kTop2, &s.second_logprob},
+        {Statistic::kEntropy, &s.entropy_nats},      {Statistic::kCandidate, &s.candidate_logprob},
+        {Statistic::kCurrent, &s.current_logprob},   {Statistic::kUntempered, &s.argmax_logprob_t1},
+        {Statistic::kUntempered, &s.entropy_t1_nats}};
     return out;
   };
   Step probe(5, engine);
@@ -153,7 +164,8 @@ inline std::string forgets_the_canvas_before(const ConfiguredSampler& sampler) {
       a.action.clear(), b.action.clear();
       sampler.sampler->step(random.view(step, 4), used, a);
       sampler.sampler->step(random.view(step, 4), fresh, b);
-      if (a.action != b.action) return fmt::format("the decision depends on the canvas before (trial {}, step {})", trial, step);
+      if (a.action != b.action)
+        return fmt::format("the decision depends on the canvas before (trial {}, step {})", trial, step);
     }
   }
   return "";
@@ -162,7 +174,9 @@ inline std::string forgets_the_canvas_before(const ConfiguredSampler& sampler) {
 /// G2: generated rows keep pinned tokens, even against a sampler that writes everywhere.
 inline std::string pins_hold(const std::vector<int32_t>& canvas_ids, const std::map<int64_t, int32_t>& pins) {
   for (const auto& [position, token] : pins)
-    if (canvas_ids.at(static_cast<size_t>(position)) != token) return fmt::format("pinned position {} holds {} instead of {}", position, canvas_ids[static_cast<size_t>(position)], token);
+    if (canvas_ids.at(static_cast<size_t>(position)) != token)
+      return fmt::format("pinned position {} holds {} instead of {}", position,
+                         canvas_ids[static_cast<size_t>(position)], token);
   return "";
 }
 

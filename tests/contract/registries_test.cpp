@@ -24,9 +24,11 @@ std::vector<std::string> names(const auto& registry) {
 }
 
 TEST(Registries, HoldExactlyTheExpectedNames) {  // sorted
-  EXPECT_THAT(names(samplers()), ElementsAre("confidence_threshold", "ddim", "entropy_bound", "fixed_step", "leftmost"));
+  EXPECT_THAT(names(samplers()),
+              ElementsAre("confidence_threshold", "ddim", "entropy_bound", "fixed_step", "leftmost"));
   EXPECT_THAT(names(schedules()), ElementsAre("constant", "cosine", "linear", "linear_remaining", "power"));
-  EXPECT_THAT(names(stop_rules()), ElementsAre("all_of", "all_revealed", "any_of", "entropy", "max_steps", "never", "stable_and_confident", "token_stability"));
+  EXPECT_THAT(names(stop_rules()), ElementsAre("all_of", "all_revealed", "any_of", "entropy", "max_steps", "never",
+                                               "stable_and_confident", "token_stability"));
   EXPECT_THAT(names(denoisers()), ElementsAre("checking", "hmm", "replay", "scripted", "uniform"));
   EXPECT_THAT(names(datasets()), ElementsAre("prompts", "source"));
 }
@@ -34,7 +36,8 @@ TEST(Registries, HoldExactlyTheExpectedNames) {  // sorted
 /// What a reader of `list` needs, for every plug-in of every registry; "" when nothing is missing.
 std::string missing_description(const auto& entry) {
   if (entry.name != canonical_name(entry.name)) return entry.name + ": the name is not in canonical form";
-  if (entry.summary.empty() || entry.summary.back() == '.') return entry.name + ": summary is empty or ends in a full stop";
+  if (entry.summary.empty() || entry.summary.back() == '.')
+    return entry.name + ": summary is empty or ends in a full stop";
   if (entry.source.empty()) return entry.name + ": no source";
   for (const auto& spec : entry.parameters)
     if (spec.doc.empty()) return entry.name + ": parameter " + spec.name + " is not described";
@@ -47,13 +50,17 @@ TEST(Registries, DescribeEveryPluginAndParameter) {
     for (const auto& entry : registry.entries()) {
       EXPECT_EQ(missing_description(entry), "");
       for (const auto& alias : entry.aliases) {
-        EXPECT_EQ(std::count(seen.begin(), seen.end(), canonical_name(alias)), 0) << alias << " names two " << registry.kind() << "s";
+        EXPECT_EQ(std::count(seen.begin(), seen.end(), canonical_name(alias)), 0)
+            << alias << " names two " << registry.kind() << "s";
         seen.push_back(canonical_name(alias));
       }
     }
   };
   check(samplers()), check(schedules()), check(stop_rules()), check(denoisers()), check(datasets());
-  EXPECT_NE(missing_description(SamplerRegistry::Entry{.name = "x", .summary = "", .source = "ours", .aliases = {}, .parameters = {}, .facts = {}, .make = {}}), "");
+  EXPECT_NE(
+      missing_description(SamplerRegistry::Entry{
+          .name = "x", .summary = "", .source = "ours", .aliases = {}, .parameters = {}, .facts = {}, .make = {}}),
+      "");
 }
 
 TEST(Registries, FindNamesWithoutRegardToCaseAndDashesAndSuggestTheNearest) {
@@ -93,7 +100,8 @@ TEST(EveryStopRule, ReadsOnlyWhatItDeclaresAndIsPure) {
   std::mt19937 engine(7);
   for (const auto& entry : stop_rules().entries()) {
     const bool composed = !entry.parameters.empty() && entry.parameters[0].type == ParamType::kPlugins;
-    const auto stop = configure_stop(parse_plugin(composed ? entry.name + "(never, entropy(0.1), token_stability)" : entry.name));
+    const auto stop =
+        configure_stop(parse_plugin(composed ? entry.name + "(never, entropy(0.1), token_stability)" : entry.name));
     for (int trial = 0; trial < 100; ++trial) {
       testing_support::Step step(1 + engine() % 20, engine);
       const CanvasState state{.revealed = std::vector<uint8_t>(step.canvas.size(), trial % 2), .scratch = {}};
@@ -101,14 +109,16 @@ TEST(EveryStopRule, ReadsOnlyWhatItDeclaresAndIsPure) {
       if (trial % 3) history.argmax.push_back(step.statistics.argmax);
       const auto first = stop.rule->check(step.view(1, 4), state, {}, history);
       testing_support::poison(step.statistics, stop.statistics);
-      EXPECT_EQ(stop.rule->check(step.view(1, 4), state, {}, history), first) << entry.name << " reads a statistic it does not declare";
+      EXPECT_EQ(stop.rule->check(step.view(1, 4), state, {}, history), first)
+          << entry.name << " reads a statistic it does not declare";
     }
   }
 }
 
 TEST(EveryDenoiser, KeepsTheDenoiserContract) {
-  for (const std::string text : {"uniform(alphabet=7)", "hmm(states=3, alphabet=7)", "hmm(states=3, alphabet=7, use_level=off)",
-                                 "checking(a=hmm(states=3, alphabet=7), b=hmm(states=3, alphabet=7))"}) {
+  for (const std::string text :
+       {"uniform(alphabet=7)", "hmm(states=3, alphabet=7)", "hmm(states=3, alphabet=7, use_level=off)",
+        "checking(a=hmm(states=3, alphabet=7), b=hmm(states=3, alphabet=7))"}) {
     const auto denoiser = denoisers().make(text);
     const std::vector<int32_t> ids = {1, 2}, canvas = {0, 6, 3}, committed = {5, 5, 1};
     Prompt prompt;
@@ -146,7 +156,8 @@ TEST(EveryDenoiser, KeepsTheDenoiserContract) {
 }
 
 TEST(EveryDataset, RefusesUnknownParametersAndDescribesItsScore) {
-  for (const auto& entry : datasets().entries()) EXPECT_THROW(datasets().make(entry.name + "(no_such_key=1)"), UserError) << entry.name;
+  for (const auto& entry : datasets().entries())
+    EXPECT_THROW(datasets().make(entry.name + "(no_such_key=1)"), UserError) << entry.name;
   const auto source = datasets().make("source(items=5)");
   const auto examples = source->load();
   EXPECT_EQ(examples.size(), 5u);

@@ -1,4 +1,5 @@
-// Every registered sampler against the generic contract, G1 to G10. G7 (host equals device) has no device form to compare.
+// Every registered sampler against the generic contract, G1 to G10. G7 (host equals device) has no device form to
+// compare.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -17,9 +18,15 @@ TEST_P(EverySampler, G1MovesWithItsPositionsWhereItSaysSo) {
   if (!sampler.facts.permutation_equivariant) GTEST_SKIP() << GetParam() << " declares an order of positions";
   EXPECT_EQ(contract::moves_with_its_positions(sampler), "");
 }
-TEST_P(EverySampler, G3AndG9DecidesAlikeTwiceReadingOnlyWhatItDeclares) { EXPECT_EQ(contract::reads_only_what_it_declares(sampler), ""); }
-TEST_P(EverySampler, G4AndG5KeepsItsProgressAndLastStepContract) { EXPECT_EQ(contract::keeps_its_progress_contract(sampler), ""); }
-TEST_P(EverySampler, G6RefusesStatisticsThatAreNoNumbers) { EXPECT_EQ(contract::refuses_statistics_that_are_no_numbers(sampler), ""); }
+TEST_P(EverySampler, G3AndG9DecidesAlikeTwiceReadingOnlyWhatItDeclares) {
+  EXPECT_EQ(contract::reads_only_what_it_declares(sampler), "");
+}
+TEST_P(EverySampler, G4AndG5KeepsItsProgressAndLastStepContract) {
+  EXPECT_EQ(contract::keeps_its_progress_contract(sampler), "");
+}
+TEST_P(EverySampler, G6RefusesStatisticsThatAreNoNumbers) {
+  EXPECT_EQ(contract::refuses_statistics_that_are_no_numbers(sampler), "");
+}
 TEST_P(EverySampler, G8ForgetsTheCanvasBefore) { EXPECT_EQ(contract::forgets_the_canvas_before(sampler), ""); }
 
 TEST_P(EverySampler, G2AndG3GeneratesTheSameTokensAloneAndInABatchAndKeepsPins) {
@@ -52,7 +59,8 @@ std::vector<std::string> names_of_samplers() {
   for (const auto& entry : samplers().entries()) out.push_back(entry.name);
   return out;
 }
-INSTANTIATE_TEST_SUITE_P(Registry, EverySampler, ::testing::ValuesIn(names_of_samplers()), [](const auto& param) { return param.param; });
+INSTANTIATE_TEST_SUITE_P(Registry, EverySampler, ::testing::ValuesIn(names_of_samplers()),
+                         [](const auto& param) { return param.param; });
 
 // --- each check is fed a sampler that breaks it
 
@@ -63,21 +71,27 @@ class Made final : public Sampler {
   void begin(CanvasState& state, size_t length, int32_t num_steps) const override {
     if (forgets_ || state.revealed.size() != length) Sampler::begin(state, length, num_steps);
   }
-  void step(const StepView& view, CanvasState& state, StepDecision& decision) const override { step_(view, state, decision); }
+  void step(const StepView& view, CanvasState& state, StepDecision& decision) const override {
+    step_(view, state, decision);
+  }
 
  private:
   StepFunction step_;
   bool forgets_;
 };
 ConfiguredSampler made(SamplerFacts facts, StepFunction step, bool forgets = true) {
-  return {.name = "made", .canonical = "made", .facts = facts, .sampler = std::make_unique<Made>(std::move(step), forgets), .knobs = {}};
+  return {.name = "made",
+          .canonical = "made",
+          .facts = facts,
+          .sampler = std::make_unique<Made>(std::move(step), forgets),
+          .knobs = {}};
 }
 SamplerFacts reading(StatisticSet statistics) {
   SamplerFacts facts;
   facts.statistics = statistics;
   return facts;
 }
-SamplerFacts with(bool SamplerFacts::* flag) {
+SamplerFacts with(bool SamplerFacts::*flag) {
   SamplerFacts facts;
   facts.*flag = true;
   return facts;
@@ -87,44 +101,65 @@ SamplerFacts taking_one() {
   facts.min_accepted = 1;
   return facts;
 }
-void fill(const StepView& view, StepDecision& decision, Action action) { decision.action.assign(view.length(), action); }
+void fill(const StepView& view, StepDecision& decision, Action action) {
+  decision.action.assign(view.length(), action);
+}
 
 TEST(WrongSampler, IsCaughtByEachCheck) {
-  const auto first_only = made({}, [](const StepView& view, CanvasState&, StepDecision& d) { fill(view, d, Action::kNoise), d.action[0] = Action::kCandidate; });
+  const auto first_only = made({}, [](const StepView& view, CanvasState&, StepDecision& d) {
+    fill(view, d, Action::kNoise), d.action[0] = Action::kCandidate;
+  });
   EXPECT_NE(contract::moves_with_its_positions(first_only), "");
 
   auto calls = std::make_shared<int>(0);
-  const auto counts_calls = made({}, [calls](const StepView& view, CanvasState&, StepDecision& d) { fill(view, d, ++*calls % 2 ? Action::kNoise : Action::kKeep); });
+  const auto counts_calls = made({}, [calls](const StepView& view, CanvasState&, StepDecision& d) {
+    fill(view, d, ++*calls % 2 ? Action::kNoise : Action::kKeep);
+  });
   EXPECT_NE(contract::reads_only_what_it_declares(counts_calls), "");
 
   const auto peeks = made(reading({Statistic::kCandidate}), [](const StepView& view, CanvasState&, StepDecision& d) {
     fill(view, d, Action::kNoise);
-    for (size_t p = 0; p < view.length(); ++p) d.action[p] = view.statistics->argmax_logprob[p] > -1 ? Action::kCandidate : Action::kNoise;
+    for (size_t p = 0; p < view.length(); ++p)
+      d.action[p] = view.statistics->argmax_logprob[p] > -1 ? Action::kCandidate : Action::kNoise;
   });
   EXPECT_NE(contract::reads_only_what_it_declares(peeks), "");
 
-  const auto idle = made(taking_one(), [](const StepView& view, CanvasState&, StepDecision& d) { fill(view, d, Action::kNoise); });
+  const auto idle =
+      made(taking_one(), [](const StepView& view, CanvasState&, StepDecision& d) { fill(view, d, Action::kNoise); });
   EXPECT_THAT(contract::keeps_its_progress_contract(idle), ::testing::HasSubstr("at least 1 are due"));
-  const auto leaves_noise = made(with(&SamplerFacts::fixed_steps), [](const StepView& view, CanvasState&, StepDecision& d) { fill(view, d, Action::kNoise); });
-  EXPECT_THAT(contract::keeps_its_progress_contract(leaves_noise), ::testing::HasSubstr("left as noise by the last step"));
+  const auto leaves_noise =
+      made(with(&SamplerFacts::fixed_steps),
+           [](const StepView& view, CanvasState&, StepDecision& d) { fill(view, d, Action::kNoise); });
+  EXPECT_THAT(contract::keeps_its_progress_contract(leaves_noise),
+              ::testing::HasSubstr("left as noise by the last step"));
   const auto unlocks = made(with(&SamplerFacts::locks), [](const StepView& view, CanvasState& state, StepDecision& d) {
     fill(view, d, Action::kCandidate);
     for (size_t p = 0; p < view.length(); ++p) state.revealed[p] = view.is_allowed(p) && view.step_idx % 2 == 0;
   });
   EXPECT_THAT(contract::keeps_its_progress_contract(unlocks), ::testing::HasSubstr("changes after it was revealed"));
-  const auto undeclared = made({}, [](const StepView& view, CanvasState& state, StepDecision& d) { fill(view, d, Action::kKeep), state.revealed.assign(view.length(), 1); });
+  const auto undeclared = made({}, [](const StepView& view, CanvasState& state, StepDecision& d) {
+    fill(view, d, Action::kKeep), state.revealed.assign(view.length(), 1);
+  });
   EXPECT_THAT(contract::keeps_its_progress_contract(undeclared), ::testing::HasSubstr("facts do not declare"));
-  const auto pins = made(with(&SamplerFacts::locks), [](const StepView& view, CanvasState& state, StepDecision& d) { fill(view, d, Action::kKeep), state.revealed.assign(view.length(), 1); });
+  const auto pins = made(with(&SamplerFacts::locks), [](const StepView& view, CanvasState& state, StepDecision& d) {
+    fill(view, d, Action::kKeep), state.revealed.assign(view.length(), 1);
+  });
   EXPECT_THAT(contract::keeps_its_progress_contract(pins), ::testing::HasSubstr("pinned position"));
-  const auto too_few = made({}, [](const StepView&, CanvasState&, StepDecision& d) { d.action.assign(1, Action::kKeep); });
+  const auto too_few =
+      made({}, [](const StepView&, CanvasState&, StepDecision& d) { d.action.assign(1, Action::kKeep); });
   EXPECT_THAT(contract::keeps_its_progress_contract(too_few), ::testing::HasSubstr("actions for"));
-  const auto no_token = made({}, [](const StepView& view, CanvasState&, StepDecision& d) { fill(view, d, Action::kToken), d.token.assign(view.length(), view.vocabulary); });
+  const auto no_token = made({}, [](const StepView& view, CanvasState&, StepDecision& d) {
+    fill(view, d, Action::kToken), d.token.assign(view.length(), view.vocabulary);
+  });
   EXPECT_THAT(contract::keeps_its_progress_contract(no_token), ::testing::HasSubstr("no token of the vocabulary"));
 
-  const auto remembers = made(with(&SamplerFacts::locks), [](const StepView& view, CanvasState& state, StepDecision& d) {
-    fill(view, d, state.scratch.empty() ? Action::kNoise : Action::kKeep);
-    state.scratch.push_back(1);
-  }, false);
+  const auto remembers = made(
+      with(&SamplerFacts::locks),
+      [](const StepView& view, CanvasState& state, StepDecision& d) {
+        fill(view, d, state.scratch.empty() ? Action::kNoise : Action::kKeep);
+        state.scratch.push_back(1);
+      },
+      false);
   EXPECT_NE(contract::forgets_the_canvas_before(remembers), "");
   EXPECT_NE(contract::pins_hold({1, 2, 3}, {{1, 7}}), "");
 }
@@ -132,7 +167,9 @@ TEST(WrongSampler, IsCaughtByEachCheck) {
 TEST(WrongSampler, CannotMoveAPinnedPosition) {
   const auto denoiser = denoisers().make("hmm(states=4, alphabet=7, length=8)");
   GenerationPlan plan = resolve_plan({}, *denoiser);
-  plan.sampler = made({}, [](const StepView& view, CanvasState&, StepDecision& d) { fill(view, d, Action::kToken), d.token.assign(view.length(), 3); });
+  plan.sampler = made({}, [](const StepView& view, CanvasState&, StepDecision& d) {
+    fill(view, d, Action::kToken), d.token.assign(view.length(), 3);
+  });
   plan.num_steps = 2;
   std::vector<RowInput> rows(1);
   rows[0].pins = {{0, 6}, {7, 1}};
@@ -148,7 +185,9 @@ TEST(Samplers, G10RefuseWhatTheTableDoesNotAllow) {
     for (const auto& alias : entry.aliases) EXPECT_EQ(configure_sampler(parse_plugin(alias)).name, entry.name);
     EXPECT_THROW(configure_sampler(parse_plugin(entry.name + "(no_such_key=1)")), UserError);
     for (const auto& spec : entry.parameters) {
-      const auto with = [&](const auto& value) { return parse_plugin(fmt::format("{}({}={})", entry.name, spec.name, value)); };
+      const auto with = [&](const auto& value) {
+        return parse_plugin(fmt::format("{}({}={})", entry.name, spec.name, value));
+      };
       EXPECT_THROW(configure_sampler(with("nan")), UserError) << entry.name;
       EXPECT_THROW(configure_sampler(with("word()")), UserError) << entry.name;
       if (std::isfinite(spec.min)) {

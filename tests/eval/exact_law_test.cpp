@@ -13,7 +13,8 @@ namespace {
 using testing_support::ChainDenoiser;
 using testing_support::reference_chain;
 
-std::vector<double> law(const Denoiser& denoiser, const std::string& sampler, int32_t steps, const std::string& temperature, const std::string& emission) {
+std::vector<double> law(const Denoiser& denoiser, const std::string& sampler, int32_t steps,
+                        const std::string& temperature, const std::string& emission) {
   PlanRequest request;
   request.sampler = sampler;
   request.stop = "never";
@@ -45,7 +46,8 @@ TEST(ExactLaw, DivergencesOnPaper) {
   EXPECT_DOUBLE_EQ(law_entropy(p), std::log(2));
 }
 
-TEST(ExactLaw, AgreesWithGeneratedCanvases) {  // every sampler that can be propagated, with annealing and both emissions
+TEST(ExactLaw,
+     AgreesWithGeneratedCanvases) {  // every sampler that can be propagated, with annealing and both emissions
   const auto denoiser = denoisers().make("hmm(states=3, alphabet=3, length=3, sharpness=1)");
   for (const char* sampler : {"entropy_bound(0.8)", "ddim"})
     for (const char* emission : {"argmax", "canvas"}) {
@@ -92,7 +94,9 @@ TEST(ExactLaw, AgreesWithGeneratedCanvases) {  // every sampler that can be prop
 TEST(ExactLaw, DdimWithAKnownLevelConvergesAndWithoutStalls) {  // samplers.md 14.2: K 4, L 6; figures to three digits
   const ChainDenoiser known(reference_chain(), 6, true), unknown(reference_chain(), 6, false);
   const auto source = source_law(reference_chain(), 6);
-  const auto tv = [&](const Denoiser& denoiser, int32_t steps) { return total_variation(law(denoiser, "ddim", steps, "1", "canvas"), source); };
+  const auto tv = [&](const Denoiser& denoiser, int32_t steps) {
+    return total_variation(law(denoiser, "ddim", steps, "1", "canvas"), source);
+  };
   EXPECT_NEAR(tv(known, 4), 0.335, 6e-4);
   EXPECT_NEAR(tv(known, 16), 0.069, 6e-4);
   EXPECT_NEAR(tv(known, 64), 0.016, 6e-4);
@@ -113,8 +117,10 @@ TEST(ExactLaw, EntropyBoundBeatsTheSourceInLikelihoodAndIsFarFromItsLaw) {  // s
 TEST(ExactLaw, OnePositionIsExactAtAnyNumberOfSteps) {
   const ChainDenoiser known(reference_chain(), 1, true);
   const auto source = source_law(reference_chain(), 1);
-  for (int32_t steps : {1, 2, 7}) EXPECT_LT(total_variation(law(known, "ddim", steps, "1", "canvas"), source), 2e-6) << "logits are f32";
-  EXPECT_GT(total_variation(law(known, "ddim", 4, "0.5", "canvas"), source), 0.01) << "a temperature breaks it: the comparison can fail";
+  for (int32_t steps : {1, 2, 7})
+    EXPECT_LT(total_variation(law(known, "ddim", steps, "1", "canvas"), source), 2e-6) << "logits are f32";
+  EXPECT_GT(total_variation(law(known, "ddim", 4, "0.5", "canvas"), source), 0.01)
+      << "a temperature breaks it: the comparison can fail";
 }
 
 TEST(ExactLaw, RefusesWhatItCannotPropagate) {

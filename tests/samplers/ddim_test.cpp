@@ -40,11 +40,13 @@ Routes routes(int32_t vocabulary, int32_t step_idx, int32_t steps, int32_t x, in
     for (int i = 0; i < 60; ++i) (beyond(action(0.5 * (low + high))) ? high : low) = 0.5 * (low + high);
     return high;
   };
-  const double not_clean = first([](Action a) { return a != Action::kCandidate; }), noise = first([](Action a) { return a == Action::kNoise; });
+  const double not_clean = first([](Action a) { return a != Action::kCandidate; }),
+               noise = first([](Action a) { return a == Action::kNoise; });
   return {not_clean, noise - not_clean, 1 - noise};
 }
 
-void expect_routes(const Routes& got, double clean, double stay, double noise, double tolerance, const std::string& what) {
+void expect_routes(const Routes& got, double clean, double stay, double noise, double tolerance,
+                   const std::string& what) {
   EXPECT_NEAR(got.clean, clean, tolerance) << what;
   EXPECT_NEAR(got.stay, stay, tolerance) << what;
   EXPECT_NEAR(got.noise, noise, tolerance) << what;
@@ -86,7 +88,8 @@ TEST(Ddim, EqualsBayesRuleOverAllPairsAndSteps) {
             const Routes got = routes(V, i, N, x, y);
             EXPECT_NEAR(got.clean + got.stay + got.noise, 1, 1e-15);
             for (int32_t u = 0; u < V; ++u)
-              EXPECT_NEAR(got.clean * (u == y) + got.stay * (u == x) + got.noise / V, expected[static_cast<size_t>(u)], 1e-12)
+              EXPECT_NEAR(got.clean * (u == y) + got.stay * (u == x) + got.noise / V, expected[static_cast<size_t>(u)],
+                          1e-12)
                   << "V " << V << " N " << N << " step " << i << " x " << x << " y " << y << " to " << u;
           }
 }

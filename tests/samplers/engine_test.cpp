@@ -1,4 +1,6 @@
 // The engine's own rules: schedules and levels it hands out, emission, freezing, pins, start canvases, counting.
+#include "samplers/engine.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -6,7 +8,6 @@
 #include <set>
 
 #include "core/denoiser.h"
-#include "samplers/engine.h"
 
 namespace canvaslab {
 namespace {
@@ -31,7 +32,14 @@ class Recorder final : public LogitsDenoiser {
   Recorder() {
     facts_.vocabulary = 5;
     facts_.self_conditioning = true;
-    facts_.defaults = {.temperature = "linear(1, 0.5)", .emission = {}, .num_steps = 4, .canvas_length = 3, .max_new_tokens = 9, .end_ids = {0}, .pad_id = 4, .plugin_values = {}};
+    facts_.defaults = {.temperature = "linear(1, 0.5)",
+                       .emission = {},
+                       .num_steps = 4,
+                       .canvas_length = 3,
+                       .max_new_tokens = 9,
+                       .end_ids = {0},
+                       .pad_id = 4,
+                       .plugin_values = {}};
   }
   const DenoiserFacts& facts() const override { return facts_; }
   std::string content_hash() const override { return "recorder"; }
@@ -56,7 +64,13 @@ class Recorder final : public LogitsDenoiser {
     std::unique_ptr<Sequence> fork() const override { return std::make_unique<Context>(*this); }
   };
   std::vector<float> row_logits(Sequence& sequence, const StepRequest& r) const override {
-    asked.push_back({r.canvas_idx, r.step_idx, r.temperature, r.noise_level, r.self_conditioning, {r.canvas.begin(), r.canvas.end()}, dynamic_cast<Context&>(sequence).ids});
+    asked.push_back({r.canvas_idx,
+                     r.step_idx,
+                     r.temperature,
+                     r.noise_level,
+                     r.self_conditioning,
+                     {r.canvas.begin(), r.canvas.end()},
+                     dynamic_cast<Context&>(sequence).ids});
     std::vector<float> logits(r.canvas.size() * 5, 0.0f);
     for (size_t p = 0; p < r.canvas.size(); ++p) {
       const int32_t token = r.canvas_idx == end_canvas && p == 1 ? 0 : 1 + (r.canvas_idx + static_cast<int32_t>(p)) % 3;
@@ -130,7 +144,9 @@ TEST(Engine, EmitsTheArgmaxOfTheStepThatStoppedOrTheCanvas) {
   // Canvas emission without an accepting step: what the last step wrote, noise included.
   struct Last final : Observer {
     std::vector<int32_t> canvas;
-    void on_step(const StepRecord& record) override { canvas.assign(record.canvas_out.begin(), record.canvas_out.end()); }
+    void on_step(const StepRecord& record) override {
+      canvas.assign(record.canvas_out.begin(), record.canvas_out.end());
+    }
   } last;
   request.emission = "canvas";
   request.stop = "never";
@@ -220,12 +236,15 @@ TEST(Engine, StartCanvasAndPinsAreInputs) {
   request.max_new_tokens = 6;
   const auto result = run(denoiser, request, row);
   EXPECT_EQ(denoiser.asked[0].canvas, (std::vector<int32_t>{3, 2, 3}));
-  for (const auto& a : denoiser.asked) EXPECT_EQ(a.canvas_idx == 0 ? a.canvas[1] : a.canvas[2], a.canvas_idx == 0 ? 2 : 4);
+  for (const auto& a : denoiser.asked)
+    EXPECT_EQ(a.canvas_idx == 0 ? a.canvas[1] : a.canvas[2], a.canvas_idx == 0 ? 2 : 4);
   EXPECT_EQ(result.canvas_ids[1], 2);
   EXPECT_EQ(result.canvas_ids[5], 4);
   EXPECT_NE(denoiser.asked[4].canvas, (std::vector<int32_t>{3, 3, 4})) << "only the first canvas starts from it";
-  for (RowInput wrong : {RowInput{.prompt = {}, .init_canvas = {1, 1}, .pins = {}}, RowInput{.prompt = {}, .init_canvas = {1, 1, 5}, .pins = {}},
-                         RowInput{.prompt = {}, .init_canvas = {}, .pins = {{6, 1}}}, RowInput{.prompt = {}, .init_canvas = {}, .pins = {{0, 5}}}})
+  for (RowInput wrong : {RowInput{.prompt = {}, .init_canvas = {1, 1}, .pins = {}},
+                         RowInput{.prompt = {}, .init_canvas = {1, 1, 5}, .pins = {}},
+                         RowInput{.prompt = {}, .init_canvas = {}, .pins = {{6, 1}}},
+                         RowInput{.prompt = {}, .init_canvas = {}, .pins = {{0, 5}}}})
     EXPECT_THROW(run(denoiser, request, wrong), UserError);
 }
 
@@ -242,17 +261,21 @@ TEST(Engine, NanLogitsFailWithTheirPlace) {
 
 TEST(Plan, FillsFromTheUserThenTheModelsFileThenTheSampler) {
   Recorder denoiser;
-  denoiser.facts_.defaults.plugin_values = {{"entropy_bound", "entropy_bound", "0.3"}, {"stable_and_confident", "confidence_threshold", "0.02"},
+  denoiser.facts_.defaults.plugin_values = {{"entropy_bound", "entropy_bound", "0.3"},
+                                            {"stable_and_confident", "confidence_threshold", "0.02"},
                                             {"stable_and_confident", "stability_threshold", "2"}};
   PlanRequest request;
   EXPECT_EQ(resolve_plan(request, denoiser).sampler.canonical, "entropy_bound(entropy_bound=0.3)");
-  EXPECT_EQ(resolve_plan(request, denoiser).stop.canonical, "stable_and_confident(stability_threshold=2, confidence_threshold=0.02)");
+  EXPECT_EQ(resolve_plan(request, denoiser).stop.canonical,
+            "stable_and_confident(stability_threshold=2, confidence_threshold=0.02)");
   request.sampler = "eb(0.7)";
   request.stop = "stable_and_confident(5)";  // given by place; the other still comes from the file
   EXPECT_EQ(resolve_plan(request, denoiser).sampler.canonical, "entropy_bound(entropy_bound=0.7)");
-  EXPECT_EQ(resolve_plan(request, denoiser).stop.canonical, "stable_and_confident(stability_threshold=5, confidence_threshold=0.02)");
+  EXPECT_EQ(resolve_plan(request, denoiser).stop.canonical,
+            "stable_and_confident(stability_threshold=5, confidence_threshold=0.02)");
   request.stop = "all_of(stable_and_confident, token_stability)";
-  EXPECT_THAT(resolve_plan(request, denoiser).stop.canonical, HasSubstr("stability_threshold=2, confidence_threshold=0.02"));
+  EXPECT_THAT(resolve_plan(request, denoiser).stop.canonical,
+              HasSubstr("stability_threshold=2, confidence_threshold=0.02"));
   request.sampler = "confidence_threshold";
   request.stop.reset();
   EXPECT_EQ(resolve_plan(request, denoiser).stop.canonical, "all_revealed");

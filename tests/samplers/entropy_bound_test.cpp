@@ -11,11 +11,11 @@
 namespace canvaslab {
 namespace {
 
+using ::testing::ElementsAre;
 using testing_support::decide;
 using testing_support::sampler_of;
 using testing_support::Step;
 using testing_support::taken;
-using ::testing::ElementsAre;
 
 Step with_entropies(std::vector<float> entropy) {
   Step step(entropy.size());
@@ -37,7 +37,8 @@ TEST(EntropyBound, EqualEntropiesTakeFloorOfBoundOverEntropyPlusOne) {
       const size_t expected = std::min<size_t>(length, static_cast<size_t>(0.1 / h) + 1);
       std::vector<size_t> first(expected);
       std::iota(first.begin(), first.end(), size_t{0});
-      EXPECT_EQ(accepted(with_entropies(std::vector<float>(length, h)), "0.1"), first) << "h " << h << ": ties go to the lower position";
+      EXPECT_EQ(accepted(with_entropies(std::vector<float>(length, h)), "0.1"), first)
+          << "h " << h << ": ties go to the lower position";
     }
 }
 
@@ -66,7 +67,8 @@ TEST(EntropyBound, IsAPrefixNestedInTheBoundAndAgreesWithTheExclusiveSum) {
       std::vector<size_t> prefix(order.begin(), order.begin() + static_cast<ptrdiff_t>(got.size()));
       std::sort(prefix.begin(), prefix.end());
       ASSERT_EQ(got, prefix) << "not a prefix of (entropy, position) order; trial " << trial;
-      // The exclusive sum in f64. Both round: n terms up to 0.2 in f32 sums, so within 1e-5 of the bound either may hold.
+      // The exclusive sum in f64. Both round: n terms up to 0.2 in f32 sums, so within 1e-5 of the bound either may
+      // hold.
       double sum = 0;
       const double limit = std::string(bound) == "inf" ? INFINITY : std::stod(bound);
       for (size_t k = 0; k < order.size(); sum += h[order[k++]]) {
@@ -81,11 +83,13 @@ TEST(EntropyBound, PinnedPositionsUseUpNoBound) {
   auto step = with_entropies({.09f, .02f, .05f, .06f});
   step.allowed[1] = step.allowed[2] = 0;
   EXPECT_THAT(accepted(step, "0.1"), ElementsAre(0, 3));
-  EXPECT_THAT(accepted(step, "0"), ElementsAre(3)) << "at least one open position, though a pinned one has less entropy";
+  EXPECT_THAT(accepted(step, "0"), ElementsAre(3))
+      << "at least one open position, though a pinned one has less entropy";
 }
 
 TEST(EntropyBound, UnacceptedPositionsAreUniformOverTheVocabulary) {
-  const auto denoiser = denoisers().make("uniform(alphabet=8, length=64)");  // entropy ln 8 everywhere: one is taken a step
+  const auto denoiser =
+      denoisers().make("uniform(alphabet=8, length=64)");  // entropy ln 8 everywhere: one is taken a step
   PlanRequest request;
   request.sampler = "entropy_bound(0)";
   request.emission = "canvas";
@@ -114,7 +118,8 @@ TEST(EntropyBound, PeaksOfTheReferencesTestTakeOneMoreTokenAtALargerBound) {
   };
   EXPECT_NEAR(entropy(18), 0.0029, 1e-4);
   EXPECT_NEAR(entropy(14.5), 0.0778, 1e-4);
-  const auto step = with_entropies({static_cast<float>(entropy(14.5)), static_cast<float>(entropy(18)), static_cast<float>(entropy(14.5)), 9});
+  const auto step = with_entropies(
+      {static_cast<float>(entropy(14.5)), static_cast<float>(entropy(18)), static_cast<float>(entropy(14.5)), 9});
   EXPECT_THAT(accepted(step, "0.01"), ElementsAre(0, 1));
   EXPECT_THAT(accepted(step, "0.1"), ElementsAre(0, 1, 2));
 }

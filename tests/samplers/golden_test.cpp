@@ -19,12 +19,15 @@ struct Transcript final : Observer {
   void on_step(const StepRecord& record) override {
     std::string accepted;
     for (uint8_t a : record.accepted) accepted += a ? 'x' : '.';
-    text += fmt::format("  {} {}  {:2}  {}  {:2}\n", record.canvas_idx, record.step_idx, fmt::join(record.canvas_in, " "), accepted, fmt::join(record.canvas_out, " "));
+    text += fmt::format("  {} {}  {:2}  {}  {:2}\n", record.canvas_idx, record.step_idx,
+                        fmt::join(record.canvas_in, " "), accepted, fmt::join(record.canvas_out, " "));
   }
 };
 
 std::string trajectories() {
-  std::string out = "# canvas step  fed in  accepted  canvas after; seed 7, temperature 1 to 0.6 over 6 steps, position 4 pinned to 3\n";
+  std::string out =
+      "# canvas step  fed in  accepted  canvas after; seed 7, temperature 1 to 0.6 over 6 steps, position 4 pinned to "
+      "3\n";
   const auto denoiser = denoisers().make("scripted(\"" CANVASLAB_SOURCE_DIR "/tests/golden/script.json\")");
   for (const auto& entry : samplers().entries()) {
     PlanRequest request;
@@ -36,8 +39,8 @@ std::string trajectories() {
     rows[0].pins = {{4, 3}};
     Transcript transcript;
     const auto result = generate(*denoiser, plan, rows, &transcript)[0];
-    out += fmt::format("{} stop {}\n{}  -> {} ({})\n", plan.sampler.canonical, plan.stop.canonical, transcript.text, fmt::join(result.token_ids, " "),
-                       fmt::join(result.canvas_stop, ", "));
+    out += fmt::format("{} stop {}\n{}  -> {} ({})\n", plan.sampler.canonical, plan.stop.canonical, transcript.text,
+                       fmt::join(result.token_ids, " "), fmt::join(result.canvas_stop, ", "));
   }
   return out;
 }

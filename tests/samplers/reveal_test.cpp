@@ -9,11 +9,11 @@
 namespace canvaslab {
 namespace {
 
+using ::testing::ElementsAre;
 using testing_support::decide;
 using testing_support::sampler_of;
 using testing_support::Step;
 using testing_support::taken;
-using ::testing::ElementsAre;
 
 Step with_confidences(const std::vector<double>& c) {
   Step step(c.size());
@@ -36,7 +36,8 @@ TEST(ConfidenceThreshold, ForcesTheMostConfidentWithTheLowerPositionWinningTies)
   const auto sampler = sampler_of("confidence_threshold");
   CanvasState state;
   EXPECT_THAT(taken(decide(sampler, with_confidences({.2, .5, .3, .5}), state, 0, 9)), ElementsAre(1));
-  EXPECT_THAT(taken(decide(sampler, with_confidences({.2, .9999, .3, .5}), state, 1, 9)), ElementsAre(3)) << "a revealed position is not taken again";
+  EXPECT_THAT(taken(decide(sampler, with_confidences({.2, .9999, .3, .5}), state, 1, 9)), ElementsAre(3))
+      << "a revealed position is not taken again";
   EXPECT_EQ(state.revealed, (std::vector<uint8_t>{0, 1, 0, 1}));
 }
 
@@ -75,7 +76,7 @@ TEST(EvenQuota, SumsToTheLengthInStepsThatDifferByAtMostOneLargestFirst) {
       }
       ASSERT_EQ(done, length) << "N " << n;
     }
-  EXPECT_EQ(even_quota_target(256, 0, 48), 6u);   // 256 = 48 * 5 + 16
+  EXPECT_EQ(even_quota_target(256, 0, 48), 6u);  // 256 = 48 * 5 + 16
   EXPECT_EQ(even_quota_target(256, 15, 48), 96u);
   EXPECT_EQ(even_quota_target(256, 16, 48), 101u);
 }
@@ -85,14 +86,16 @@ TEST(FixedStep, TakesTheMostConfidentByQuotaOverOpenPositions) {
   CanvasState state;
   Step step = with_confidences({.2, .9, .4, .9, .8, .3});
   step.allowed[4] = 0;  // five open positions in two steps: three, then two
-  EXPECT_THAT(taken(decide(sampler, step, state, 0, 2)), ElementsAre(1, 2, 3)) << "ties by position, the pinned one left out";
+  EXPECT_THAT(taken(decide(sampler, step, state, 0, 2)), ElementsAre(1, 2, 3))
+      << "ties by position, the pinned one left out";
   EXPECT_THAT(taken(decide(sampler, step, state, 1, 2)), ElementsAre(0, 5));
   EXPECT_EQ(state.num_revealed(), 5u);
 }
 
 TEST(FixedStep, TiesAtTheQuotaGoToTheLowerPosition) {
   CanvasState state;
-  EXPECT_THAT(taken(decide(sampler_of("fixed_step"), with_confidences({.5, .5, .5, .5, .5}), state, 0, 3)), ElementsAre(0, 1));
+  EXPECT_THAT(taken(decide(sampler_of("fixed_step"), with_confidences({.5, .5, .5, .5, .5}), state, 0, 3)),
+              ElementsAre(0, 1));
 }
 
 TEST(FixedStep, MoreStepsThanPositionsRevealOneEachThenNothing) {

@@ -11,7 +11,8 @@ namespace {
 
 using testing_support::Step;
 
-std::optional<std::string> check(const std::string& rule, const Step& step, const StopHistory& history = {}, int32_t step_idx = 0) {
+std::optional<std::string> check(const std::string& rule, const Step& step, const StopHistory& history = {},
+                                 int32_t step_idx = 0) {
   const CanvasState state{.revealed = std::vector<uint8_t>(step.canvas.size(), 0), .scratch = {}};
   return configure_stop(parse_plugin(rule)).rule->check(step.view(step_idx, 48), state, {}, history);
 }
@@ -24,7 +25,8 @@ Step with_entropy(float h, size_t length = 4) {
 TEST(StopRules, StrictAndInclusiveAtTheExactThreshold) {
   for (const char* text : {"0.005", "0.1", "0.25", "0.7"}) {
     const float exact = std::stof(text), below = std::nextafter(exact, 0.0f), above = std::nextafter(exact, 9.0f);
-    const std::string confident = fmt::format("stable_and_confident(0, {})", text), entropy = fmt::format("entropy({})", text);
+    const std::string confident = fmt::format("stable_and_confident(0, {})", text),
+                      entropy = fmt::format("entropy({})", text);
     EXPECT_TRUE(check(confident, with_entropy(below))) << text;
     EXPECT_FALSE(check(confident, with_entropy(exact))) << text << ": strict, as transformers";
     EXPECT_TRUE(check(entropy, with_entropy(exact))) << text << ": inclusive, as gemma";
@@ -95,13 +97,15 @@ TEST(StopRules, ComposeAndNameTheirReasons) {
   EXPECT_EQ(check("any_of(all_of(never, entropy), all_of(entropy, max_steps(1)))", step), "entropy+max_steps");
   const auto stop = configure_stop(parse_plugin("All-Of(entropy, any_of(max_steps(7), token_stability))"));
   EXPECT_EQ(stop.canonical, "all_of(entropy(max_entropy=0.005), any_of(max_steps(steps=7), token_stability))");
-  EXPECT_TRUE(stop.statistics.has(Statistic::kEntropy) && stop.statistics.has(Statistic::kMax)) << "statistics of children are asked for";
+  EXPECT_TRUE(stop.statistics.has(Statistic::kEntropy) && stop.statistics.has(Statistic::kMax))
+      << "statistics of children are asked for";
   EXPECT_TRUE(stop.breaks_level);
   EXPECT_EQ(configure_stop(parse_plugin(stop.canonical)).canonical, stop.canonical);
 }
 
 TEST(StopRules, RefuseEmptyAndMistypedCompositions) {
-  for (const char* rule : {"all_of()", "any_of", "all_of(rules=never)", "all_of(never, rules=entropy)", "all_of(nver)", "all_of(entropy(-1))", "max_steps(0)"})
+  for (const char* rule : {"all_of()", "any_of", "all_of(rules=never)", "all_of(never, rules=entropy)", "all_of(nver)",
+                           "all_of(entropy(-1))", "max_steps(0)"})
     EXPECT_THROW(configure_stop(parse_plugin(rule)), UserError) << rule;
 }
 
@@ -127,7 +131,8 @@ TEST(StopRules, FirstPossibleStopInTheEngine) {
   EXPECT_EQ(steps_until("stable_and_confident(0)"), 1);
   EXPECT_EQ(steps_until("stable_and_confident(1)"), 2);
   EXPECT_EQ(steps_until("stable_and_confident(2)"), 3);
-  EXPECT_EQ(steps_until("all_of(max_steps(4), stable_and_confident(2))"), 4) << "a child saw the steps at which its sibling said no";
+  EXPECT_EQ(steps_until("all_of(max_steps(4), stable_and_confident(2))"), 4)
+      << "a child saw the steps at which its sibling said no";
   EXPECT_EQ(steps_until("all_of(stable_and_confident(3), max_steps(1))"), 4);
   EXPECT_EQ(steps_until("never"), 6);
 }

@@ -1,23 +1,27 @@
 // Schedules against closed forms and the reference's bit patterns.
-#include "schedules/schedule.h"
-
 #include <gtest/gtest.h>
 
 #include <bit>
 #include <cmath>
 
+#include "schedules/schedule.h"
+
 namespace canvaslab {
 namespace {
 
 std::unique_ptr<Schedule> schedule(const std::string& text) { return make_schedule(parse_plugin(text)); }
-double at(const std::string& text, int32_t step, int32_t steps) { return schedule(text)->value({.step_idx = step, .num_steps = steps}); }
+double at(const std::string& text, int32_t step, int32_t steps) {
+  return schedule(text)->value({.step_idx = step, .num_steps = steps});
+}
 
 TEST(LinearRemaining, HasTheReferencesBits) {  // model.md 5.2: f32 bit patterns for N = 48, measured
-  constexpr uint32_t kBits[48] = {
-      0x3f4ccccd, 0x3f4aaaab, 0x3f488888, 0x3f466666, 0x3f444444, 0x3f422222, 0x3f400000, 0x3f3dddde, 0x3f3bbbbc, 0x3f39999a, 0x3f377778, 0x3f355556,
-      0x3f333334, 0x3f311112, 0x3f2eeeef, 0x3f2ccccd, 0x3f2aaaab, 0x3f288888, 0x3f266666, 0x3f244444, 0x3f222222, 0x3f200000, 0x3f1dddde, 0x3f1bbbbc,
-      0x3f19999a, 0x3f177778, 0x3f155556, 0x3f133333, 0x3f111111, 0x3f0eeeef, 0x3f0ccccd, 0x3f0aaaab, 0x3f088889, 0x3f066666, 0x3f044444, 0x3f022222,
-      0x3f000000, 0x3efbbbbc, 0x3ef77778, 0x3ef33334, 0x3eeeeeef, 0x3eeaaaab, 0x3ee66667, 0x3ee22222, 0x3eddddde, 0x3ed9999a, 0x3ed55556, 0x3ed11111};
+  constexpr uint32_t kBits[48] = {0x3f4ccccd, 0x3f4aaaab, 0x3f488888, 0x3f466666, 0x3f444444, 0x3f422222, 0x3f400000,
+                                  0x3f3dddde, 0x3f3bbbbc, 0x3f39999a, 0x3f377778, 0x3f355556, 0x3f333334, 0x3f311112,
+                                  0x3f2eeeef, 0x3f2ccccd, 0x3f2aaaab, 0x3f288888, 0x3f266666, 0x3f244444, 0x3f222222,
+                                  0x3f200000, 0x3f1dddde, 0x3f1bbbbc, 0x3f19999a, 0x3f177778, 0x3f155556, 0x3f133333,
+                                  0x3f111111, 0x3f0eeeef, 0x3f0ccccd, 0x3f0aaaab, 0x3f088889, 0x3f066666, 0x3f044444,
+                                  0x3f022222, 0x3f000000, 0x3efbbbbc, 0x3ef77778, 0x3ef33334, 0x3eeeeeef, 0x3eeaaaab,
+                                  0x3ee66667, 0x3ee22222, 0x3eddddde, 0x3ed9999a, 0x3ed55556, 0x3ed11111};
   int narrowed_differs = 0;
   for (int32_t i = 0; i < 48; ++i) {
     EXPECT_EQ(std::bit_cast<uint32_t>(static_cast<float>(at("linear_remaining", i, 48))), kBits[i]) << "step " << i;
@@ -36,11 +40,13 @@ TEST(LinearRemaining, LastStepStopsShortOfTheEndWhichOnlyStepsBeyondTheRampReach
 }
 
 TEST(Schedules, HaveTheirEndPointsAndRunMonotonously) {
-  for (const char* name : {"linear(0.8, 0.4)", "cosine(0.8, 0.4)", "power(0.8, 0.4, 1)", "power(0.8, 0.4, 2.5)", "power(0.8, 0.4, 0.3)", "linear_remaining(0.4, 0.8)"}) {
+  for (const char* name : {"linear(0.8, 0.4)", "cosine(0.8, 0.4)", "power(0.8, 0.4, 1)", "power(0.8, 0.4, 2.5)",
+                           "power(0.8, 0.4, 0.3)", "linear_remaining(0.4, 0.8)"}) {
     for (int32_t n : {1, 2, 9, 48}) {
       EXPECT_NEAR(at(name, 0, n), 0.8, 1e-7) << name;
       EXPECT_NEAR(at(name, n, n), 0.4, 1e-7) << name;
-      for (int32_t i = 0; i < n; ++i) EXPECT_LE(at(name, i + 1, n), at(name, i, n)) << name << " step " << i << " of " << n;
+      for (int32_t i = 0; i < n; ++i)
+        EXPECT_LE(at(name, i + 1, n), at(name, i, n)) << name << " step " << i << " of " << n;
     }
   }
   EXPECT_EQ(at("constant(0.7)", 3, 4), 0.7);

@@ -19,8 +19,8 @@ struct Step {
   /// Every statistic present, all equal: argmax and candidate 0, probability 1/2, entropy 1.
   explicit Step(size_t length) : canvas(length, 1), allowed(length, 1) {
     statistics.resize(length, StatisticSet::all());
-    for (auto* values : {&statistics.argmax_logprob, &statistics.second_logprob, &statistics.candidate_logprob, &statistics.current_logprob,
-                         &statistics.argmax_logprob_t1})
+    for (auto* values : {&statistics.argmax_logprob, &statistics.second_logprob, &statistics.candidate_logprob,
+                         &statistics.current_logprob, &statistics.argmax_logprob_t1})
       values->assign(length, std::log(0.5f));
     for (auto* values : {&statistics.entropy_nats, &statistics.entropy_t1_nats}) values->assign(length, 1.0f);
   }
@@ -29,8 +29,8 @@ struct Step {
     std::uniform_real_distribution<float> unit(0, 1);
     for (auto* ids : {&canvas, &statistics.argmax, &statistics.second, &statistics.candidate})
       for (auto& id : *ids) id = static_cast<int32_t>(engine() % static_cast<uint32_t>(vocabulary));
-    for (auto* values : {&statistics.argmax_logprob, &statistics.second_logprob, &statistics.candidate_logprob, &statistics.current_logprob,
-                         &statistics.argmax_logprob_t1})
+    for (auto* values : {&statistics.argmax_logprob, &statistics.second_logprob, &statistics.candidate_logprob,
+                         &statistics.current_logprob, &statistics.argmax_logprob_t1})
       for (auto& value : *values) value = std::log(std::max(1e-6f, unit(engine)));
     for (auto& value : statistics.entropy_nats) value = unit(engine) * 0.2f;
     for (auto& value : statistics.entropy_t1_nats) value = unit(engine);
@@ -39,9 +39,18 @@ struct Step {
   }
 
   StepView view(int32_t step, int32_t steps) const {
-    return {.step_idx = step, .num_steps = steps, .is_last = step + 1 == steps, .temperature = 1, .vocabulary = vocabulary, .canvas = canvas,
-            .statistics = &statistics, .allowed = allowed, .knobs = knobs, .level_now = static_cast<double>(step) / steps,
-            .level_next = static_cast<double>(step + 1) / steps, .draws = &draws};
+    return {.step_idx = step,
+            .num_steps = steps,
+            .is_last = step + 1 == steps,
+            .temperature = 1,
+            .vocabulary = vocabulary,
+            .canvas = canvas,
+            .statistics = &statistics,
+            .allowed = allowed,
+            .knobs = knobs,
+            .level_now = static_cast<double>(step) / steps,
+            .level_next = static_cast<double>(step + 1) / steps,
+            .draws = &draws};
   }
 };
 
@@ -67,7 +76,8 @@ inline void poison(RowStatistics& s, StatisticSet declared) {
 }
 
 /// A sampler with its knobs at step 0 of one; `begin` done on `state`.
-inline StepDecision decide(const ConfiguredSampler& sampler, const Step& step, CanvasState& state, int32_t step_idx = 0, int32_t num_steps = 1) {
+inline StepDecision decide(const ConfiguredSampler& sampler, const Step& step, CanvasState& state, int32_t step_idx = 0,
+                           int32_t num_steps = 1) {
   Step with_knobs = step;
   with_knobs.knobs = sampler.knob_values({.step_idx = step_idx, .num_steps = num_steps});
   if (state.revealed.size() != step.canvas.size()) sampler.sampler->begin(state, step.canvas.size(), num_steps);
