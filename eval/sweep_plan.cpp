@@ -59,7 +59,11 @@ class Table {
   }
   std::vector<int32_t> integers(const std::string& key) const {
     std::vector<int32_t> out;
-    each(key, [&](const toml::node& node) { out.push_back(static_cast<int32_t>(integer_of(node, key, 1))); });
+    each(key, [&](const toml::node& node) {
+      const int64_t value = integer_of(node, key, 1);
+      if (value > std::numeric_limits<int32_t>::max()) throw usage_error("{}: '{}' is {}; expected less than 2^31", where(path_, node), key, value);
+      out.push_back(static_cast<int32_t>(value));
+    });
     return out;
   }
   std::vector<bool> booleans(const std::string& key) const {
