@@ -80,6 +80,7 @@ case="no network for pip"; fresh; echo 'ERROR: No matching distribution found fo
 expect_code 1; expect_first_line_is_error; expect_says 'could not download torch==2.11.0' 'No matching distribution' 'is there a network?' CANVASLAB_LIBTORCH; expect_no_leftovers
 case="disk full in pip"; fresh; echo 'OSError: [Errno 28] No space left on device' >"$work/say/pip_fails"; setup
 expect_code 1; expect_says 'the disk is full'; expect_no_leftovers
+case="disk so full that pip's words are lost"; : >"$work/say/pip_fails"; setup; expect_code 1; expect_says 'the disk is full'
 case="no space before the download"; fresh; echo 500000 >"$work/say/free_kb"; setup
 expect_code 1; expect_first_line_is_error; expect_says 'not enough space' '488 MB' XDG_CACHE_HOME; [ "$(calls pip)" = 0 ] || fail "downloaded all the same"
 case="a broken wheel"; fresh; cp -r "$work/wheels" "$work/good"; truncate -s 300 "$work/wheels/torch-2.11.0-x.whl"; setup
