@@ -282,10 +282,20 @@ bool H5Reader::is_number(const std::string& name) const {
   return H5Tget_class(type.id()) == H5T_INTEGER || H5Tget_class(type.id()) == H5T_FLOAT;
 }
 
-bool H5Reader::has_text_attribute(const std::string& object, const std::string& name) const {
+H5T_class_t H5Reader::attribute_class(const std::string& object, const std::string& name) const {
   const H5Handle attribute(H5Aopen_by_name(file_.id(), object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
-  const H5Handle type(H5Aget_type(attribute.id()), H5Tclose);
-  return H5Tget_class(type.id()) == H5T_STRING && H5Tis_variable_str(type.id()) <= 0;
+  const H5Handle type(H5Aget_type(attribute.id()), H5Tclose), space(H5Aget_space(attribute.id()), H5Sclose);
+  if (H5Sget_simple_extent_npoints(space.id()) != 1) return H5T_NO_CLASS;
+  const H5T_class_t kind = H5Tget_class(type.id());
+  if (kind == H5T_STRING) return H5Tis_variable_str(type.id()) > 0 ? H5T_NO_CLASS : kind;
+  return kind == H5T_INTEGER || kind == H5T_FLOAT ? kind : H5T_NO_CLASS;
+}
+
+double H5Reader::real_attribute(const std::string& object, const std::string& name) const {
+  const H5Handle attribute(H5Aopen_by_name(file_.id(), object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  double value = 0;
+  if (!attribute.valid() || H5Aread(attribute.id(), H5T_NATIVE_DOUBLE, &value) < 0) fail(fmt::format("there is no number '{}' on '{}'", name, object));
+  return value;
 }
 
 std::vector<std::string> H5Reader::attribute_names(const std::string& object) const {

@@ -45,7 +45,9 @@ std::map<int64_t, int32_t> parse_pins(const std::string& text) {
   for (std::string word; in >> word;) {
     const auto equals = word.find('=');
     if (equals == std::string::npos) throw usage_error("--pin '{}': expected position=token pairs, for example --pin '0=5 7=12'", text);
-    out[parse_integer(word.substr(0, equals), "--pin")] = static_cast<int32_t>(parse_integer(word.substr(equals + 1), "--pin"));
+    const int64_t id = parse_integer(word.substr(equals + 1), "--pin");
+    if (id < 0 || id > std::numeric_limits<int32_t>::max()) throw usage_error("--pin '{}': {} is no token id", text, id);
+    out[parse_integer(word.substr(0, equals), "--pin")] = static_cast<int32_t>(id);
   }
   return out;
 }
@@ -69,6 +71,7 @@ std::vector<std::vector<int32_t>> read_prompts(const Arguments& a) {
       std::vector<int32_t> ids;
       for (const auto& id : object["prompt_ids"]) {
         if (!id.is_number_integer()) throw input_error("{}:{}: prompt_ids must hold whole numbers, got {}", a.jsonl, number, id.dump());
+        if (!id.is_number_unsigned() || id.get<uint64_t>() > std::numeric_limits<int32_t>::max()) throw input_error("{}:{}: {} is no token id", a.jsonl, number, id.dump());
         ids.push_back(id.get<int32_t>());
       }
       out.push_back(std::move(ids));

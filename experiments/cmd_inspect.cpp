@@ -169,7 +169,7 @@ void run(const std::string& model, int64_t context, bool json) {
   const bool folder = std::filesystem::is_directory(model, ignored), file = !folder && std::filesystem::exists(model, ignored);
   if (!folder && !file && model.ends_with(".h5")) throw input_error("{}: no such file", model);
   const Json out = folder ? describe_checkpoint(model, context) : file ? inspect_h5(model) : describe_plugin(model);
-  if (json) fmt::print("{}\n", out.dump());
+  if (json) fmt::print("{}\n", out.dump(-1, ' ', false, Json::error_handler_t::replace));
   else if (folder) print_checkpoint(out);
   else if (file) print_h5(out);
   else print_lines(out, "");

@@ -21,12 +21,16 @@ void list_datasets(const H5Reader& file, const std::string& group, Json& out) {
 Json attributes(const H5Reader& file) {
   Json out = Json::object();
   for (const auto& name : file.attribute_names("/")) {
-    if (file.has_text_attribute("/", name)) {
-      const std::string text = file.text_attribute("/", name);
-      const Json parsed = Json::parse(text, nullptr, false);
-      out[name] = parsed.is_object() ? parsed : Json(text);
-    } else {
-      out[name] = file.integer_attribute("/", name);
+    switch (file.attribute_class("/", name)) {
+      case H5T_INTEGER: out[name] = file.integer_attribute("/", name); break;
+      case H5T_FLOAT: out[name] = file.real_attribute("/", name); break;
+      case H5T_STRING: {
+        const std::string text = file.text_attribute("/", name);
+        const Json parsed = Json::parse(text, nullptr, false);
+        out[name] = parsed.is_object() ? parsed : Json(text);
+        break;
+      }
+      default: out[name] = "(an array or a variable-length string)";
     }
   }
   return out;

@@ -1,4 +1,5 @@
 // canvaslab: the command line.
+#include <algorithm>
 #include <csignal>
 #include <exception>
 
@@ -24,6 +25,10 @@ int main(int argc, char** argv) {
   add_sweep(app, &exit_code);
   add_plot(app, &exit_code);
   try {
+    std::vector<std::string> names;
+    for (const auto* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
+    if (argc > 1 && argv[1][0] != '-' && std::find(names.begin(), names.end(), argv[1]) == names.end())
+      throw usage_error("there is no command '{}'{}\nknown: {}", argv[1], did_you_mean(argv[1], names), fmt::join(names, ", "));
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {
     return app.exit(help);

@@ -9,10 +9,10 @@ TORCH_VERSION=2.11.0
 say() { printf '[canvaslab] %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# die_with_log LOG MESSAGE: adds what the log says, or that the disk is full when that is it.
+# die_with_log LOG MESSAGE: adds what the log says, or that the disk is full: then even the log may be empty.
 die_with_log() {
-  if grep -qi 'no space left' "$1"; then die "$2
-  the disk is full (the last lines of $1 say so); free some space and run the command again"; fi
+  if grep -qi 'no space left' "$1" || [ ! -s "$1" ]; then die "$2
+  the disk is full ($1 says so, or could not be written itself); free some space and run the command again"; fi
   die "$2
 $(tail -n 4 "$1" | sed 's/^/  | /')
   the whole output is in $1; is there a network?"

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <limits>
 
 #include <nlohmann/json.hpp>
 
@@ -26,14 +27,15 @@ class Fields {
  public:
   Fields(std::string where, const Json& object) : where_(std::move(where)), object_(object) {}
   bool has(const char* key) const { return object_.contains(key) && !object_[key].is_null(); }
-  int64_t integer(const char* key, std::optional<int64_t> fallback, int64_t least = 1) const {
+  int64_t integer(const char* key, std::optional<int64_t> fallback, int64_t least = 1, int64_t most = int64_t{1} << 28) const {
     if (!has(key)) {
       if (fallback) return *fallback;
       throw input_error("{}: field '{}' is missing; expected a whole number", where_, key);
     }
     if (!object_[key].is_number_integer()) throw input_error("{}: field '{}' is {}; expected a whole number", where_, key, object_[key].dump());
-    const auto value = object_[key].get<int64_t>();
-    if (value < least || value > (int64_t{1} << 40)) throw input_error("{}: field '{}' is {}; expected at least {}", where_, key, value, least);
+    // Unsigned values above the signed range would turn negative.
+    const auto value = object_[key].is_number_unsigned() && object_[key].get<uint64_t>() > static_cast<uint64_t>(most) ? most + 1 : object_[key].get<int64_t>();
+    if (value < least || value > most) throw input_error("{}: field '{}' is {}; expected {} to {}", where_, key, object_[key].dump(), least, most);
     return value;
   }
   double real(const char* key, double fallback) const {
@@ -46,13 +48,24 @@ class Fields {
     if (!object_[key].is_boolean()) throw input_error("{}: field '{}' is {}; expected true or false", where_, key, object_[key].dump());
     return object_[key].get<bool>();
   }
-  /// A whole number or a list of them.
+  std::string text(const char* key, const std::string& fallback) const {
+    if (!has(key)) return fallback;
+    if (!object_[key].is_string()) throw input_error("{}: field '{}' is {}; expected a string", where_, key, object_[key].dump());
+    return object_[key].get<std::string>();
+  }
+  /// The object under `key`; errors when it is something else.
+  Fields object(const char* key) const {
+    if (!object_[key].is_object()) throw input_error("{}: field '{}' is {}; expected an object", where_, key, object_[key].dump());
+    return Fields(fmt::format("{}: {}", where_, key), object_[key]);
+  }
+  /// A token id or a list of them.
   std::vector<int32_t> integers(const char* key) const {
     if (!has(key)) return {};
     std::vector<int32_t> out;
     const Json list = object_[key].is_array() ? object_[key] : Json::array({object_[key]});
     for (const auto& item : list) {
-      if (!item.is_number_integer()) throw input_error("{}: field '{}' must be a token id or a list of them, got {}", where_, key, object_[key].dump());
+      if (!item.is_number_unsigned() || item.get<uint64_t>() > std::numeric_limits<int32_t>::max())
+        throw input_error("{}: field '{}' must be a token id or a list of them, got {}", where_, key, object_[key].dump());
       out.push_back(item.get<int32_t>());
     }
     return out;
@@ -66,9 +79,11 @@ class Fields {
 };
 
 RopeConfig read_rope(const Fields& text, const char* kind, RopeConfig fallback) {
-  if (!text.has("rope_parameters") || !text.raw()["rope_parameters"].is_object() || !text.raw()["rope_parameters"].contains(kind)) return fallback;
-  const Fields rope(fmt::format("{}: rope_parameters.{}", text.where(), kind), text.raw()["rope_parameters"][kind]);
-  const std::string type = rope.raw().value("rope_type", std::string("default"));
+  if (!text.has("rope_parameters")) return fallback;
+  const Fields kinds = text.object("rope_parameters");
+  if (!kinds.has(kind)) return fallback;
+  const Fields rope = kinds.object(kind);
+  const std::string type = rope.text("rope_type", "default");
   if (type != "default" && type != "proportional") throw input_error("{}: rope_type '{}' is unknown; expected default or proportional", rope.where(), type);
   return {.proportional = type == "proportional", .theta = rope.real("rope_theta", fallback.theta),
           .partial_rotary_factor = rope.real("partial_rotary_factor", 1.0), .factor = rope.real("factor", 1.0)};
@@ -79,10 +94,11 @@ RopeConfig read_rope(const Fields& text, const char* kind, RopeConfig fallback) 
 ModelConfig ModelConfig::read(const std::string& folder) {
   const std::string path = folder + "/config.json";
   const Json json = read_json(path);
-  const std::string type = json.value("model_type", std::string());
+  const Fields top(path, json);
+  const std::string type = top.text("model_type", "");
   if (type != "diffusion_gemma") throw input_error("{}: model_type is '{}'; this program runs 'diffusion_gemma'", path, type);
-  if (!json.contains("text_config") || !json["text_config"].is_object()) throw input_error("{}: field 'text_config' is missing", path);
-  const Fields top(path, json), text(path + ": text_config", json["text_config"]);
+  if (!top.has("text_config")) throw input_error("{}: field 'text_config' is missing", path);
+  const Fields text = top.object("text_config");
   ModelConfig c;
   c.vocab_size = text.integer("vocab_size", 262144);
   c.hidden_size = text.integer("hidden_size", std::nullopt);
@@ -90,7 +106,7 @@ ModelConfig ModelConfig::read(const std::string& folder) {
   c.moe_intermediate_size = text.integer("moe_intermediate_size", std::nullopt);
   c.num_experts = text.integer("num_experts", std::nullopt);
   c.top_k_experts = text.integer("top_k_experts", std::nullopt);
-  c.num_layers = text.integer("num_hidden_layers", std::nullopt);
+  c.num_layers = text.integer("num_hidden_layers", std::nullopt, 1, 1 << 16);
   c.num_heads = text.integer("num_attention_heads", std::nullopt);
   c.sliding_window = text.integer("sliding_window", 512);
   c.canvas_length = top.integer("canvas_length", 256);
@@ -101,7 +117,7 @@ ModelConfig ModelConfig::read(const std::string& folder) {
   c.pad_token_id = text.integer("pad_token_id", 0, 0);
   c.eos_token_ids = top.has("eos_token_id") ? top.integers("eos_token_id") : text.integers("eos_token_id");
   if (c.top_k_experts > c.num_experts) throw input_error("{}: top_k_experts ({}) exceeds num_experts ({})", text.where(), c.top_k_experts, c.num_experts);
-  const std::string activation = text.raw().value("hidden_activation", std::string("gelu_pytorch_tanh"));
+  const std::string activation = text.text("hidden_activation", "gelu_pytorch_tanh");
   if (activation != "gelu_pytorch_tanh") throw input_error("{}: hidden_activation '{}' is unknown; expected gelu_pytorch_tanh", text.where(), activation);
   if (text.boolean("attention_bias", false)) throw input_error("{}: attention_bias is true; no DiffusionGemma has biases", text.where());
   c.sliding_rope = read_rope(text, "sliding_attention", {.proportional = false, .theta = 1e4});
@@ -109,6 +125,7 @@ ModelConfig ModelConfig::read(const std::string& folder) {
 
   std::vector<std::string> types;
   if (text.has("layer_types")) {
+    if (!text.raw()["layer_types"].is_array()) throw input_error("{}: field 'layer_types' is {}; expected a list", text.where(), text.raw()["layer_types"].dump());
     for (const auto& item : text.raw()["layer_types"]) types.push_back(item.is_string() ? item.get<std::string>() : item.dump());
     if (static_cast<int64_t>(types.size()) != c.num_layers) throw input_error("{}: layer_types lists {} layers, num_hidden_layers is {}", text.where(), types.size(), c.num_layers);
   } else {
@@ -123,9 +140,9 @@ ModelConfig ModelConfig::read(const std::string& folder) {
       throw input_error("{}: layer_types[{}] is '{}'; expected sliding_attention or full_attention", text.where(), i, layer_type);
     LayerConfig layer{.sliding = layer_type == "sliding_attention", .head_dim = head_dim, .num_kv_heads = kv_heads};
     if (per_layer) {
-      const Json& table = text.raw()["per_layer_config"];
-      if (const auto key = std::to_string(i); table.is_object() && table.contains(key)) {
-        const Fields overrides(fmt::format("{}: per_layer_config.{}", text.where(), i), table[key]);
+      const Fields table = text.object("per_layer_config");
+      if (const auto key = std::to_string(i); table.has(key.c_str())) {
+        const Fields overrides = table.object(key.c_str());
         layer.head_dim = overrides.integer("head_dim", head_dim);
         layer.num_kv_heads = overrides.integer("num_key_value_heads", kv_heads);
       }
@@ -156,7 +173,7 @@ DenoiserDefaults read_generation_config(const std::string& folder, const ModelCo
   out.plugin_values.push_back({"stable_and_confident", "stability_threshold", std::to_string(fields.integer("stability_threshold", 1, 0))});
   out.plugin_values.push_back({"stable_and_confident", "confidence_threshold", format_real(fields.real("confidence_threshold", 0.005))});
   if (fields.has("sampler_config")) {
-    const Fields sampler(path + ": sampler_config", json["sampler_config"]);
+    const Fields sampler = fields.object("sampler_config");
     out.plugin_values.push_back({"entropy_bound", "entropy_bound", format_real(sampler.real("entropy_bound", 0.1))});
   }
   return out;
