@@ -254,8 +254,10 @@ TEST(Sweep, TheControlRowIsExactAndTheCollapsedSamplerIsSeen) {
   const auto control = file.read<uint8_t>("config/control");
   double worst = 0, largest_control = 0;
   for (size_t c = 0; c < control.size(); ++c) (control[c] ? largest_control : worst) = std::max(control[c] ? largest_control : worst, divergence[c]);
-  for (size_t c = 0; c < control.size(); ++c)
-    if (control[c]) EXPECT_LT(divergence[c], 3 * bias[c]) << "what is left is the plug-in bias";
+  for (size_t c = 0; c < control.size(); ++c) {
+    if (!control[c]) continue;
+    EXPECT_LT(divergence[c], 3 * bias[c]) << "what is left is the plug-in bias";
+  }
   EXPECT_GT(worst, 2 * largest_control);
 }
 
