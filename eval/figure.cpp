@@ -19,7 +19,7 @@ struct Look {
   const char* colour;
   int shape;
 };
-constexpr Look kLooks[] = {{"#0072B2", 7}, {"#D55E00", 5}, {"#009E73", 9}, {"#CC79A7", 13}, {"#E69F00", 11}, {"#56B4E9", 15}, {"#555555", 4}, {"#8C510A", 8}};
+constexpr Look kLooks[] = {{"#0072B2", 7}, {"#D55E00", 5}, {"#009E73", 9}, {"#CC79A7", 13}, {"#E69F00", 11}, {"#56B4E9", 4}, {"#555555", 15}, {"#8C510A", 8}};
 const Look& look(size_t series) { return kLooks[series % std::size(kLooks)]; }
 
 std::string quoted(const std::string& text) {
