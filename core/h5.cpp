@@ -14,7 +14,12 @@
 namespace canvaslab {
 namespace {
 
-void quiet() { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
+/// Before the library's first use: no messages of its own, and no closing at exit. We close what we open; after a failed
+/// write (disk full) HDF5's own attempt to flush at exit would crash a program that has already said what is wrong.
+void quiet() {
+  [[maybe_unused]] static const herr_t once = H5dont_atexit();
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+}
 
 H5Handle string_type(size_t width) {
   H5Handle type(H5Tcopy(H5T_C_S1), H5Tclose);

@@ -19,7 +19,7 @@ struct Look {
   const char* colour;
   int shape;
 };
-constexpr Look kLooks[] = {{"#0072B2", 7}, {"#D55E00", 5}, {"#009E73", 9}, {"#CC79A7", 13}, {"#E69F00", 11}, {"#56B4E9", 6}, {"#555555", 4}, {"#8C510A", 8}};
+constexpr Look kLooks[] = {{"#0072B2", 7}, {"#D55E00", 5}, {"#009E73", 9}, {"#CC79A7", 13}, {"#E69F00", 11}, {"#56B4E9", 4}, {"#555555", 15}, {"#8C510A", 8}};
 const Look& look(size_t series) { return kLooks[series % std::size(kLooks)]; }
 
 std::string quoted(const std::string& text) {
@@ -46,11 +46,11 @@ struct Layout {
   size_t columns, rows, key_columns, key_rows;
   double width, height, panel_width, panel_height, bottom, key_top, key_step;
   std::vector<std::string> caption;
-  static constexpr double kLeft = 84, kRight = 18, kTop = 66, kColumnGap = 26, kRowGap = 62, kAxis = 58, kKeyLine = 21, kCaptionLine = 15;
+  static constexpr double kLeft = 96, kRight = 18, kTop = 66, kColumnGap = 26, kRowGap = 94, kAxis = 58, kKeyLine = 21, kCaptionLine = 15;
 
   explicit Layout(const Figure& figure) {
     const size_t panels = std::max<size_t>(1, figure.panels.size());
-    columns = std::min<size_t>(3, panels);
+    columns = panels == 4 ? 2 : std::min<size_t>(3, panels);
     rows = (panels + columns - 1) / columns;
     panel_width = columns == 1 ? 620 : columns == 2 ? 410 : 330;
     panel_height = columns == 1 ? 380 : 340;
@@ -156,7 +156,7 @@ void write_panel(std::ostringstream& out, const Figure& figure, const Layout& at
                      (left + at.panel_width) / at.width, top / at.height, (top - at.panel_height) / at.height);
   out << "set title " << quoted(panel.title) << " offset 0,-0.5 font 'DejaVu Sans,12'\nset xlabel " << quoted(figure.x_label) << " offset 0,0.3\n";
   // The axis is shared: numbers and label stand at the first panel of a row.
-  if (column == 0) out << "set ylabel " << quoted(figure.y_label) << " offset -0.3\nset format y '%g'\n";
+  if (column == 0) out << "set ylabel " << quoted(figure.y_label) << "\nset format y '%g'\n";
   else out << "unset ylabel\nset format y ''\n";
   if (figure.log_y) out << "set ytics " << log_ticks(y, column == 0) << "\n";
   out << "unset object 1\nunset arrow 1\n";

@@ -14,8 +14,8 @@ constexpr const char* kStyle =
     "body{font:15px/1.5 system-ui,sans-serif;max-width:1180px;margin:2rem auto;padding:0 1rem;color:#222}"
     "h1{margin-bottom:.2rem}h2{margin-top:2.5rem}figure{margin:1.5rem 0}svg{max-width:100%;height:auto}"
     ".scroll{overflow-x:auto;max-height:80vh}table{border-collapse:collapse;font-size:13px}"
-    "td,th{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}td:first-child,th:first-child{text-align:left}"
-    "th{cursor:pointer;background:#f4f4f4;position:sticky;top:0}th:after{content:' \\2195';color:#999}tr.control{background:#f6f6f0}"
+    "td,th{padding:.25rem .5rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}td:first-child,th:first-child{text-align:left}"
+    "th{white-space:normal;vertical-align:bottom;cursor:pointer;background:#f4f4f4;position:sticky;top:0}th:after{content:' \\2195';color:#999}tr.control{background:#f6f6f0}"
     "pre{background:#f4f4f4;padding:.8rem;overflow-x:auto;font-size:12px}";
 
 /// Sorts the table by the clicked column, numbers as numbers, again the other way round; rows without a number come last.

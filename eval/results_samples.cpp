@@ -79,7 +79,7 @@ void write_identity(H5Writer& file, const PreparedSweep& sweep, const std::vecto
   Enumeration reasons({"control", "end_token", "error", "length"});
   put(file, "samples/stop_reason", column<uint8_t>(samples, [&](const auto& s) { return reasons.code(s.stop_reason); }), "");
   file.attribute("samples/stop_reason", "names", reasons.names());
-  put(file, "samples/num_prompt_tokens", column<int32_t>(samples, [&](const auto& s) { return sweep.examples[s.item_idx].prompt_ids.size(); }), "tokens");
+  put(file, "samples/num_prompt_tokens", column<uint32_t>(samples, [&](const auto& s) { return sweep.examples[s.item_idx].prompt_ids.size(); }), "tokens");
 }
 
 void write_scores(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples) {
@@ -98,7 +98,7 @@ void write_scores(H5Writer& file, const PreparedSweep& sweep, const std::vector<
 }
 
 void write_counts(H5Writer& file, const std::vector<SampleRecord>& samples) {
-  const auto count = [&](const char* name, const char* unit, auto get) { put(file, std::string("samples/") + name, column<int32_t>(samples, get), unit); };
+  const auto count = [&](const char* name, const char* unit, auto get) { put(file, std::string("samples/") + name, column<uint32_t>(samples, get), unit); };
   count("num_tokens", "tokens", [](const auto& s) { return s.token_ids.size(); });
   count("num_canvas_tokens", "tokens, padding included", [](const auto& s) { return s.canvas_ids.size(); });
   count("num_canvases", "canvases", [](const auto& s) { return s.steps_per_canvas.size(); });
@@ -128,7 +128,8 @@ void write_counts(H5Writer& file, const std::vector<SampleRecord>& samples) {
 void write_history(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples) {
   Enumeration reasons(planned_stop_reasons(sweep));
   std::vector<uint64_t> ids_begin, canvas_begin, canvas_sample, step_begin, step_canvas;
-  std::vector<int32_t> ids, canvas_idx, canvas_steps, canvas_valid, step_idx, accepted, changed;
+  std::vector<int32_t> ids, canvas_idx, step_idx, accepted, changed;
+  std::vector<uint32_t> canvas_steps, canvas_valid;  // unsigned as the pointers are: numpy turns u64 + i32 into a float
   std::vector<uint8_t> canvas_stop;
   std::vector<float> temperature, mean_entropy, max_entropy;
   for (size_t i = 0; i < samples.size(); ++i) {
@@ -150,8 +151,8 @@ void write_history(H5Writer& file, const PreparedSweep& sweep, const std::vector
       }
       canvas_sample.push_back(i);
       canvas_idx.push_back(static_cast<int32_t>(c));
-      canvas_steps.push_back(s.steps_per_canvas[c]);
-      canvas_valid.push_back(s.valid_per_canvas[c]);
+      canvas_steps.push_back(static_cast<uint32_t>(s.steps_per_canvas[c]));
+      canvas_valid.push_back(static_cast<uint32_t>(s.valid_per_canvas[c]));
       canvas_stop.push_back(reasons.code(s.canvas_stop[c]));
     }
   }
@@ -194,11 +195,16 @@ void write_positions(H5Writer& file, const PreparedSweep& sweep, const std::vect
   put(file, "positions/begin", begin, "row of the flat columns");
   const auto flat = [&]<typename T>(const char* name, std::vector<T> PositionRecord::*field, const char* unit) {
     const std::string path = std::string("positions/") + name;
-    file.append_rows<T>(path, std::span<const T>(), {});  // there even when nothing follows
+    std::vector<T> block;  // large blocks: a chunk is compressed anew whenever it is appended to
+    file.append_rows<T>(path, block, {});  // there even when nothing follows
     for (const auto& s : samples) {
       const auto& values = s.positions.*field;
-      if (!values.empty()) file.append_rows<T>(path, values, {});
+      block.insert(block.end(), values.begin(), values.end());
+      if (block.size() < (size_t{1} << 22)) continue;
+      file.append_rows<T>(path, block, {});
+      block.clear();
     }
+    if (!block.empty()) file.append_rows<T>(path, block, {});
     file.attribute(path, "unit", std::string(unit));
   };
   flat("canvas_in", &PositionRecord::canvas_in, "token id");

@@ -102,7 +102,7 @@ void generate_samples(const PreparedSweep& sweep, std::span<SampleRecord> sample
 
 void score_sample(const PreparedSweep& sweep, SampleRecord& sample) {
   const Score score = sweep.dataset->score(sweep.examples[sample.item_idx], sample.token_ids, *sweep.denoiser);
-  if (!std::isfinite(score.value)) throw std::runtime_error(fmt::format("the score is {}", score.value));
+  if (std::isnan(score.value)) throw std::runtime_error("the score is NaN");  // infinite is a verdict, NaN is none
   sample.score = score.value;
   sample.metrics = score.metrics;
 }

@@ -1,0 +1,252 @@
+// canvaslab sweep and plot as a user runs them: kills, interrupts, full disks, wrong plans, pictures.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+
+#include <chrono>
+#include <random>
+#include <regex>
+#include <thread>
+
+#include "tests/support/h5_contents.h"
+#include "tests/support/temporary.h"
+
+namespace canvaslab {
+namespace {
+
+const std::string kProgram = CANVASLAB_PROGRAM;
+const std::string kSource = CANVASLAB_SOURCE_DIR;
+
+constexpr const char* kPlan = R"toml([run]
+name = "small"
+record = "positions"
+[denoiser]
+model = "hmm(states=4, alphabet=6)"
+[dataset]
+name = "source(items=40)"
+[grid]
+sampler = ["entropy_bound(0.1)", "fixed_step", "ddim"]
+steps = [2, 4]
+canvas_length = [6, 8]
+)toml";
+
+class SweepCommand : public ::testing::Test {
+ protected:
+  SweepCommand() { write_file(folder / "plan.toml", kPlan); }
+  ShellResult sweep(const std::string& run, const std::string& more = "") const {
+    return shell(kProgram + " sweep " + (folder / "plan.toml") + " --threads 2 --out " + (folder / run) + " " + more);
+  }
+  /// Starts the sweep without waiting. The child is ours alone and is reaped by the caller.
+  pid_t start(const std::string& run, const std::string& more = "source(items=40)") const {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      const int null = ::open("/dev/null", O_RDWR);
+      ::dup2(null, 1), ::dup2(null, 2);
+      ::execl(kProgram.c_str(), "canvaslab", "sweep", (folder / "plan.toml").c_str(), "--threads", "2", "--out", (folder / run).c_str(), "--set", ("dataset.name=" + more).c_str(), nullptr);
+      ::_exit(127);
+    }
+    return child;
+  }
+  TemporaryFolder folder;
+};
+
+TEST_F(SweepCommand, RunsOnceThenSaysThereIsNothingToDo) {
+  const auto first = sweep("run");
+  EXPECT_EQ(first.exit_code, 0) << first.output;
+  const auto second = sweep("run");
+  EXPECT_EQ(second.exit_code, 0);
+  EXPECT_NE(second.output.find("nothing to do: all 560 samples"), std::string::npos) << second.output;  // (12 configurations + 2 controls) x 40
+}
+
+TEST_F(SweepCommand, DryRunPrintsThePlanAndWritesNothing) {
+  const auto result = sweep("run", "--dry-run");
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_NE(result.output.find("14 configurations x 40 items x 1 seeds x 1 repeats = 560 samples"), std::string::npos) << result.output;
+  // (2 + 4 steps) x 3 samplers x 2 lengths x 40 items, one canvas each.
+  EXPECT_NE(result.output.find("at most 1440 forwards"), std::string::npos) << result.output;
+  EXPECT_FALSE(std::filesystem::exists(folder / "run"));
+}
+
+TEST_F(SweepCommand, AChangedPlanIsRefusedWithTheLineThatDiffers) {
+  ASSERT_EQ(sweep("run").exit_code, 0);
+  const auto result = sweep("run", "--limit 10");
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_NE(result.output.find("there: items 40"), std::string::npos) << result.output;
+  EXPECT_NE(result.output.find("now:   items 10"), std::string::npos) << result.output;
+}
+
+TEST_F(SweepCommand, AnInterruptKeepsWhatIsDoneAndTheSameCommandGoesOn) {
+  const std::string many = "source(items=3000)";
+  const pid_t child = start("run", many);
+  // Interrupt as soon as samples are on record: the journal grows beyond its header.
+  while (!std::filesystem::exists(folder / "run/run.journal") || std::filesystem::file_size(folder / "run/run.journal") < 20000) {
+    ASSERT_EQ(::waitpid(child, nullptr, WNOHANG), 0) << "the sweep ended early";
+    std::this_thread::yield();
+  }
+  ::kill(child, SIGINT);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+  EXPECT_FALSE(std::filesystem::exists(folder / "run/run.h5"));
+  // The rest of so many would take long; that it goes on is seen from the count it reports at the next interrupt.
+  const auto before = std::filesystem::file_size(folder / "run/run.journal");
+  const pid_t again = start("run", many);
+  while (std::filesystem::file_size(folder / "run/run.journal") < before + 20000) {
+    ASSERT_EQ(::waitpid(again, nullptr, WNOHANG), 0) << "the resumed sweep ended early";
+    std::this_thread::yield();
+  }
+  const auto second = sweep("run", "--set 'dataset.name=" + many + "'");
+  EXPECT_EQ(second.exit_code, 2);
+  EXPECT_NE(second.output.find("another run is writing into this folder"), std::string::npos) << second.output;
+  ::kill(again, SIGTERM);
+  ::waitpid(again, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 130);
+}
+
+/// Kills at random points of a run's whole life, finalising included; then a finish. Equal to an undisturbed run in every
+/// dataset that is not volatile means: no finished sample lost, none repeated, none wrong.
+TEST_F(SweepCommand, KillsAtAnyPointLeaveTheResultsAsIfNothingHadHappened) {
+  const bool long_run = std::getenv("CANVASLAB_LONG") && std::string(std::getenv("CANVASLAB_LONG")) == "1";
+  const int kills = long_run ? 500 : 30;
+  const auto begin = std::chrono::steady_clock::now();
+  ASSERT_EQ(sweep("undisturbed").exit_code, 0);
+  const double life = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  const uint64_t seed = std::random_device{}();
+  std::mt19937_64 random(seed);
+  int finished = 0, round = 0, mid = 0;
+  const auto run_name = [&] { return "killed" + std::to_string(round); };
+  for (int k = 0; k < kills; ++k) {
+    const pid_t child = start(run_name());
+    std::this_thread::sleep_for(std::chrono::duration<double>(std::uniform_real_distribution<>(0, 0.6 * life)(random)));  // when to kill, not a wait
+    ::kill(child, SIGKILL);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    const bool done = std::filesystem::exists(folder / (run_name() + "/run.h5"));
+    mid += !done;
+    if (!done) continue;
+    ASSERT_EQ(h5_difference(folder / "undisturbed/run.h5", folder / (run_name() + "/run.h5")), "") << "seed " << seed << ", kill " << k;
+    std::filesystem::remove_all(folder / run_name());
+    ++finished, ++round;
+  }
+  const auto last = sweep(run_name());
+  EXPECT_EQ(last.exit_code, 0) << last.output;
+  EXPECT_EQ(h5_difference(folder / "undisturbed/run.h5", folder / (run_name() + "/run.h5")), "") << "seed " << seed;
+  EXPECT_FALSE(std::filesystem::exists(folder / (run_name() + "/run.h5.tmp")));
+  EXPECT_GT(mid, 0) << "no kill struck a running sweep; seed " << seed;
+  RecordProperty("finished_rounds", finished);
+}
+
+TEST_F(SweepCommand, AFolderThatCannotBeWrittenIsAClearError) {
+  if (::geteuid() != 0) {
+    std::filesystem::create_directory(folder / "locked");
+    std::filesystem::permissions(folder / "locked", std::filesystem::perms::owner_read | std::filesystem::perms::owner_exec);
+    const auto result = sweep("locked");
+    EXPECT_EQ(result.exit_code, 3) << result.output;
+    return;
+  }
+  std::filesystem::create_directory(folder / "fixed");
+  if (::mount("none", (folder / "fixed").c_str(), "tmpfs", MS_RDONLY, "size=64k") != 0) GTEST_SKIP() << "no right to mount a read-only folder";
+  const auto result = sweep("fixed");
+  ::umount2((folder / "fixed").c_str(), MNT_DETACH);
+  EXPECT_EQ(result.exit_code, 3) << result.output;
+  EXPECT_NE(result.output.find("run.journal: cannot be opened for writing (Read-only file system)"), std::string::npos) << result.output;
+}
+
+TEST_F(SweepCommand, AFullDiskLosesNothingThatWasFinished) {
+  if (::geteuid() != 0) GTEST_SKIP() << "mounting a small file system needs root";
+  std::filesystem::create_directory(folder / "tiny");
+  ASSERT_EQ(sweep("undisturbed").exit_code, 0);
+  const auto journal = std::filesystem::file_size(folder / "undisturbed/run.journal");
+  // Once too small for the journal, once large enough for it and too small for the HDF5 file beside it.
+  for (const auto size : {journal / 2, journal + 65536}) {
+    if (::mount("none", (folder / "tiny").c_str(), "tmpfs", 0, ("size=" + std::to_string(size)).c_str()) != 0) GTEST_SKIP() << "no right to mount a small folder";
+    const auto full = sweep("tiny");
+    EXPECT_EQ(full.exit_code, 3) << full.output;
+    EXPECT_NE(full.output.find("No space left on device"), std::string::npos) << full.output;
+    EXPECT_FALSE(std::filesystem::exists(folder / "tiny/run.h5"));
+    ::mount("none", (folder / "tiny").c_str(), "tmpfs", MS_REMOUNT, "size=64m");
+    const auto again = sweep("tiny");
+    EXPECT_EQ(again.exit_code, 0) << again.output;
+    EXPECT_EQ(h5_difference(folder / "undisturbed/run.h5", folder / "tiny/run.h5"), "");
+    ::umount2((folder / "tiny").c_str(), MNT_DETACH);
+  }
+}
+
+TEST_F(SweepCommand, WorksOnACheckpointWithAgreementAgainstAReference) {
+  write_file(folder / "prompts.jsonl", "{\"prompt_ids\": [2, 5, 7]}\n{\"prompt_ids\": [2, 9], \"id\": \"b\"}\n{\"prompt_ids\": [3]}\n");
+  write_file(folder / "plan.toml", "[denoiser]\nmodel = \"" + kSource + "/tests/network/goldens/base\"\n[dataset]\nname = \"prompts(path='" + (folder / "prompts.jsonl") +
+                                       "')\"\n[reference]\nsampler = \"entropy_bound\"\nsteps = 8\n[grid]\nsampler = [\"entropy_bound\", \"fixed_step\"]\nsteps = [2, 4]\n");
+  const auto result = sweep("run");
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  const auto contents = h5_contents(folder / "run/run.h5");
+  ASSERT_TRUE(contents.contains("aggregates/agreement_mean"));
+  ASSERT_EQ(contents.at("config/num_steps").shape, "[5]");  // the reference itself was added to the plan
+  const auto& bytes = contents.at("aggregates/agreement_mean").bytes;
+  EXPECT_EQ(reinterpret_cast<const double*>(bytes.data())[4], 1.0) << "the reference agrees with itself";
+  EXPECT_LT(reinterpret_cast<const double*>(bytes.data())[2], 1.0);
+  ASSERT_EQ(shell(kProgram + " sweep " + (folder / "plan.toml") + " --threads 1 --batch 3 --quiet --out " + (folder / "batch")).exit_code, 0);
+  EXPECT_EQ(h5_difference(folder / "run/run.h5", folder / "batch/run.h5"), "");
+  EXPECT_EQ(shell(kProgram + " plot " + (folder / "run")).exit_code, 0);
+}
+
+TEST_F(SweepCommand, TheReadmesExamplesRunInPython) {
+  const char* python = std::getenv("CANVASLAB_PYTHON");
+  if (!python) GTEST_SKIP() << "CANVASLAB_PYTHON is not set";
+  ASSERT_EQ(sweep("run").exit_code, 0);
+  const std::string readme = read_file(kSource + "/results/README.md");
+  const std::regex block("```python\n([^`]*)```");
+  int count = 0;
+  for (auto at = std::sregex_iterator(readme.begin(), readme.end(), block); at != std::sregex_iterator(); ++at, ++count) {
+    std::string code = (*at)[1];
+    EXPECT_EQ(std::count(code.begin(), code.end(), '\n'), 3) << code;
+    code = std::regex_replace(code, std::regex("results/runs/quickstart"), folder / "run");
+    write_file(folder / "example.py", code);
+    const auto result = shell(std::string(python) + " " + (folder / "example.py"));
+    EXPECT_EQ(result.exit_code, 0) << code << result.output;
+    EXPECT_FALSE(result.output.empty()) << code;
+  }
+  EXPECT_EQ(count, 4);
+  // No compounds, no variable-length types, a unit or an enumeration's names on what needs one.
+  write_file(folder / "schema.py", "import h5py, sys\nbad = []\ndef look(name, d):\n    if not isinstance(d, h5py.Dataset): return\n"
+                                   "    if d.dtype.kind not in 'iufS': bad.append((name, d.dtype))\nh5py.File(sys.argv[1]).visititems(look)\nprint(bad)\nsys.exit(bool(bad))\n");
+  const auto schema = shell(std::string(python) + " " + (folder / "schema.py") + " " + (folder / "run/run.h5"));
+  EXPECT_EQ(schema.exit_code, 0) << schema.output;
+}
+
+TEST_F(SweepCommand, PlotsAreWrittenAndSelfContained) {
+  if (shell("command -v gnuplot").exit_code != 0) GTEST_SKIP() << "gnuplot is not installed";
+  ASSERT_EQ(sweep("run").exit_code, 0);
+  const auto result = shell(kProgram + " plot " + (folder / "run"));
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  for (const char* name : {"quality_vs_tokens_per_forward", "quality_vs_steps", "accepted_per_step"}) {
+    const std::string stem = folder / ("run/plots/" + std::string(name));
+    EXPECT_EQ(read_file(stem + ".png").substr(0, 8), "\x89PNG\r\n\x1a\n") << name;
+    EXPECT_GT(std::filesystem::file_size(stem + ".png"), 10000u);
+    const auto parsed = shell("python3 -c 'import sys, xml.dom.minidom as m; m.parse(sys.argv[1])' " + stem + ".svg");
+    EXPECT_EQ(parsed.exit_code, 0) << name << parsed.output;
+  }
+  const std::string html = read_file(folder / "run/plots/report.html");
+  EXPECT_EQ(html.find("http"), std::string::npos) << html.substr(html.find("http"), 100);
+  EXPECT_NE(html.find("can be resolved"), std::string::npos);
+  EXPECT_NE(html.find("exact samples (control)"), std::string::npos);
+  EXPECT_EQ(std::count(html.begin(), html.end(), '\0'), 0);
+  EXPECT_EQ(shell(kProgram + " plot " + (folder / "nothing")).exit_code, 3);
+}
+
+TEST_F(SweepCommand, ARunOfManyConfigurationsIsGroupedBySampler) {
+  if (shell("command -v gnuplot").exit_code != 0) GTEST_SKIP() << "gnuplot is not installed";
+  std::string bounds;
+  for (int i = 1; i <= 40; ++i) bounds += (i > 1 ? ", " : "") + ("\"entropy_bound(0." + std::to_string(100 + i) + ")\"");
+  write_file(folder / "plan.toml", "[denoiser]\nmodel = \"hmm(states=2, alphabet=4)\"\n[dataset]\nname = \"source(items=3)\"\n[grid]\nsampler = [" + bounds +
+                                       ", \"fixed_step\"]\nsteps = [1, 2]\ncanvas_length = [2, 3, 4, 5]\n");
+  ASSERT_EQ(sweep("run").exit_code, 0);
+  const auto result = shell(kProgram + " plot " + (folder / "run"));
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_NE(read_file(folder / "run/plots/report.html").find("one colour a sampler"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace canvaslab
