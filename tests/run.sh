@@ -24,9 +24,9 @@ warnings=$(grep -c 'warning:' build/build.log || true)
 
 # Python reads our files back in the tests: h5py from its own small environment.
 python="$CANVASLAB_CACHE/python/bin/python"
-if ! "$python" -c 'import h5py, jinja2, numpy' 2>/dev/null; then
+if ! "$python" -c 'import h5py, jinja2, numpy, tokenizers' 2>/dev/null; then
   say "installing h5py for the tests"
-  python3 -m venv "$CANVASLAB_CACHE/python" && "$CANVASLAB_CACHE/python/bin/pip" install -q --disable-pip-version-check h5py==3.16.0 jinja2==3.1.6 numpy || die "could not install h5py; is there a network?"
+  python3 -m venv "$CANVASLAB_CACHE/python" && "$CANVASLAB_CACHE/python/bin/pip" install -q --disable-pip-version-check h5py==3.16.0 jinja2==3.1.6 numpy tokenizers==0.23.3 || die "could not install h5py; is there a network?"
 fi
 export CANVASLAB_PYTHON="$python" CANVASLAB_LONG="$long"
 if [ "$oracle" -eq 1 ]; then
