@@ -10,34 +10,20 @@
 #include "core/model.h"
 #include "eval/trace.h"
 #include "experiments/commands.h"
+#include "experiments/prompts.h"
 
 namespace canvaslab {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Arguments {
-  std::string model, prompt, prompt_file, prompt_ids, jsonl, sampler = "entropy_bound", stop, temperature, emit, self_conditioning = "on", init_canvas, pin;
+struct Arguments : PromptArguments {
+  std::string sampler = "entropy_bound", stop, temperature, emit, self_conditioning = "on", init_canvas, pin;
   std::string rng = "counter", dtype = "f32", device = "cpu", trace;
   int32_t batch = 1, steps = 0, anneal_over = 0, canvas_length = 0, max_new_tokens = 0, threads = 0;
   uint64_t seed = 0;
-  bool json = false, trace_logits = false, chat = true, thinking = false;
-  bool has_prompt = false, has_ids = false;
+  bool json = false, trace_logits = false;
 };
-
-std::vector<int32_t> parse_ids(const std::string& text, const std::string& what) {
-  std::vector<int32_t> out;
-  std::string spaced = text;
-  for (char& c : spaced)
-    if (c == ',') c = ' ';
-  std::istringstream in(spaced);
-  for (std::string word; in >> word;) {
-    const int64_t id = parse_integer(word, what);
-    if (id < 0 || id > std::numeric_limits<int32_t>::max()) throw usage_error("{}: {} is no token id", what, id);
-    out.push_back(static_cast<int32_t>(id));
-  }
-  return out;
-}
 
 std::map<int64_t, int32_t> parse_pins(const std::string& text) {
   std::map<int64_t, int32_t> out;
@@ -49,39 +35,6 @@ std::map<int64_t, int32_t> parse_pins(const std::string& text) {
     if (id < 0 || id > std::numeric_limits<int32_t>::max()) throw usage_error("--pin '{}': {} is no token id", text, id);
     out[parse_integer(word.substr(0, equals), "--pin")] = static_cast<int32_t>(id);
   }
-  return out;
-}
-
-/// Prompts as token ids, in input order.
-std::vector<std::vector<int32_t>> read_prompts(const Arguments& a) {
-  const auto no_tokenizer = [&]() { return usage_error("model '{}' has no tokenizer.json, so text prompts cannot be read; give --prompt-ids \"2 17 9\"", a.model); };
-  if (!a.prompt_file.empty() || a.has_prompt) throw no_tokenizer();
-  if (a.has_ids) return {parse_ids(a.prompt_ids, "--prompt-ids")};
-  if (a.jsonl.empty()) return {{}};
-  std::ifstream in(a.jsonl);
-  if (!in) throw input_error("{}: cannot be opened; expected one JSON object a line with prompt or prompt_ids", a.jsonl);
-  std::vector<std::vector<int32_t>> out;
-  std::string line;
-  for (size_t number = 1; std::getline(in, line); ++number) {
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const auto object = nlohmann::json::parse(line, nullptr, false);
-    if (!object.is_object()) throw input_error("{}:{}: expected a JSON object", a.jsonl, number);
-    if (object.contains("prompt_ids")) {
-      if (!object["prompt_ids"].is_array()) throw input_error("{}:{}: prompt_ids must be an array of whole numbers", a.jsonl, number);
-      std::vector<int32_t> ids;
-      for (const auto& id : object["prompt_ids"]) {
-        if (!id.is_number_integer()) throw input_error("{}:{}: prompt_ids must hold whole numbers, got {}", a.jsonl, number, id.dump());
-        if (!id.is_number_unsigned() || id.get<uint64_t>() > std::numeric_limits<int32_t>::max()) throw input_error("{}:{}: {} is no token id", a.jsonl, number, id.dump());
-        ids.push_back(id.get<int32_t>());
-      }
-      out.push_back(std::move(ids));
-    } else if (object.contains("prompt")) {
-      throw no_tokenizer();
-    } else {
-      throw input_error("{}:{}: the object has neither 'prompt' nor 'prompt_ids'", a.jsonl, number);
-    }
-  }
-  if (out.empty()) throw input_error("{}: holds no prompts", a.jsonl);
   return out;
 }
 
@@ -104,9 +57,9 @@ PlanRequest plan_request(const Arguments& a) {
 
 double cpu_clock() { return static_cast<double>(std::chrono::steady_clock::now().time_since_epoch().count()) * 1e-9; }
 
-Json describe(const RowResult& row, double load_seconds, const Json& config) {
+Json describe(const RowResult& row, const std::optional<TextModel>& text, double load_seconds, const Json& config) {
   const double total = load_seconds + row.seconds.prefill + row.seconds.denoise + row.seconds.append;
-  return {{"token_ids", row.token_ids}, {"text", nullptr}, {"stop_reason", row.stop_reason}, {"num_canvases", row.steps_per_canvas.size()},
+  return {{"token_ids", row.token_ids}, {"text", text ? Json(text->tokenizer().decode(row.token_ids)) : Json()}, {"stop_reason", row.stop_reason}, {"num_canvases", row.steps_per_canvas.size()},
           {"steps_per_canvas", row.steps_per_canvas},
           {"forwards", {{"denoise", row.forwards.denoise}, {"verify", row.forwards.verify}, {"unconditional", row.forwards.unconditional},
                         {"append", row.forwards.append}, {"prefill", row.forwards.prefill}}},
@@ -118,9 +71,10 @@ Json describe(const RowResult& row, double load_seconds, const Json& config) {
 void run(const Arguments& a) {
   const double begin = cpu_clock();
   const auto denoiser = open_model(a.model, {.dtype = a.dtype, .device = a.device});
+  const auto text = std::filesystem::is_directory(a.model) ? TextModel::load(a.model) : std::nullopt;
   const double load_seconds = cpu_clock() - begin;
   const GenerationPlan plan = resolve_plan(plan_request(a), *denoiser);
-  const auto prompts = read_prompts(a);
+  const auto prompts = read_prompts(a, text);
   Json config;
   config["model"] = a.model;
   for (const auto& [key, value] : plan.settings()) config[key] = value;
@@ -152,9 +106,10 @@ void run(const Arguments& a) {
                                        {"hdf5_version", H5_VERS_INFO}});
     for (const auto& row : results) {
       if (a.json) {
-        fmt::print("{}\n", describe(row, load_seconds, config).dump());
+        fmt::print("{}\n", describe(row, text, load_seconds, config).dump());
       } else {
-        fmt::print("{}\n", fmt::join(row.token_ids, " "));
+        if (text) fmt::print("{}\n", text->tokenizer().decode(row.token_ids, true));
+        else fmt::print("{}\n", fmt::join(row.token_ids, " "));
         fmt::print(stderr, "{} tokens, {} canvases, steps {}, {:.2f} tokens per forward, {}, {:.2f} s\n", row.token_ids.size(), row.steps_per_canvas.size(),
                    fmt::join(row.steps_per_canvas, " "), row.tokens_per_forward, row.stop_reason, row.seconds.prefill + row.seconds.denoise + row.seconds.append);
       }
@@ -172,9 +127,9 @@ void add_generate(CLI::App& app, int*) {
   auto* prompt = c->add_option("--prompt", a->prompt, "prompt text");
   auto* file = c->add_option("--prompt-file", a->prompt_file, "file with the prompt text")->excludes(prompt);
   auto* ids = c->add_option("--prompt-ids", a->prompt_ids, "prompt as token ids, \"2 17 9\"")->excludes(prompt)->excludes(file);
-  c->add_option("--jsonl", a->jsonl, "one object a line with prompt or prompt_ids")->excludes(prompt)->excludes(file)->excludes(ids);
+  c->add_option("--jsonl", a->jsonl, "one object a line with prompt, messages or prompt_ids")->excludes(prompt)->excludes(file)->excludes(ids);
   c->add_option("--batch", a->batch, "prompts side by side (torch mode: drawn jointly, left-padded)")->check(CLI::PositiveNumber)->capture_default_str();
-  c->add_flag("--chat,!--no-chat", a->chat, "put the prompt through the checkpoint's chat template (default)");
+  auto* chat = c->add_flag("--chat,!--no-chat", a->chat, "put the prompt through the checkpoint's chat template (default where there is one)");
   c->add_flag("--thinking", a->thinking, "chat template with thinking on");
   c->add_option("--sampler", a->sampler, "see canvaslab list samplers")->capture_default_str();
   c->add_option("--stop", a->stop, "stop rule (default: the sampler's own)");
@@ -201,6 +156,7 @@ void add_generate(CLI::App& app, int*) {
   c->callback([=] {
     a->has_prompt = prompt->count() > 0;
     a->has_ids = ids->count() > 0;
+    a->chat_asked = chat->count() > 0;
     run(*a);
   });
 }

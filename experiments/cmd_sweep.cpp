@@ -4,9 +4,11 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 
 #include "core/error.h"
+#include "core/text/chat.h"
 #include "eval/sweep.h"
 #include "experiments/commands.h"
 
@@ -119,7 +121,11 @@ void run(const Arguments& a, int* exit_code) {
   read_shard(a.shard, options);
   SweepPlan plan = read_sweep(a.config, a.set);
   if (a.limit > 0) plan.limit = a.limit;
-  const PreparedSweep sweep = prepare_sweep(std::move(plan), nullptr);
+  // Text prompts go through the checkpoint's chat template, or as they are when it has none.
+  const auto text = std::filesystem::is_directory(plan.denoiser) ? TextModel::load(plan.denoiser) : std::nullopt;
+  PromptEncoder encode;
+  if (text) encode = [&](const std::string& prompt) { return text->prompt(prompt, text->has_chat(), {}); };
+  const PreparedSweep sweep = prepare_sweep(std::move(plan), encode);
   options.out_dir = a.out.empty() ? "results/runs/" + sweep.plan.name : a.out;
   options.threads = a.threads;
   options.batch = a.batch;

@@ -25,21 +25,21 @@ if grep -q 'warning:' build/build.log; then
   die "$(grep -c 'warning:' build/build.log) compiler warnings in our code"
 fi
 
-# make_python FOLDER PACKAGES...: a virtual environment in the cache, marked .complete when all is in it.
+# make_python FOLDER PACKAGES...: a virtual environment in the cache; .complete names the packages when all are in it.
 make_python() {
   local folder="$1"
   shift
   take_lock 9 "$CANVASLAB_CACHE/python.lock" "installing Python packages for the tests"
-  if ! [ -f "$folder/.complete" ]; then
+  if [ "$(cat "$folder/.complete" 2>/dev/null)" != "$*" ]; then
     say "installing $* in $folder"
     { python3 -m venv --clear "$folder" && "$folder/bin/pip" install -q --disable-pip-version-check --no-cache-dir "$@"; } >"$CANVASLAB_CACHE/venv.log" 2>&1 9>&- ||
       die_with_log "$CANVASLAB_CACHE/venv.log" "could not install $*"
-    touch "$folder/.complete"
+    echo "$*" >"$folder/.complete"
   fi
   exec 9>&-
 }
 # Python reads our files back in the tests; a small environment of its own.
-make_python "$CANVASLAB_CACHE/python" h5py==3.16.0 jinja2==3.1.6 numpy
+make_python "$CANVASLAB_CACHE/python" h5py==3.16.0 jinja2==3.1.6 numpy tokenizers==0.23.3
 export CANVASLAB_PYTHON="$CANVASLAB_CACHE/python/bin/python"
 if [ "$oracle" -eq 1 ]; then
   make_python "$CANVASLAB_CACHE/oracle-transformers-5.17.0" torch==2.11.0 transformers==5.17.0 h5py==3.16.0

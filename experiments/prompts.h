@@ -1,0 +1,25 @@
+#pragma once
+// Prompts of generate: text or ids, one or a file of them.
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/text/chat.h"
+
+namespace canvaslab {
+
+struct PromptArguments {
+  std::string model, prompt, prompt_file, prompt_ids, jsonl;
+  bool has_prompt = false, has_ids = false;
+  bool chat = true, thinking = false;
+  bool chat_asked = false;  ///< --chat was written, so a checkpoint without a template is an error
+};
+
+/// Token ids from "2 17 9" or "2,17,9"; `what` names the option in errors.
+std::vector<int32_t> parse_ids(const std::string& text, const std::string& what);
+
+/// Prompts as token ids, in input order. `text`: the checkpoint's tokenizer and template, or nothing.
+/// Errors: usage when a text prompt meets a model without tokenizer; input error naming file and line.
+std::vector<std::vector<int32_t>> read_prompts(const PromptArguments& arguments, const std::optional<TextModel>& text);
+
+}  // namespace canvaslab
