@@ -431,7 +431,8 @@ Value Evaluator::binary(const Node& node, Scope& scope) {
 }
 
 Value Evaluator::arithmetic(const std::string& op, const Value& a, const Value& b) {
-  if (op == "~" || (op == "+" && a.is_text() && b.is_text())) {
+  if (op == "~") return text(to_text(a) + to_text(b));
+  if (op == "+" && a.is_text() && b.is_text()) {
     const bool markup = a.markup || b.markup;
     const auto part = [&](const Value& v) { return markup && !v.markup ? escape_markup(to_text(v)) : to_text(v); };
     return text(part(a) + part(b), markup);

@@ -47,6 +47,7 @@ Value sorted(Evaluator& e, List values, const Value& attribute, bool case_sensit
 /// select, reject, selectattr, rejectattr.
 Value chosen(Evaluator& e, const Value& input, const Arguments& a, bool by_attribute, bool keep) {
   List out;
+  if (!input.truth()) return generator({});  // none and undefined are allowed here, as in Jinja
   const size_t first = by_attribute ? 1 : 0;
   if (a.positional.size() < first) throw input_error("selectattr: expected the name of an attribute");
   for (const auto& value : e.elements(input)) {
@@ -65,6 +66,7 @@ Value chosen(Evaluator& e, const Value& input, const Arguments& a, bool by_attri
 
 Value mapped(Evaluator& e, const Value& input, const Arguments& a) {
   List out;
+  if (!input.truth()) return generator({});
   const Value attribute = a.positional.empty() ? a.get(0, "attribute") : Value();
   if (a.positional.empty() && attribute.is_undefined()) throw input_error("map: expected a filter or attribute=");
   for (const auto& value : e.elements(input)) {

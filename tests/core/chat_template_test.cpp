@@ -60,13 +60,6 @@ Comparison compare_file(const std::string& path) {
   return out;
 }
 
-TEST(ChatTemplate, AgreesWithJinja2OnTheRecordedCases) {
-  const auto result = compare_file(kFixtures + "rendered.jsonl");
-  EXPECT_GT(result.cases, 50u);
-  EXPECT_GT(result.cases, result.both_raise);
-  for (const auto& difference : result.differences) ADD_FAILURE() << difference;
-}
-
 TEST(ChatTemplate, AgreesWithJinja2OnOtherPeoplesTemplates) {
   const char* python = std::getenv("CANVASLAB_PYTHON");
   const char* folder = std::getenv("CANVASLAB_CHAT_TEMPLATES");
@@ -77,6 +70,55 @@ TEST(ChatTemplate, AgreesWithJinja2OnOtherPeoplesTemplates) {
   std::filesystem::remove(out);
   fmt::print("{} cases, {} equal ({} of them raise on both sides)\n", result.cases, result.equal, result.both_raise);
   for (const auto& difference : result.differences) ADD_FAILURE() << difference;
+}
+
+/// The strings of the model's reference, from the template of the same kind in the fixtures.
+TEST(ChatTemplate, RendersTheModelsConversations) {
+  const std::string source = read_text_file(kFixtures + "gemma_like.jinja");
+  const auto chat = [&](const char* messages, bool thinking = false) {
+    return render(source, {{"messages", Json::parse(messages)}, {"bos_token", "<bos>"}, {"add_generation_prompt", true}, {"enable_thinking", thinking}});
+  };
+  const char* user = R"([{"role":"user","content":"What is 2+2?"}])";
+  const char* both = R"([{"role":"system","content":"Be brief."},{"role":"user","content":" What is 2+2?\n"}])";
+  const std::string question = "<|turn>user\nWhat is 2+2?<turn|>\n<|turn>model\n";
+  EXPECT_EQ(chat(user), "<bos>" + question);
+  EXPECT_EQ(chat(user, true), "<bos><|turn>system\n<|think|>\n<turn|>\n" + question);
+  EXPECT_EQ(chat(both), "<bos><|turn>system\nBe brief.<turn|>\n" + question);
+  EXPECT_EQ(chat(both, true), "<bos><|turn>system\n<|think|>\nBe brief.<turn|>\n" + question);
+  EXPECT_EQ(chat(R"([{"role":"system","content":[{"type":"text","text":" A"},{"type":"text","text":"B "}]},{"role":"user","content":"What is 2+2?"}])"),
+            "<bos><|turn>system\nA B <turn|>\n" + question);
+  EXPECT_EQ(chat(R"([{"role":"user","content":"What is 2+2?"},{"role":"assistant","content":"<|channel>thought\nhm\n<channel|>4"},{"role":"user","content":"and 3+3?"}])"),
+            "<bos>" + question + "4<turn|>\n<|turn>user\nand 3+3?<turn|>\n<|turn>model\n");
+  EXPECT_EQ(chat(R"([{"role":"user","content":[{"type":"text","text":"Look: "},{"type":"image"},{"type":"text","text":" what?"}]}])"),
+            "<bos><|turn>user\nLook:<|image|>what?<turn|>\n<|turn>model\n");
+}
+
+TEST(ChatTemplate, AHostileTemplateEnds) {
+  EXPECT_NE(error_of("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"), "");
+  EXPECT_NE(error_of("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"), "");
+  EXPECT_NE(error_of("{% set ns = namespace(x='ab') %}{% for i in range(1000) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"), "");
+  EXPECT_NE(error_of("{{ 'a' * 99999999999 }}"), "");
+  EXPECT_NE(error_of("{{ " + std::string(100000, '(') + " }}"), "");
+  EXPECT_NE(error_of("{{ 1" + [] { std::string s; for (int i = 0; i < 20000; ++i) s += " + 1"; return s; }() + " }}"), "");
+}
+
+TEST(ChatTemplate, ErrorsNameTheLine) {
+  EXPECT_EQ(error_of("a\n{% if x %}\n"), "t:2: expected '{% endif %}', got the end of the template");
+  EXPECT_EQ(error_of("\n\n{{ raise_exception('no ' ~ 1) }}"), "t:3: no 1");
+  EXPECT_EQ(error_of("{{ missing.name }}"), "t:1: 'missing' is undefined");
+}
+
+TEST(ChatTemplate, ABrokenTemplateIsAUserError) {
+  const std::string source = read_text_file(kFixtures + "gemma_like.jinja");
+  const auto seed = std::random_device{}();
+  std::mt19937 engine(seed);
+  for (int round = 0; round < 2000; ++round) {
+    std::string broken = source;
+    if (round % 2) broken.resize(engine() % broken.size());
+    else
+      for (int i = 0; i < 3; ++i) broken[engine() % broken.size()] ^= static_cast<char>(1 << engine() % 7);
+    error_of(broken, {{"messages", Json::parse(R"([{"role":"user","content":"a"}])")}});  // anything but a UserError escapes and fails
+  }
 }
 
 }  // namespace
