@@ -296,13 +296,6 @@ H5T_class_t H5Reader::attribute_class(const std::string& object, const std::stri
   return kind == H5T_INTEGER || kind == H5T_FLOAT ? kind : H5T_NO_CLASS;
 }
 
-double H5Reader::real_attribute(const std::string& object, const std::string& name) const {
-  const H5Handle attribute(H5Aopen_by_name(file_.id(), object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
-  double value = 0;
-  if (!attribute.valid() || H5Aread(attribute.id(), H5T_NATIVE_DOUBLE, &value) < 0) fail(fmt::format("there is no number '{}' on '{}'", name, object));
-  return value;
-}
-
 std::vector<std::string> H5Reader::attribute_names(const std::string& object) const {
   std::vector<std::string> out;
   const H5Handle holder(H5Oopen(file_.id(), object.c_str(), H5P_DEFAULT), H5Oclose);

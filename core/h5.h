@@ -117,7 +117,6 @@ class H5Reader {
   bool is_number(const std::string& name) const;
   /// H5T_STRING (fixed length), H5T_INTEGER, H5T_FLOAT; H5T_NO_CLASS for anything else.
   H5T_class_t attribute_class(const std::string& object, const std::string& name) const;
-  double real_attribute(const std::string& object, const std::string& name) const;
   std::vector<std::string> attribute_names(const std::string& object) const;
   std::vector<std::string> list_attribute(const std::string& object, const std::string& name) const;
   bool has_attribute(const std::string& object, const std::string& name) const;

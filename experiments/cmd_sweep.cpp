@@ -140,10 +140,10 @@ void run(const Arguments& a, int* exit_code) {
   ProgressPrinter progress(a.quiet);
   size_t failures = 0;
   options.on_progress = [&](const ProgressMeter& meter) { progress.show(meter); };
-  options.on_failure = [&](const std::string& text) {
+  options.on_failure = [&](const std::string& what) {
     if (++failures > 3) return;  // the first few tell; the count comes at the end
     progress.end_line();
-    fmt::print(stderr, "sample failed: {}\n", text);
+    fmt::print(stderr, "sample failed: {}\n", what);
   };
   const SweepOutcome outcome = run_sweep(sweep, options);
   progress.end_line();
