@@ -22,6 +22,7 @@ int main(int argc, char** argv) {
   add_inspect(app, &exit_code);
   add_tokenize(app, &exit_code);
   add_generate(app, &exit_code);
+  add_logits(app, &exit_code);
   add_sweep(app, &exit_code);
   add_plot(app, &exit_code);
   try {
