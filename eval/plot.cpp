@@ -80,6 +80,7 @@ Figure accepted_figure(const PlotRun& run, const std::string& prefix) {
   Figure out = blank_figure(run, prefix, "accepted_per_step", "Tokens accepted at each step (each series at its largest step limit)");
   out.x_label = "denoising step (counted from 0)";
   out.y_label = "accepted tokens per canvas (mean)";
+  out.log_y = true;  // samplers that take one token and samplers that take all share the figure
   std::map<std::pair<int32_t, std::string>, const PlotPoint*> longest;
   size_t most_steps = 0;
   for (const auto& point : run.points) {
@@ -92,7 +93,8 @@ Figure accepted_figure(const PlotRun& run, const std::string& prefix) {
   fill_panels(out, run, [&](const PlotPoint& p) {
     std::vector<Mark> marks;
     if (longest.at({p.canvas_length, p.series}) != &p) return marks;
-    for (size_t k = 0; k < p.accepted.size(); ++k) marks.push_back({.x = static_cast<double>(k), .y = p.accepted[k]});
+    for (size_t k = 0; k < p.accepted.size(); ++k)
+      if (p.accepted[k] > 0) marks.push_back({.x = static_cast<double>(k), .y = p.accepted[k]});
     return marks;
   });
   return out;

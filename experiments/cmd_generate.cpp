@@ -1,8 +1,11 @@
 // canvaslab generate: one prompt or a JSONL of prompts.
+#include <atomic>
 #include <ctime>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include <nlohmann/json.hpp>
 
@@ -68,7 +71,31 @@ Json describe(const RowResult& row, const std::optional<TextModel>& text, double
           {"config", config}};
 }
 
+/// Generates the rows, sequences side by side on up to `threads` threads where draws are per row; results in row order.
+std::vector<RowResult> generate_rows(const Denoiser& denoiser, const GenerationPlan& plan, const std::vector<RowInput>& rows, Observer* observer, size_t threads) {
+  threads = std::min(threads, rows.size());
+  if (threads <= 1 || observer || plan.rng == RngMode::kTorch) return generate(denoiser, plan, rows, observer);
+  std::vector<RowResult> results(rows.size());
+  std::vector<std::exception_ptr> failures(threads);
+  std::atomic<size_t> next{0};
+  const auto worker = [&](size_t t) {
+    try {
+      for (size_t r; (r = next.fetch_add(1)) < rows.size();) results[r] = std::move(generate(denoiser, plan, std::span(&rows[r], 1)).front());
+    } catch (...) {
+      failures[t] = std::current_exception();
+      next = rows.size();
+    }
+  };
+  std::vector<std::thread> pool;
+  for (size_t t = 0; t < threads; ++t) pool.emplace_back(worker, t);
+  for (auto& thread : pool) thread.join();
+  for (const auto& failure : failures)
+    if (failure) std::rethrow_exception(failure);
+  return results;
+}
+
 void run(const Arguments& a) {
+  if (a.trace_logits && a.trace.empty()) throw usage_error("--trace-logits needs --trace FILE.h5, the file to record them in");
   const double begin = cpu_clock();
   const auto denoiser = open_model(a.model, {.dtype = a.dtype, .device = a.device});
   const auto text = std::filesystem::is_directory(a.model) ? TextModel::load(a.model) : std::nullopt;
@@ -88,6 +115,7 @@ void run(const Arguments& a) {
     throw usage_error("--trace records one batch, but there are {} prompts and --batch is {}; raise --batch or give fewer prompts", prompts.size(), a.batch);
   if (!a.json)
     for (const auto& [key, value] : config.items()) fmt::print(stderr, "{:<18} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
+  const auto threads = static_cast<size_t>(a.threads > 0 ? a.threads : std::max(1u, std::thread::hardware_concurrency()));
   for (size_t first = 0; first < prompts.size(); first += static_cast<size_t>(a.batch)) {
     std::vector<RowInput> rows;
     for (size_t i = first; i < std::min(prompts.size(), first + static_cast<size_t>(a.batch)); ++i) {
@@ -101,7 +129,7 @@ void run(const Arguments& a) {
     }
     std::unique_ptr<TraceWriter> trace;
     if (!a.trace.empty()) trace = std::make_unique<TraceWriter>(a.trace, rows.size(), plan, denoiser->facts(), a.trace_logits);
-    const auto results = generate(*denoiser, plan, rows, trace.get());
+    const auto results = generate_rows(*denoiser, plan, rows, trace.get(), threads);
     if (trace) trace->finish(results, {{"config", config.dump()}, {"seed", std::to_string(a.seed)}, {"model_hash", denoiser->content_hash()},
                                        {"hdf5_version", H5_VERS_INFO}});
     for (const auto& row : results) {
@@ -146,7 +174,7 @@ void add_generate(CLI::App& app, int*) {
   c->add_option("--rng", a->rng, "counter (default) or torch (transformers' draws, token by token)")->capture_default_str();
   c->add_option("--dtype", a->dtype, "f32 or bf16")->capture_default_str();
   c->add_option("--device", a->device, "cpu or cuda")->capture_default_str();
-  c->add_option("--threads", a->threads, "threads of one forward (default: all cores)")->check(CLI::PositiveNumber);
+  c->add_option("--threads", a->threads, "sequences of a batch generated side by side (default: all cores); results do not depend on it")->check(CLI::PositiveNumber);
   c->add_option("--trace", a->trace, "record every step in this HDF5 file");
   c->add_flag("--trace-logits", a->trace_logits, "with --trace: the logits too");
   c->add_flag("--json", a->json, "one JSON object a prompt on stdout, nothing else");

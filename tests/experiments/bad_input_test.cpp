@@ -268,7 +268,7 @@ TEST(BadInput, OfSweepsAndPlots) {
       mistake("unknown key", 2, {"s.toml:9", "'stps'", "steps"}, replaced("steps", "stps")),
       mistake("unknown table", 2, {"s.toml", "gird"}, replaced("[[grid]]", "[[gird]]")),
       mistake("text for steps", 2, {"s.toml:9", "steps"}, replaced("[2]", "[\"two\"]")),
-      mistake("zero steps", 2, {"s.toml:9", "at least 1"}, replaced("[2]", "[0]")),
+      mistake("zero steps", 2, {"s.toml:9", "expected 1 to"}, replaced("[2]", "[0]")),
       mistake("steps beyond 32 bits", 2, {"steps", "4294967297"}, replaced("[2]", "[4294967297]")),
       mistake("unknown sampler", 2, {"'fixed_stp'", "fixed_step"}, replaced("fixed_step", "fixed_stp")),
       mistake("unknown data set", 2, {"'sorce'", "source"}, replaced("source", "sorce")),

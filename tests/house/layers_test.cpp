@@ -55,4 +55,15 @@ TEST(House, PublicHeadersOutsideTheNetworkAreTorchFree) {
   });
 }
 
+/// The README's sampler compiles as it stands there.
+TEST(House, TheReadmesSamplerCompiles) {
+  std::ifstream in(std::string(CANVASLAB_SOURCE_DIR) + "/README.md");
+  const std::string readme((std::istreambuf_iterator<char>(in)), {});
+  const auto begin = readme.find("```cpp\n"), end = readme.find("```", begin + 6);
+  ASSERT_NE(begin, std::string::npos);
+  const std::string file = ::testing::TempDir() + "canvaslab_readme_sampler.cpp";
+  std::ofstream(file) << readme.substr(begin + 7, end - begin - 7);
+  EXPECT_EQ(std::system(("c++ -std=c++20 -fsyntax-only -Wall -Wextra -Werror -I '" CANVASLAB_SOURCE_DIR "' '" + file + "'").c_str()), 0);
+}
+
 }  // namespace

@@ -61,7 +61,8 @@ TEST_P(Program, TracesTheReferencesRun) {
     ASSERT_LT(row, theirs.batch);
     std::vector<int32_t> expected(theirs.tokens.begin() + static_cast<ptrdiff_t>(row * theirs.tokens.size() / theirs.batch),
                                   theirs.tokens.begin() + static_cast<ptrdiff_t>((row + 1) * theirs.tokens.size() / theirs.batch));
-    while (!expected.empty() && expected.back() == 0) expected.pop_back();
+    const int32_t pad = object["config"]["pad_id"].get<int32_t>();
+    while (!expected.empty() && expected.back() == pad) expected.pop_back();
     EXPECT_EQ(object["token_ids"].get<std::vector<int32_t>>(), expected);
     EXPECT_FLOAT_EQ(object["tokens_per_forward"].get<float>(), theirs.tokens_per_forward[row]);
     EXPECT_TRUE(object["text"].is_null());
@@ -70,7 +71,28 @@ TEST_P(Program, TracesTheReferencesRun) {
   EXPECT_EQ(row, theirs.batch);
 }
 
-INSTANTIATE_TEST_SUITE_P(Goldens, Program, ::testing::Values("heads", "early_stop", "batch_one_ends"), [](const auto& param) { return param.param; });
+INSTANTIATE_TEST_SUITE_P(Goldens, Program, ::testing::Values("heads", "early_stop", "batch_one_ends", "pad_id"), [](const auto& param) { return param.param; });
+
+/// A text prompt through chat template and tokenizer, and the text that the tokens spell.
+TEST(Generate, TakesATextPromptAndGivesTheReferencesText) {
+  const std::string model = kGoldens + "text";
+  const parity::Recording theirs(model + "/reference.h5");
+  const TempFolder folder;
+  const std::string seed = std::to_string(theirs.seed);
+  const auto object = nlohmann::json::parse(run({"generate", "--model", model, "--prompt", "What is 2+2?", "--rng", "torch", "--seed", seed, "--json"}, folder).out);
+  EXPECT_EQ(object["text"].get<std::string>(), testing::read_text(model + "/text.txt"));
+  auto tokens = object["token_ids"].get<std::vector<int32_t>>();
+  tokens.resize(theirs.tokens.size(), 0);
+  EXPECT_EQ(tokens, theirs.tokens);
+  // Without the template the prompt is another one.
+  const auto plain = nlohmann::json::parse(run({"generate", "--model", model, "--prompt", "What is 2+2?", "--no-chat", "--rng", "torch", "--seed", seed, "--json"}, folder).out);
+  EXPECT_NE(plain["token_ids"], object["token_ids"]);
+  // The same prompt in a sweep.
+  testing::write_text(folder.path() / "prompts.jsonl", "{\"id\": \"sum\", \"prompt\": \"What is 2+2?\"}\n");
+  testing::write_text(folder.path() / "s.toml", fmt::format("[denoiser]\nmodel = \"{}\"\n[dataset]\nname = \"prompts(path=prompts.jsonl)\"\n[grid]\nsampler = [\"entropy_bound\"]\n", model));
+  run({"sweep", "s.toml", "--out", "run"}, folder);
+  EXPECT_EQ(H5Reader(folder.file("run/run.h5")).read<int32_t>("items/prompt_len"), std::vector<int32_t>{static_cast<int32_t>(theirs.prompts[0].size())});
+}
 
 TEST(LogitsCommand, GivesTheReferencesLogitsOnGivenCanvases) {
   const std::string model = kGoldens + "schedule";
