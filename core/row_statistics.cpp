@@ -4,120 +4,137 @@
 #include <cmath>
 #include <limits>
 
+#include "core/kernels/tile_sums.h"
+
 namespace canvaslab {
 namespace {
 
-constexpr int kTile = 1024;  // candidate rescan unit: 4 KiB of logits, well inside the first-level cache
+constexpr float kNone = -std::numeric_limits<float>::infinity();
 
-/// Running softmax sums of one row at one temperature: z = sum e^d, s = sum d e^d with d = (l - max) / T.
-struct RunningSoftmax {
+/// Softmax sums of one row at one temperature: z = sum e^d, s = sum d e^d with d = (l - max) / T.
+struct SoftmaxSums {
   double z = 0, s = 0;
-  void rescale(double shift) {  // shift = (old max - new max) / T <= 0
-    const double factor = std::exp(shift);
-    s = (s + shift * z) * factor;
-    z *= factor;
-  }
   double entropy() const { return std::max(0.0, std::log(z) - s / z); }
 };
 
+/// One row's tiles: what the read of it leaves behind. Reused from row to row.
 struct Row {
   std::span<const float> logits;
   double inverse_t;
   int32_t best = -1, second = -1;
-  float best_logit = -std::numeric_limits<float>::infinity();
-  float second_logit = -std::numeric_limits<float>::infinity();
-  RunningSoftmax tempered, plain;
-  std::vector<double> tile_z, tile_max;  // partial sums in units of each tile's own maximum
+  float best_logit = kNone, second_logit = kNone;
+  SoftmaxSums tempered, plain;
 
+  /// The one read. False when the logits are no distribution.
   bool scan(bool want_plain) {
-    const size_t vocabulary = logits.size();
-    tile_z.clear();
-    tile_max.clear();
-    bool finite = true;
-    for (size_t first = 0; first < vocabulary; first += kTile) {
-      const size_t last = std::min(vocabulary, first + kTile);
-      float tile_best = -std::numeric_limits<float>::infinity();
-      for (size_t v = first; v < last; ++v) {
-        const float logit = logits[v];
-        finite = finite && !(std::isnan(logit) || logit == std::numeric_limits<float>::infinity());
-        tile_best = std::max(tile_best, logit);
-        if (logit > best_logit) {
-          second = best;
-          second_logit = best_logit;
-          best = static_cast<int32_t>(v);
-          best_logit = logit;
-        } else if (logit > second_logit) {
-          second = static_cast<int32_t>(v);
-          second_logit = logit;
-        }
-      }
-      if (!finite) return false;
-      RunningSoftmax t, p;
-      if (tile_best > -std::numeric_limits<float>::infinity()) {
-        for (size_t v = first; v < last; ++v) {
-          const double gap = static_cast<double>(logits[v]) - tile_best;
-          if (std::isinf(gap)) continue;  // 0 * inf would be NaN
-          const double d = gap * inverse_t, e = std::exp(d);
-          t.z += e;
-          t.s += d * e;
-          if (want_plain) {
-            const double e1 = std::exp(gap);
-            p.z += e1;
-            p.s += gap * e1;
-          }
-        }
-        merge(tempered, t, tile_best, inverse_t);
-        if (want_plain) merge(plain, p, tile_best, 1.0);
-        merged_max = std::max<double>(merged_max, tile_best);
-      }
-      tile_z.push_back(t.z);
-      tile_max.push_back(tile_best);
+    const TileKernels& kernels = tile_kernels();
+    const size_t num_tiles = (logits.size() + kTile - 1) / kTile;
+    maxima_.resize(num_tiles);
+    sums_.resize(num_tiles);
+    plain_sums_.resize(want_plain ? num_tiles : 0);
+    for (size_t i = 0; i < num_tiles; ++i) {
+      const auto tile = padded_tile(i);
+      if (!kernels.maximum(tile.data(), tile.size(), &maxima_[i])) return false;
+      const bool empty = maxima_[i] == kNone;
+      const float* next = (i + 2) * kTile <= logits.size() ? logits.data() + (i + 1) * kTile : nullptr;
+      sums_[i] = empty ? TileSums{} : kernels.sums(tile.data(), tile.size(), maxima_[i], inverse_t, next);
+      if (want_plain) plain_sums_[i] = empty ? TileSums{} : inverse_t == 1 ? sums_[i] : kernels.sums(tile.data(), tile.size(), maxima_[i], 1.0, nullptr);
     }
-    return std::isfinite(best_logit);
+    find_best();
+    if (best < 0) return false;
+    tempered = merged(sums_, inverse_t, &weights_);
+    if (want_plain) plain = merged(plain_sums_, 1.0, nullptr);
+    return true;
   }
 
-  int32_t draw(double u) const {
-    // Weights of tiles relative to the row maximum; then the winning tile is rescanned.
+  /// The best token other than `best`, lowest id first; -1 when all others have probability zero.
+  void find_second() {
+    second = -1;
+    second_logit = kNone;
+    const size_t best_tile = static_cast<size_t>(best) / kTile;
+    size_t other = best_tile;
+    for (size_t i = 0; i < maxima_.size(); ++i)
+      if (i != best_tile && maxima_[i] > (other == best_tile ? kNone : maxima_[other])) other = i;
+    for (size_t tile : {std::min(best_tile, other), std::max(best_tile, other)}) {
+      const size_t end = std::min(logits.size(), (tile + 1) * kTile);
+      for (size_t v = tile * kTile; v < end; ++v) {
+        if (!(logits[v] > second_logit) || static_cast<int32_t>(v) == best) continue;
+        second = static_cast<int32_t>(v);
+        second_logit = logits[v];
+      }
+    }
+  }
+
+  /// The token at u of the cumulative distribution: first the tile, then the token within it, its weights made anew.
+  int32_t draw(double u) {
     double target = u * tempered.z;
     size_t tile = 0, last_live = 0;
     bool found = false;
-    for (size_t i = 0; i < tile_z.size(); ++i) {
-      if (tile_z[i] == 0) continue;
-      const double weight = tile_z[i] * std::exp((tile_max[i] - best_logit) * inverse_t);
+    for (size_t i = 0; i < weights_.size() && !found; ++i) {
+      if (weights_[i] == 0) continue;
       last_live = i;
-      if (target < weight) {
+      if (target < weights_[i]) {
         tile = i;
         found = true;
-        break;
+      } else {
+        target -= weights_[i];
       }
-      target -= weight;
     }
     if (!found) tile = last_live;
-    const size_t first = tile * kTile, last = std::min(logits.size(), first + kTile);
-    int32_t fallback = best;
-    for (size_t v = first; v < last; ++v) {
-      const double e = std::exp((static_cast<double>(logits[v]) - best_logit) * inverse_t);
-      if (e == 0) continue;
-      fallback = static_cast<int32_t>(v);
-      if (target < e) return fallback;
-      target -= e;
+    const auto padded = padded_tile(tile);
+    terms_.resize(padded.size());
+    tile_kernels().weights(padded.data(), padded.size(), maxima_[tile], inverse_t, terms_.data());
+    // In units of the tile's own maximum. Beyond the last token for a sliver of rounding only.
+    target *= sums_[tile].z / weights_[tile];
+    int32_t token = best;
+    for (size_t i = 0; i < terms_.size(); ++i) {
+      if (terms_[i] == 0) continue;
+      token = static_cast<int32_t>(tile * kTile + i);
+      if (target < static_cast<double>(terms_[i])) break;
+      target -= static_cast<double>(terms_[i]);
     }
-    return fallback;  // rounding left a sliver beyond the last token
+    return token;
   }
-
-  double merged_max = -std::numeric_limits<double>::infinity();
 
  private:
-  void merge(RunningSoftmax& into, RunningSoftmax tile, double tile_best, double inverse) const {
-    if (into.z == 0) {
-      into = tile;
-      return;
-    }
-    if (tile_best > merged_max) into.rescale((merged_max - tile_best) * inverse);
-    else tile.rescale((tile_best - merged_max) * inverse);
-    into.z += tile.z;
-    into.s += tile.s;
+  /// Tile i of the row, or a copy of it filled up with tokens of probability zero.
+  std::span<const float> padded_tile(size_t i) {
+    const auto tile = logits.subspan(i * kTile, std::min(kTile, logits.size() - i * kTile));
+    if (tile.size() % kLanes == 0) return tile;
+    padded_.assign((tile.size() + kLanes - 1) / kLanes * kLanes, kNone);
+    std::copy(tile.begin(), tile.end(), padded_.begin());
+    return padded_;
   }
+
+  void find_best() {
+    size_t tile = 0;
+    for (size_t i = 1; i < maxima_.size(); ++i)
+      if (maxima_[i] > maxima_[tile]) tile = i;
+    best = -1;
+    best_logit = maxima_.empty() ? kNone : maxima_[tile];
+    if (best_logit == kNone) return;
+    best = static_cast<int32_t>(std::find(logits.begin() + static_cast<ptrdiff_t>(tile * kTile), logits.end(), best_logit) - logits.begin());
+  }
+
+  /// Sums in units of the row's maximum; `weights` takes each tile's share of z.
+  SoftmaxSums merged(const std::vector<TileSums>& tiles, double inverse, std::vector<double>* weights) const {
+    SoftmaxSums out;
+    if (weights) weights->assign(tiles.size(), 0.0);
+    for (size_t i = 0; i < tiles.size(); ++i) {
+      if (tiles[i].z == 0) continue;
+      const double shift = (static_cast<double>(maxima_[i]) - static_cast<double>(best_logit)) * inverse;
+      const double factor = shift == 0 ? 1.0 : std::exp(shift);
+      if (factor == 0) continue;  // 0 times an infinite shift would be NaN
+      out.z += factor * tiles[i].z;
+      out.s += factor * (tiles[i].s + shift * tiles[i].z);
+      if (weights) (*weights)[i] = factor * tiles[i].z;
+    }
+    return out;
+  }
+
+  std::vector<float> maxima_, padded_, terms_;
+  std::vector<TileSums> sums_, plain_sums_;
+  std::vector<double> weights_;
 };
 
 }  // namespace
@@ -144,10 +161,6 @@ void compute_row_statistics(std::span<const float> logits, int32_t vocabulary, s
   row.inverse_t = greedy ? 1.0 : 1.0 / static_cast<double>(request.temperature);
   for (size_t p = begin; p < end; ++p) {
     row.logits = logits.subspan((p - begin) * static_cast<size_t>(vocabulary), static_cast<size_t>(vocabulary));
-    row.best = row.second = -1;
-    row.best_logit = row.second_logit = -std::numeric_limits<float>::infinity();
-    row.tempered = row.plain = {};
-    row.merged_max = -std::numeric_limits<double>::infinity();
     if (!row.scan(wanted.has(Statistic::kUntempered))) throw NonFiniteLogits(p);
     const double log_z = std::log(row.tempered.z);
     const auto log_prob = [&](float logit) {
@@ -158,6 +171,7 @@ void compute_row_statistics(std::span<const float> logits, int32_t vocabulary, s
       out.argmax_logprob[p] = log_prob(row.best_logit);
     }
     if (wanted.has(Statistic::kTop2)) {
+      row.find_second();
       out.second[p] = row.second >= 0 ? row.second : (row.best == 0 && vocabulary > 1 ? 1 : 0);
       out.second_logprob[p] = log_prob(row.second_logit);
     }

@@ -70,7 +70,9 @@ struct StatisticsRequest {
 /// Fills statistics [begin, end) of `out` from logits [end - begin, V] f32, row-major, one read per position plus a
 /// rescan of one tile for the candidate (tile CDF: one uniform per row, exact).
 /// -inf logits are tokens of probability zero. Errors: NaN or +inf logits, or a row of only -inf, throw NonFiniteLogits.
-/// Accuracy: accumulations in f64; entropy within 1e-5 (1 + H), log-sum-exp within 1e-6 relative of the f64 two-pass value.
+/// Accuracy: against the f64 two-pass value entropy within 1e-5 (1 + H), log-sum-exp within 1e-6 relative, argmax exact,
+/// the candidate that of the same uniform unless it lies within 1e-5 of a boundary. The same bits for any split of the
+/// positions, any alignment, and with any instruction set (core/kernels/tile_sums.h).
 void compute_row_statistics(std::span<const float> logits, int32_t vocabulary, size_t begin, size_t end,
                             const StatisticsRequest& request, RowStatistics& out);
 

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "core/torch_random.h"
+#include "core/torch_candidate.h"
 
 namespace canvaslab {
 namespace {
@@ -18,30 +18,17 @@ class Stopwatch {
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
-/// Candidates as torch.multinomial(softmax(logits / T), 1): argmax of p / q with q ~ Exp(1), all in f32, row by row.
+/// Candidates as torch.multinomial draws them, row by row.
 void draw_torch_candidates(std::span<const float> logits, int32_t vocabulary, float temperature, TorchGenerator& generator,
                            RowStatistics& statistics) {
   const size_t V = static_cast<size_t>(vocabulary), L = statistics.candidate.size();
-  std::vector<float> weight(V);
   for (size_t p = 0; p < L; ++p) {
-    const float* row = logits.data() + p * V;
-    float best = -INFINITY;
-    for (size_t v = 0; v < V; ++v) best = std::max(best, weight[v] = row[v] / temperature);
-    double sum = 0;
-    for (size_t v = 0; v < V; ++v) sum += weight[v] = std::exp(weight[v] - best);
-    const float total = static_cast<float>(sum);
-    float best_ratio = -1;
-    int32_t token = 0;
-    for (size_t v = 0; v < V; ++v) {
-      const float ratio = (weight[v] / total) / generator.exponential();
-      if (ratio > best_ratio) {
-        best_ratio = ratio;
-        token = static_cast<int32_t>(v);
-      }
-    }
+    const auto row = logits.subspan(p * V, V);
+    const float largest = row[static_cast<size_t>(statistics.argmax[p])];
+    const int32_t token = draw_torch_candidate(row, temperature, largest, generator);
     statistics.candidate[p] = token;
     statistics.candidate_logprob[p] = static_cast<float>(
-        (static_cast<double>(row[token]) / temperature - best) - std::log(sum));
+        (static_cast<double>(row[static_cast<size_t>(token)]) - largest) / temperature + statistics.argmax_logprob[p]);
   }
 }
 

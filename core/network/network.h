@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,12 @@ struct KvCache {
   std::vector<Layer> layers;
   int64_t length = 0;       ///< tokens seen, left padding included: the position of the next one
   int64_t padding = 0;      ///< of those, pads in front: never encoded, they only shift positions
+};
+
+/// Rotary tables of the positions [first, first + count), made once per canvas. [count, 1, Dh] each.
+struct RopeTables {
+  int64_t first = -1, count = 0;
+  at::Tensor sliding_cos, sliding_sin, full_cos, full_sin;
 };
 
 /// Weights by checkpoint name, without the prefix model.decoder. where it applies.
@@ -49,6 +56,11 @@ class Network {
   /// One denoiser forward. canvas [L] i64; feedback: the previous step's tempered logits [L, V] or undefined.
   /// Returns logits [L, V] f32 after the soft-cap. The cache is only read.
   at::Tensor decode(const at::Tensor& canvas, const KvCache& cache, const at::Tensor& feedback) const;
+  /// Whether decode_cpu serves these weights: f32 on the CPU.
+  bool has_cpu_path() const;
+  /// decode without tensors and several times as fast: writes logits [L, V] and needs no grad mode. `feedback` holds
+  /// logits [L, V] before division by feedback_temperature, or is null. `tables` is refilled when positions change.
+  void decode_cpu(std::span<const int32_t> canvas, const KvCache& cache, const float* feedback, float feedback_temperature, RopeTables& tables, float* logits) const;
   /// hidden [S, D] after the final norm -> logits [S, V] f32 after the soft-cap.
   at::Tensor logits(const at::Tensor& hidden) const;
 
@@ -63,6 +75,8 @@ class Network {
   at::Tensor attention(const LayerConfig& shape, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t first_key, int64_t first_query, bool causal,
                        const std::vector<int64_t>& block) const;
   at::Tensor experts(const LayerWeights& w, const at::Tensor& x, const at::Tensor& raw) const;
+  struct CpuLayer;
+  void cpu_gated_mlp(const float* x, const at::Tensor& gate, const at::Tensor& up, const at::Tensor& down, int64_t rows, float* out) const;
   std::pair<at::Tensor, at::Tensor> rope_tables(bool sliding, int64_t first, int64_t count) const;
 
   ModelConfig config_;

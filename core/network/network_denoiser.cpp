@@ -13,7 +13,15 @@ namespace {
 struct NetworkSequence final : Sequence {
   KvCache cache;
   at::Tensor prediction;  // [L, V] tempered logits of the last step in the weights' dtype, or undefined
-  std::unique_ptr<Sequence> fork() const override { return std::make_unique<NetworkSequence>(*this); }  // tensors are never written in place
+  // The CPU path keeps logits and temperature apart, and the memory of the step before.
+  std::shared_ptr<std::vector<float>> last_logits, spare;
+  float last_temperature = 1;
+  RopeTables tables;
+  std::unique_ptr<Sequence> fork() const override {  // tensors and shared logits are never written in place
+    auto copy = std::make_unique<NetworkSequence>(*this);
+    copy->spare.reset();
+    return copy;
+  }
 };
 
 class NetworkDenoiser final : public Denoiser {
@@ -49,6 +57,7 @@ class NetworkDenoiser final : public Denoiser {
     const c10::NoGradGuard no_grad;
     auto& s = dynamic_cast<NetworkSequence&>(sequence);
     s.prediction = at::Tensor();
+    s.last_logits.reset();
     const auto hidden = network_.encode(to_tensor(canvas), {}, s.cache, want_causal_logits);
     return want_causal_logits ? to_floats(network_.logits(hidden)) : std::vector<float>{};
   }
@@ -64,6 +73,7 @@ class NetworkDenoiser final : public Denoiser {
   }
 
   StepResult one(NetworkSequence& s, const StepRequest& request) const {
+    if (network_.has_cpu_path()) return one_cpu(s, request);
     at::Tensor feedback;
     if (request.self_conditioning == SelfConditioning::kPrevious && request.step_idx > 0) feedback = s.prediction;
     if (request.self_conditioning == SelfConditioning::kGiven)
@@ -71,7 +81,34 @@ class NetworkDenoiser final : public Denoiser {
     const auto logits = network_.decode(to_tensor(request.canvas), s.cache, feedback);  // [L, V] f32
     if (!request.hold_prediction) s.prediction = (request.temperature > 0 ? logits / request.temperature : logits).to(network_.dtype());
     const auto host = logits.to(at::kCPU).contiguous();
-    const std::span<const float> flat(host.const_data_ptr<float>(), static_cast<size_t>(host.numel()));
+    return result_of({host.const_data_ptr<float>(), static_cast<size_t>(host.numel())}, request);
+  }
+
+  StepResult one_cpu(NetworkSequence& s, const StepRequest& request) const {
+    const size_t size = request.canvas.size() * static_cast<size_t>(facts_.vocabulary);
+    const float* feedback = nullptr;
+    float feedback_temperature = 1;
+    if (request.self_conditioning == SelfConditioning::kPrevious && request.step_idx > 0 && s.last_logits) {
+      feedback = s.last_logits->data();
+      feedback_temperature = s.last_temperature;
+    }
+    if (request.self_conditioning == SelfConditioning::kGiven) feedback = request.given_logits.data();
+    auto logits = std::move(s.spare);
+    if (!logits || logits.use_count() > 1) logits = std::make_shared<std::vector<float>>();
+    logits->resize(size);
+    network_.decode_cpu(request.canvas, s.cache, feedback, feedback_temperature, s.tables, logits->data());
+    StepResult result = result_of(*logits, request);
+    if (request.hold_prediction) {
+      s.spare = std::move(logits);
+    } else {
+      s.spare = std::move(s.last_logits);
+      s.last_logits = std::move(logits);
+      s.last_temperature = request.temperature > 0 ? request.temperature : 1;
+    }
+    return result;
+  }
+
+  StepResult result_of(std::span<const float> flat, const StepRequest& request) const {
     StepResult result;
     result.statistics.resize(request.canvas.size(), request.wanted);
     compute_row_statistics(flat, facts_.vocabulary, 0, request.canvas.size(),

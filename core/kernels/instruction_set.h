@@ -1,0 +1,26 @@
+#pragma once
+// Which vector instructions the processor has. Programs run on any x86-64 and elsewhere: versions are chosen at run time.
+
+/// Versions for AVX2 and AVX-512 are compiled where the compiler can aim single functions at them.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define CANVASLAB_X86_VERSIONS 1
+#else
+#define CANVASLAB_X86_VERSIONS 0
+#endif
+
+namespace canvaslab {
+
+/// In the order of preference; each one implies those before it.
+enum class InstructionSet { kPlain = 0, kAvx2 = 1, kAvx512 = 2 };
+
+/// The best one that this processor and this build have.
+inline InstructionSet instruction_set() {
+#if CANVASLAB_X86_VERSIONS
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
+    return InstructionSet::kAvx512;
+  if (__builtin_cpu_supports("avx2")) return InstructionSet::kAvx2;
+#endif
+  return InstructionSet::kPlain;
+}
+
+}  // namespace canvaslab

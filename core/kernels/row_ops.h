@@ -1,0 +1,31 @@
+#pragma once
+// The network's row-wise arithmetic in f32, in vector instructions chosen at run time. Rows are contiguous, any length.
+#include <cstddef>
+#include <span>
+
+namespace canvaslab {
+
+/// One instruction set's versions. Sums run over lanes, so versions may differ in the last bits; one version gives the
+/// same bits for a row whatever its alignment and neighbours. Exponentials within 2.5e-7 relative.
+struct RowOps {
+  const char* name;
+  /// y = x / sqrt(mean(x^2) + eps) [* w]; w may be null, y may be x.
+  void (*rms_norm)(const float* x, const float* w, float eps, size_t n, float* y);
+  /// x += norm of a with w.
+  void (*add_norm)(const float* a, const float* w, float eps, size_t n, float* x);
+  /// y += a * x
+  void (*add_scaled)(float a, const float* x, size_t n, float* y);
+  /// out = gelu(gate) * up, gelu by its tanh form.
+  void (*gelu_times)(const float* gate, const float* up, size_t n, float* out);
+  /// x = softmax(x * factor), in place; factor > 0. -inf gives 0; at least one must be finite.
+  void (*softmax)(float* x, size_t n, float factor);
+  /// Pairs (x[t], x[t + half]) turned by the angles of cos, sin [half], in place.
+  void (*rotate)(float* x, const float* cos, const float* sin, size_t half);
+  /// x = cap * tanh(x / cap), in place.
+  void (*soft_cap)(float* x, size_t n, float cap);
+};
+
+const RowOps& row_ops();
+std::span<const RowOps> all_row_ops();
+
+}  // namespace canvaslab

@@ -1,0 +1,253 @@
+// The denoiser forward in f32 on the CPU without tensors: matrix products on buffers that stay, row-wise loops between
+// them. The same weights, order of operations and rounding points as network.cpp, whose tensor path trains, runs on GPUs
+// and in bf16, and is what this one is tested against.
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <numeric>
+
+#include "core/kernels/row_ops.h"
+#include "core/network/network.h"
+
+/// LibTorch's own BLAS, called without its tensors around it. Weak: a LibTorch that keeps it to itself has no such path.
+extern "C" __attribute__((weak)) void sgemm_(const char* trans_a, const char* trans_b, const int* m, const int* n, const int* k, const float* alpha, const float* a,
+                                             const int* lda, const float* b, const int* ldb, const float* beta, float* c, const int* ldc);
+
+namespace canvaslab {
+namespace {
+
+/// Row-major c [m, n] = a [m, k] b + beta c with b [k, n], or w [n, k] when it is transposed: the same as c^T = b^T a^T.
+void gemm(char transposed, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
+  const int sizes[] = {static_cast<int>(n), static_cast<int>(m), static_cast<int>(k)}, strides[] = {static_cast<int>(ldb), static_cast<int>(lda), static_cast<int>(ldc)};
+  const float one = 1;
+  sgemm_(&transposed, "N", &sizes[0], &sizes[1], &sizes[2], &one, b, &strides[0], a, &strides[1], &beta, c, &strides[2]);
+}
+
+/// c [m, n] = a [m, k] w[n, k]^T + beta c; rows lda, ldw, ldc apart.
+void product_t(const float* a, int64_t lda, const float* w, int64_t ldw, float beta, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k) {
+  if (m > 0 && n > 0) gemm('T', m, n, k, a, lda, w, ldw, beta, c, ldc);
+}
+/// c [m, n] = a [m, k] b[k, n] + beta c
+void product(const float* a, int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k) {
+  if (m > 0 && k > 0) gemm('N', m, n, k, a, lda, b, ldb, beta, c, ldc);
+}
+void linear(const float* x, const at::Tensor& w, float* y, int64_t rows) {
+  const int64_t n = w.size(0), k = w.size(1);
+  product_t(x, k, w.const_data_ptr<float>(), k, 0, y, n, rows, n, k);
+}
+const float* data(const at::Tensor& t) { return t.const_data_ptr<float>(); }
+
+/// Floats that are only written before they are read, on a cache line's border: products may depend on alignment.
+class Buffer {
+ public:
+  float* get(int64_t count) {
+    if (count > size_) {
+      memory_.reset(static_cast<float*>(std::aligned_alloc(64, (static_cast<size_t>(count) * sizeof(float) + 63) / 64 * 64)));
+      if (!memory_) throw std::bad_alloc();
+      size_ = count;
+    }
+    return memory_.get();
+  }
+
+ private:
+  struct Free {
+    void operator()(float* p) const { std::free(p); }
+  };
+  std::unique_ptr<float, Free> memory_;
+  int64_t size_ = 0;
+};
+
+/// One thread's buffers, kept from call to call.
+struct Workspace {
+  Buffer x, normed, q, k, v, scores, attended, projected, gate, up, dense, sparse, router, grouped, hidden, parts, feedback;
+  std::vector<int32_t> expert, order, place, begin;
+  std::vector<float> weight;
+};
+thread_local Workspace workspace;
+
+}  // namespace
+
+/// One layer of one forward.
+struct Network::CpuLayer {
+  const Network& net;
+  const LayerWeights& w;
+  const LayerConfig& shape;
+  const KvCache::Layer& cached;
+  const float* cos;   // [S, Dh], both halves of a row alike
+  const float* sin;
+  int64_t S;
+  float* x;           // [S, D] residual, updated
+  const RowOps& ops = row_ops();
+  Workspace& ws = workspace;
+  const int64_t D = net.config_.hidden_size;
+  const float eps = static_cast<float>(net.config_.rms_norm_eps);
+
+  void norm_rows(const float* from, const float* gain, int64_t rows, int64_t width, float* to) const {
+    for (int64_t r = 0; r < rows; ++r) ops.rms_norm(from + r * width, gain, eps, static_cast<size_t>(width), to + r * width);
+  }
+
+  /// Heads of q or k: normed, then turned.
+  void norm_and_rotate(float* heads, const at::Tensor& gain, int64_t num_heads) const {
+    const int64_t Dh = shape.head_dim;
+    for (int64_t s = 0; s < S; ++s) {
+      for (int64_t h = 0; h < num_heads; ++h) {
+        float* head = heads + (s * num_heads + h) * Dh;
+        ops.rms_norm(head, data(gain), eps, static_cast<size_t>(Dh), head);
+        ops.rotate(head, cos + s * Dh, sin + s * Dh, static_cast<size_t>(Dh / 2));
+      }
+    }
+  }
+
+  void attention() const {
+    const int64_t H = net.config_.num_heads, Hkv = shape.num_kv_heads, Dh = shape.head_dim, P = cached.k.size(1), all = P + S;
+    float* h = ws.normed.get(S * D);
+    norm_rows(x, data(w.input_norm), S, D, h);
+    float *q = ws.q.get(S * H * Dh), *k = ws.k.get(S * Hkv * Dh), *v = ws.v.get(S * Hkv * Dh);
+    linear(h, w.q_proj, q, S);
+    linear(h, w.k_proj, k, S);
+    if (w.v_proj.defined()) linear(h, w.v_proj, v, S);
+    norm_rows(w.v_proj.defined() ? v : k, nullptr, S * Hkv, Dh, v);
+    norm_and_rotate(q, w.q_norm, H);
+    norm_and_rotate(k, w.k_norm, Hkv);
+    float *scores = ws.scores.get(S * all), *out = ws.attended.get(S * H * Dh);
+    for (int64_t head = 0; head < H; ++head) {
+      const int64_t kv = head * Hkv / H;
+      const float* old_k = data(cached.k) + kv * P * Dh;
+      const float* old_v = data(cached.v) + kv * P * Dh;
+      product_t(q + head * Dh, H * Dh, old_k, Dh, 0, scores, all, S, P, Dh);
+      product_t(q + head * Dh, H * Dh, k + kv * Dh, Hkv * Dh, 0, scores + P, all, S, S, Dh);
+      for (int64_t s = 0; s < S; ++s) ops.softmax(scores + s * all, static_cast<size_t>(all), 1.0f);
+      product(scores + P, all, v + kv * Dh, Hkv * Dh, 0, out + head * Dh, H * Dh, S, Dh, S);
+      if (P > 0) product(scores, all, old_v, Dh, 1, out + head * Dh, H * Dh, S, Dh, P);
+    }
+    float* projected = ws.projected.get(S * D);
+    linear(out, w.o_proj, projected, S);
+    for (int64_t s = 0; s < S; ++s) ops.add_norm(projected + s * D, data(w.post_attention_norm), eps, static_cast<size_t>(D), x + s * D);
+  }
+
+  /// The k best experts of every token with their weights, from the raw residual; rows grouped by expert.
+  void route() const {
+    const int64_t E = net.config_.num_experts, k = net.config_.top_k_experts;
+    float *t = ws.normed.get(S * D), *p = ws.router.get(S * E);
+    norm_rows(x, nullptr, S, D, t);
+    const float factor = static_cast<float>(std::pow(static_cast<double>(D), -0.5));
+    const float* scale = data(w.router_scale);
+    for (int64_t s = 0; s < S; ++s)
+      for (int64_t d = 0; d < D; ++d) t[s * D + d] = t[s * D + d] * scale[d] * factor;
+    linear(t, w.router_proj, p, S);
+    ws.expert.resize(static_cast<size_t>(S * k));
+    ws.weight.resize(static_cast<size_t>(S * k));
+    for (int64_t s = 0; s < S; ++s) {
+      float* row = p + s * E;
+      ops.softmax(row, static_cast<size_t>(E), 1.0f);
+      float sum = 0;
+      for (int64_t slot = 0; slot < k; ++slot) {
+        const auto best = std::max_element(row, row + E) - row;
+        ws.expert[static_cast<size_t>(s * k + slot)] = static_cast<int32_t>(best);
+        ws.weight[static_cast<size_t>(s * k + slot)] = row[best];
+        sum += row[best];
+        row[best] = -1;  // below every probability
+      }
+      for (int64_t slot = 0; slot < k; ++slot) {
+        const auto i = static_cast<size_t>(s * k + slot);
+        ws.weight[i] = ws.weight[i] / sum * data(w.per_expert_scale)[ws.expert[i]];
+      }
+    }
+    // Counting sort: place[i] is where routed row i stands among the grouped ones.
+    ws.begin.assign(static_cast<size_t>(E) + 1, 0);
+    for (int32_t e : ws.expert) ++ws.begin[static_cast<size_t>(e) + 1];
+    std::partial_sum(ws.begin.begin(), ws.begin.end(), ws.begin.begin());
+    ws.order.assign(ws.begin.begin(), ws.begin.end() - 1);
+    ws.place.resize(ws.expert.size());
+    for (size_t i = 0; i < ws.expert.size(); ++i) ws.place[i] = ws.order[static_cast<size_t>(ws.expert[i])]++;
+  }
+
+  /// out [S, D]: each token's experts, weighted and summed over its slots in order.
+  void experts(float* out) const {
+    const int64_t E = net.config_.num_experts, k = net.config_.top_k_experts, M = net.config_.moe_intermediate_size, R = S * k;
+    route();
+    float *h = ws.normed.get(S * D), *grouped = ws.grouped.get(R * D), *both = ws.hidden.get(R * 2 * M), *parts = ws.parts.get(R * D);
+    norm_rows(x, data(w.pre_ffn_norm_2), S, D, h);
+    for (int64_t i = 0; i < R; ++i) std::copy_n(h + i / k * D, D, grouped + ws.place[static_cast<size_t>(i)] * D);
+    for (int64_t e = 0; e < E; ++e) {
+      const int64_t first = ws.begin[static_cast<size_t>(e)], rows = ws.begin[static_cast<size_t>(e) + 1] - first;
+      product_t(grouped + first * D, D, data(w.experts_gate_up) + e * 2 * M * D, D, 0, both + first * 2 * M, 2 * M, rows, 2 * M, D);
+      for (int64_t r = first; r < first + rows; ++r) ops.gelu_times(both + r * 2 * M, both + r * 2 * M + M, static_cast<size_t>(M), both + r * 2 * M);
+      product_t(both + first * 2 * M, 2 * M, data(w.experts_down) + e * D * M, M, 0, parts + first * D, D, rows, D, M);
+    }
+    std::fill_n(out, S * D, 0.0f);
+    for (int64_t i = 0; i < R; ++i)
+      ops.add_scaled(ws.weight[static_cast<size_t>(i)], parts + ws.place[static_cast<size_t>(i)] * D, static_cast<size_t>(D), out + i / k * D);
+  }
+
+  void feed_forward() const {
+    float *h = ws.normed.get(S * D), *dense = ws.dense.get(S * D), *sparse = ws.sparse.get(S * D);
+    norm_rows(x, data(w.pre_ffn_norm), S, D, h);
+    net.cpu_gated_mlp(h, w.gate_proj, w.up_proj, w.down_proj, S, dense);
+    experts(sparse);
+    norm_rows(dense, data(w.post_ffn_norm_1), S, D, dense);
+    norm_rows(sparse, data(w.post_ffn_norm_2), S, D, sparse);
+    const float scalar = *data(w.decoder_scalar);
+    for (int64_t s = 0; s < S; ++s) {
+      ops.add_scaled(1.0f, sparse + s * D, static_cast<size_t>(D), dense + s * D);
+      ops.add_norm(dense + s * D, data(w.post_ffn_norm), eps, static_cast<size_t>(D), x + s * D);
+    }
+    for (int64_t i = 0; i < S * D; ++i) x[i] *= scalar;
+  }
+};
+
+void Network::cpu_gated_mlp(const float* x, const at::Tensor& gate, const at::Tensor& up, const at::Tensor& down, int64_t rows, float* out) const {
+  const int64_t F = gate.size(0);
+  float *g = workspace.gate.get(rows * F), *u = workspace.up.get(rows * F);
+  linear(x, gate, g, rows);
+  linear(x, up, u, rows);
+  row_ops().gelu_times(g, u, static_cast<size_t>(rows * F), g);
+  linear(g, down, out, rows);
+}
+
+bool Network::has_cpu_path() const { return sgemm_ != nullptr && dtype() == at::kFloat && device().is_cpu(); }
+
+void Network::decode_cpu(std::span<const int32_t> canvas, const KvCache& cache, const float* feedback, float feedback_temperature, RopeTables& tables, float* logits) const {
+  const int64_t S = static_cast<int64_t>(canvas.size()), D = config_.hidden_size, V = config_.vocab_size;
+  const float eps = static_cast<float>(config_.rms_norm_eps), scale = *data(embedding_scale_);
+  const RowOps& ops = row_ops();
+  Workspace& ws = workspace;
+  float* x = ws.x.get(S * D);
+  for (int64_t s = 0; s < S; ++s) {
+    const float* row = data(embedding_) + canvas[static_cast<size_t>(s)] * D;
+    for (int64_t d = 0; d < D; ++d) x[s * D + d] = row[d] * scale;
+  }
+  if (feedback) {
+    float *p = ws.feedback.get(S * V), *soft = ws.projected.get(S * D);
+    std::copy_n(feedback, S * V, p);
+    for (int64_t s = 0; s < S; ++s) ops.softmax(p + s * V, static_cast<size_t>(V), 1.0f / feedback_temperature);
+    product(p, V, data(embedding_), D, 0, soft, D, S, D, V);
+    for (int64_t i = 0; i < S * D; ++i) soft[i] *= scale;
+    for (int64_t s = 0; s < S; ++s) ops.rms_norm(soft + s * D, data(sc_pre_norm_), eps, static_cast<size_t>(D), soft + s * D);
+    float* signal = ws.dense.get(S * D);
+    cpu_gated_mlp(soft, sc_gate_, sc_up_, sc_down_, S, signal);
+    ops.add_scaled(1.0f, signal, static_cast<size_t>(S * D), x);
+  }
+  for (int64_t s = 0; s < S; ++s) ops.rms_norm(x + s * D, nullptr, eps, static_cast<size_t>(D), x + s * D);
+  if (tables.first != cache.length || tables.count != S) {
+    std::tie(tables.sliding_cos, tables.sliding_sin) = rope_tables(true, cache.length, S);
+    std::tie(tables.full_cos, tables.full_sin) = rope_tables(false, cache.length, S);
+    tables.first = cache.length;
+    tables.count = S;
+  }
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const bool sliding = config_.layers[i].sliding;
+    const CpuLayer layer{.net = *this, .w = layers_[i], .shape = config_.layers[i], .cached = cache.layers[i],
+                         .cos = data(sliding ? tables.sliding_cos : tables.full_cos), .sin = data(sliding ? tables.sliding_sin : tables.full_sin), .S = S, .x = x};
+    layer.attention();
+    layer.feed_forward();
+  }
+  float* h = ws.normed.get(S * D);
+  for (int64_t s = 0; s < S; ++s) ops.rms_norm(x + s * D, data(final_norm_), eps, static_cast<size_t>(D), h + s * D);
+  linear(h, lm_head_, logits, S);
+  ops.soft_cap(logits, static_cast<size_t>(S * V), static_cast<float>(config_.final_logit_softcapping));
+}
+
+}  // namespace canvaslab
