@@ -25,7 +25,9 @@ std::vector<std::string> names(const auto& registry) {
 
 TEST(Registries, HoldExactlyTheExpectedNames) {  // sorted
   EXPECT_THAT(names(samplers()),
-              ElementsAre("confidence_threshold", "ddim", "entropy_bound", "fixed_step", "leftmost"));
+              ElementsAre("confidence_threshold", "ddim", "entropy_bound", "entropy_bound_locked", "factor", "fixed_step",
+                          "flow_matching", "frechet", "greedy_planner", "leftmost", "med", "origin", "p2", "psi",
+                          "quota", "remdm"));
   EXPECT_THAT(names(schedules()), ElementsAre("constant", "cosine", "linear", "linear_remaining", "power"));
   EXPECT_THAT(names(stop_rules()), ElementsAre("all_of", "all_revealed", "any_of", "entropy", "max_steps", "never",
                                                "stable_and_confident", "token_stability"));
