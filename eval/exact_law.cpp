@@ -61,10 +61,11 @@ class Propagation {
     }
     if (plan_.stop.canonical != "never")
       throw usage_error("exact propagation: the stop rule is '{}'; expected never", plan_.stop.canonical);
-    if (facts.locks)
+    if (!facts.product_law)
       throw usage_error(
-          "exact propagation: sampler '{}' remembers what it revealed; only samplers without state can be propagated",
-          plan_.sampler.name);
+          "exact propagation: sampler '{}' remembers earlier steps or looks at other positions' candidates; only samplers "
+          "that declare a product law can be propagated",
+          plan_.sampler.canonical);
     if (plan_.rng == RngMode::kTorch)
       throw usage_error(
           "exact propagation: integrates over draws, so a reference draw order has no meaning; use rng counter");

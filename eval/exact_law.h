@@ -13,10 +13,9 @@ inline constexpr size_t kMaxExactCanvases = 4096;
 
 /// Law over the V^L canvases of the first canvas that `plan` writes after `prompt`: canvas (x_0, ..., x_{L-1}) has
 /// index sum_p x_p V^(L-1-p). The sampler itself decides; candidates and uniforms are integrated over, position by
-/// position. Limits (usage errors): V^L <= kMaxExactCanvases; stop rule never; the sampler keeps no state between steps
-/// (declares no `locks`) and, as cannot be checked, decides on a position from that position's candidate and uniform
-/// and from the other statistics of all positions (entropy_bound and ddim do); no self-conditioning; no reference draw
-/// order. Cost per step: V^L denoiser rows (one for all steps when neither sampler nor denoiser looks at the level) and
+/// position. Limits (usage errors): V^L <= kMaxExactCanvases; stop rule never; the sampler declares a
+/// `product_law` (it decides on a position from that position's candidate and uniform and from the other statistics of
+/// all positions, and keeps no state between steps); no self-conditioning; no reference draw order. Cost per step: V^L denoiser rows (one for all steps when neither sampler nor denoiser looks at the level) and
 /// V^2L multiplications.
 std::vector<double> exact_law(const Denoiser& denoiser, const GenerationPlan& plan, const Prompt& prompt = {});
 

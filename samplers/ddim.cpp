@@ -1,5 +1,5 @@
 // ddim - the exact reverse kernel of uniform corruption, with a sampled clean token (discrete DDIM / D3PM posterior).
-#include "samplers/sampler.h"
+#include "samplers/rules.h"
 
 namespace canvaslab {
 namespace {
@@ -12,17 +12,11 @@ namespace {
 class Ddim final : public Sampler {
  public:
   void step(const StepView& view, CanvasState&, StepDecision& decision) const override {
-    const double at = view.level_now, as = view.level_next, r = at / as;
-    decision.action.assign(view.length(), Action::kKeep);
+    decision.action.assign(view.length(), Action::kCandidate);
+    if (view.is_last) return;
     for (size_t p = 0; p < view.length(); ++p) {
-      // Weights times V: only the agreeing case depends on the vocabulary, and there clean and stay lead to the same token.
       const bool agree = view.statistics->candidate[p] == view.canvas[p];
-      const double clean = as * (1 - r), stay = r * (1 - as), noise = (1 - r) * (1 - as);
-      const double extra = agree ? r * as * view.vocabulary : 0.0;
-      const double u = view.uniform(Purpose::kRoute, p) * (clean + extra + stay + noise);
-      if (view.is_last || u < clean + extra) decision.action[p] = Action::kCandidate;
-      else if (u < clean + extra + stay) decision.action[p] = Action::kKeep;
-      else decision.action[p] = Action::kNoise;
+      decision.action[p] = route(posterior_routes(view.level_now, view.level_next, agree, view.vocabulary), view.uniform(Purpose::kRoute, p));
     }
   }
 };
@@ -33,7 +27,7 @@ class Ddim final : public Sampler {
     .source = "arXiv:2107.03006; diffusers scheduling_discrete_ddim",
     .aliases = {"discrete_ddim"},
     .parameters = {},
-    .facts = {.statistics = {Statistic::kCandidate}, .needs_level = true, .revocable = true, .fixed_steps = true, .uniform_corruption_only = true, .default_stop = "never", .default_emission = "canvas"},
+    .facts = {.statistics = {Statistic::kCandidate}, .needs_level = true, .revocable = true, .fixed_steps = true, .product_law = true, .uniform_corruption_only = true, .default_stop = "never", .default_emission = "canvas"},
     .make = [](const Options&) { return std::make_unique<Ddim>(); }});
 
 }  // namespace

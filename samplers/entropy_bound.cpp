@@ -30,7 +30,7 @@ class EntropyBound final : public Sampler {
     .source = "arXiv:2505.24857; renoising form of DiffusionGemma (transformers)",
     .aliases = {"eb"},
     .parameters = {schedule_param("entropy_bound", 0.1, 0, std::numeric_limits<double>::infinity(), "nats", "larger accepts more per step; inf accepts everything")},
-    .facts = {.statistics = {Statistic::kEntropy, Statistic::kCandidate}, .revocable = true, .min_accepted = 1,
+    .facts = {.statistics = {Statistic::kEntropy, Statistic::kCandidate}, .revocable = true, .product_law = true, .min_accepted = 1,
               .reference_order = ReferenceOrder::kCandidateThenNoise, .default_stop = "stable_and_confident", .default_emission = "argmax"},
     .make = [](const Options&) { return std::make_unique<EntropyBound>(); }});
 

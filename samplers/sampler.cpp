@@ -70,6 +70,7 @@ void ConfiguredSampler::decide(const StepView& view, CanvasState& state, StepDec
   sampler->step(view, state, decision);
   const auto broken = [&](const std::string& what) { return std::logic_error(fmt::format("sampler '{}' breaks its contract: {}", name, what)); };
   if (decision.action.size() != L) throw broken(fmt::format("{} actions for {} positions", decision.action.size(), L));
+  if (facts.product_law && !state.scratch.empty()) throw broken("it remembers something, though it declares a product law");
   if (state.revealed.size() != L) throw broken(fmt::format("its revealed mask has {} entries for {} positions", state.revealed.size(), L));
   size_t open = 0, taken = 0;
   for (size_t p = 0; p < L; ++p) {
@@ -91,11 +92,16 @@ void ConfiguredSampler::decide(const StepView& view, CanvasState& state, StepDec
 ConfiguredSampler configure_sampler(const PluginExpr& expr) {
   const auto& entry = samplers().find(expr.name);
   const Options options = samplers().resolve(expr);
-  ConfiguredSampler out{.name = entry.name, .canonical = options.canonical(), .facts = entry.facts, .sampler = entry.make(options), .knobs = {}};
+  ConfiguredSampler out{.name = entry.name, .canonical = options.canonical(), .facts = {}, .sampler = entry.make(options), .knobs = {}};
+  out.facts = out.sampler->refine(entry.facts);
   for (const auto& spec : entry.parameters) {
     if (spec.type != ParamType::kSchedule) continue;
     out.knobs.push_back(make_schedule(options.schedule(spec.name)));
     check_schedule_range(*out.knobs.back(), spec, fmt::format("sampler '{}', parameter '{}'", entry.name, spec.name));
+  }
+  for (const auto& spec : entry.parameters) {  // a decorator: the knobs of the sampler inside follow its own
+    if (spec.type != ParamType::kPlugin) continue;
+    for (auto& knob : configure_sampler(options.inner(spec.name)).knobs) out.knobs.push_back(std::move(knob));
   }
   return out;
 }
@@ -115,12 +121,6 @@ std::vector<uint32_t> order_by_falling(std::span<const float> key, std::span<con
   std::vector<float> negated(key.size());
   std::transform(key.begin(), key.end(), negated.begin(), [](float k) { return -k; });
   return order_by(negated, use);
-}
-
-size_t even_quota_target(size_t length, int32_t step_idx, int32_t num_steps) {
-  const size_t n = static_cast<size_t>(num_steps), done = static_cast<size_t>(step_idx) + 1;
-  if (done >= n) return length;
-  return (length / n) * done + std::min(done, length % n);
 }
 
 size_t num_allowed(const StepView& view) {

@@ -10,6 +10,7 @@
 #include "core/philox.h"
 #include "core/registry.h"
 #include "core/row_statistics.h"
+#include "schedules/count_budget.h"
 #include "schedules/schedule.h"
 
 namespace canvaslab {
@@ -33,7 +34,8 @@ struct StepView {
   std::span<const int32_t> canvas;     // [L] tokens that were fed in
   const RowStatistics* statistics = nullptr;
   std::span<const uint8_t> allowed;    // [L] 0: pinned, will not change whatever is decided
-  /// Knobs written as schedules, evaluated for this step, in the order of the sampler's parameter table.
+  /// Knobs written as schedules, evaluated for this step, in the order of the sampler's parameter table; then those of
+  /// the sampler inside it, if it takes one.
   std::span<const double> knobs;
   double level_now = 0;                ///< survival probability of a clean token in the canvas fed in
   double level_next = 0;               ///< ... after this step
@@ -71,6 +73,9 @@ struct SamplerFacts {
   bool locks = false;                  ///< keeps CanvasState::revealed
   bool fixed_steps = false;            ///< runs exactly num_steps steps; the last one leaves no noise
   bool permutation_equivariant = true; ///< decisions do not depend on where a position lies
+  /// Given the canvas, what happens at a position depends on no other position's candidate or draw, and nothing is
+  /// remembered between steps, so that the law of a step is a product over positions (eval/exact_law).
+  bool product_law = false;
   bool uniform_corruption_only = false; ///< its formulas hold for uniform corruption over the whole vocabulary only
   int32_t min_accepted = 0;            ///< progress contract: at least this many open positions are taken at a step, while
                                        ///< there are as many
@@ -83,6 +88,8 @@ struct SamplerFacts {
 class Sampler {
  public:
   virtual ~Sampler() = default;
+  /// The facts of this object, from those of its registry entry: what depends on parameters is settled here.
+  virtual SamplerFacts refine(SamplerFacts declared) const { return declared; }
   /// Clears the state for a new canvas.
   virtual void begin(CanvasState& state, size_t length, int32_t num_steps) const;
   /// Decides every position: writes decision.action [L].
@@ -126,9 +133,6 @@ ConfiguredSampler configure_sampler(const PluginExpr& expr);
 std::vector<uint32_t> order_by(std::span<const float> key, std::span<const uint8_t> use);
 /// The same by falling key.
 std::vector<uint32_t> order_by_falling(std::span<const float> key, std::span<const uint8_t> use);
-/// How many positions are to be revealed after step `step_idx` of `num_steps`: an even quota, the first steps taking the
-/// remainder, so that the sum over steps is exactly `length`.
-size_t even_quota_target(size_t length, int32_t step_idx, int32_t num_steps);
 /// Number of positions that are not pinned.
 size_t num_allowed(const StepView& view);
 /// 1 where a position is neither revealed nor pinned.

@@ -99,6 +99,24 @@ inline std::string reads_only_what_it_declares(const ConfiguredSampler& sampler)
       });
 }
 
+/// A declared product law: what happens at a position does not change with other positions' candidates or draws.
+inline std::string keeps_its_product_law(const ConfiguredSampler& sampler) {
+  return over_canvases(
+      sampler, 100,
+      [&](Step& random, int32_t step, int32_t steps, CanvasState& state, CanvasState& twin) -> std::string {
+        StepDecision decision, other;
+        StepView view = random.view(step, steps);
+        view.given_uniform = 0.37;
+        sampler.decide(view, state, decision);
+        const size_t kept = random.draws.seed % random.canvas.size();
+        for (size_t p = 0; p < random.canvas.size(); ++p)
+          if (p != kept) random.statistics.candidate[p] = 0, random.statistics.candidate_logprob[p] = -7 - 0.001f * static_cast<float>(p);
+        sampler.decide(view, twin, other);
+        if (decision.action[kept] != other.action[kept]) return fmt::format("position {} looks at other candidates", kept);
+        return "";
+      });
+}
+
 /// G4 and G5: ConfiguredSampler::decide throws where progress, the last step or a revealed position breaks the
 /// contract; G2: a pinned position is never counted as revealed.
 inline std::string keeps_its_progress_contract(const ConfiguredSampler& sampler) {

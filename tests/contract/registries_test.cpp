@@ -25,10 +25,13 @@ std::vector<std::string> names(const auto& registry) {
 
 TEST(Registries, HoldExactlyTheExpectedNames) {  // sorted
   EXPECT_THAT(names(samplers()),
-              ElementsAre("confidence_threshold", "ddim", "entropy_bound", "fixed_step", "leftmost"));
+              ElementsAre("block_refinement", "confidence_step", "confidence_threshold", "ddim", "dus", "entropy_bound",
+                          "entropy_bound_locked", "factor", "fixed_step", "flow_matching", "frechet", "greedy_planner",
+                          "hierarchy", "joint_threshold", "leftmost", "med", "origin", "p2", "psi", "quota", "remdm",
+                          "self_correction", "slowfast", "wino"));
   EXPECT_THAT(names(schedules()), ElementsAre("constant", "cosine", "linear", "linear_remaining", "power"));
   EXPECT_THAT(names(stop_rules()), ElementsAre("all_of", "all_revealed", "any_of", "entropy", "max_steps", "never",
-                                               "stable_and_confident", "token_stability"));
+                                               "settled", "stable_and_confident", "token_stability"));
   EXPECT_THAT(names(denoisers()), ElementsAre("checking", "hmm", "replay", "scripted", "uniform"));
   EXPECT_THAT(names(datasets()), ElementsAre("prompts", "source"));
 }

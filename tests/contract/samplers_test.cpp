@@ -27,6 +27,10 @@ TEST_P(EverySampler, G4AndG5KeepsItsProgressAndLastStepContract) {
 TEST_P(EverySampler, G6RefusesStatisticsThatAreNoNumbers) {
   EXPECT_EQ(contract::refuses_statistics_that_are_no_numbers(sampler), "");
 }
+TEST_P(EverySampler, KeepsItsProductLawWhereItDeclaresOne) {
+  if (!sampler.facts.product_law) GTEST_SKIP() << GetParam() << " declares none";
+  EXPECT_EQ(contract::keeps_its_product_law(sampler), "");
+}
 TEST_P(EverySampler, G8ForgetsTheCanvasBefore) { EXPECT_EQ(contract::forgets_the_canvas_before(sampler), ""); }
 
 TEST_P(EverySampler, G2AndG3GeneratesTheSameTokensAloneAndInABatchAndKeepsPins) {
@@ -161,6 +165,14 @@ TEST(WrongSampler, IsCaughtByEachCheck) {
       },
       false);
   EXPECT_NE(contract::forgets_the_canvas_before(remembers), "");
+  const auto looks_around = made(with(&SamplerFacts::product_law), [](const StepView& view, CanvasState&, StepDecision& d) {
+    fill(view, d, view.statistics->candidate[0] > 20 ? Action::kNoise : Action::kKeep);
+  });
+  EXPECT_THAT(contract::keeps_its_product_law(looks_around), ::testing::HasSubstr("other candidates"));
+  const auto stateful = made(with(&SamplerFacts::product_law), [](const StepView& view, CanvasState& state, StepDecision& d) {
+    fill(view, d, Action::kKeep), state.scratch.push_back(1);
+  });
+  EXPECT_THAT(contract::keeps_its_progress_contract(stateful), ::testing::HasSubstr("remembers something"));
   EXPECT_NE(contract::pins_hold({1, 2, 3}, {{1, 7}}), "");
 }
 
