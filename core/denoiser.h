@@ -100,8 +100,11 @@ class Denoiser {
   virtual std::unique_ptr<Sequence> prefill(const Prompt& prompt) const = 0;
   /// Rows may be at different steps. Results in row order.
   virtual std::vector<StepResult> denoise(std::span<const DenoiseRow> rows) const = 0;
-  /// Commits a finished canvas; afterwards there is no stored prediction. With want_causal_logits returns [L, V].
+  /// Commits a finished canvas; afterwards there is no stored prediction. With want_causal_logits returns [L, V]: row i
+  /// holds the logits of the token that follows canvas[0..i] and all before it; NaN behind tokens of probability 0.
   virtual std::vector<float> append(Sequence& sequence, std::span<const int32_t> canvas, bool want_causal_logits) const = 0;
+  /// Causal logits [V] of the token that follows the context; empty when they can only be had from append.
+  virtual std::vector<float> next_logits(const Sequence& /*sequence*/) const { return {}; }
   /// The exact source behind this denoiser, or null for networks.
   virtual const Source* source() const { return nullptr; }
   /// Hash of what the results depend on (weights, tables), part of the content key.

@@ -1,5 +1,6 @@
 #include "core/params.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -205,6 +206,10 @@ ParamSpec text_param(std::string name, std::string fallback, std::string doc, st
   return {.name = std::move(name), .type = ParamType::kText, .default_text = std::move(fallback), .unit = "",
           .doc = std::move(doc), .choices = std::move(choices)};
 }
+ParamSpec added_late(ParamSpec spec) {
+  spec.late = true;
+  return spec;
+}
 ParamSpec required_text_param(std::string name, std::string doc) {
   ParamSpec spec = text_param(std::move(name), "", std::move(doc));
   spec.required = true;
@@ -236,10 +241,11 @@ const std::vector<PluginExpr>& Options::plugins(std::string_view name) const { r
 
 std::string Options::canonical() const {
   std::string out = plugin;
-  if (values_.empty()) return out;
+  if (std::all_of(values_.begin(), values_.end(), [](const Value& value) { return value.unsaid; })) return out;
   out += '(';
   bool first = true;
   for (const auto& value : values_) {
+    if (value.unsaid) continue;
     if (value.type == ParamType::kPlugins) {
       if (!first) out += ", ";
       first = false;
@@ -288,7 +294,7 @@ Options resolve_options(const std::string& kind, const std::string& plugin, cons
   Options options;
   options.plugin = plugin;
   for (const auto& spec : table) {
-    Options::Value value{.name = spec.name, .type = spec.type, .text = "", .number = 0, .exprs = {}};
+    Options::Value value{.name = spec.name, .type = spec.type, .text = "", .number = 0, .exprs = {}, .unsaid = false};
     const std::string where = fmt::format("{} '{}', parameter '{}'", kind, plugin, spec.name);
     if (spec.type == ParamType::kPlugins) {
       if (inner.empty()) throw usage_error("{} '{}' needs at least one plug-in in its parentheses", kind, plugin);
@@ -359,6 +365,7 @@ Options resolve_options(const std::string& kind, const std::string& plugin, cons
         break;
       case ParamType::kPlugins: break;
     }
+    value.unsaid = spec.late && value.text == spec.default_text;
     options.values_.push_back(std::move(value));
   }
   return options;

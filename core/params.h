@@ -50,6 +50,9 @@ struct ParamSpec {
   /// For kPlugin and kPlugins: checks an inner expression against its registry and writes out its parameters. Throws
   /// usage errors. Core does not know which registry: the owner of the table passes it.
   std::function<std::string(const PluginExpr&)> canonical_inner = nullptr;
+  /// Added after texts without it were stored: left out of the canonical text while it has its default, so that those
+  /// texts keep naming the same thing.
+  bool late = false;
 };
 
 ParamSpec real_param(std::string name, double fallback, double min, double max, std::string unit, std::string doc);
@@ -57,6 +60,8 @@ ParamSpec schedule_param(std::string name, double fallback, double min, double m
 ParamSpec int_param(std::string name, int64_t fallback, double min, double max, std::string unit, std::string doc);
 ParamSpec bool_param(std::string name, bool fallback, std::string doc);
 ParamSpec text_param(std::string name, std::string fallback, std::string doc, std::vector<std::string> choices = {});
+/// The same parameter, left out of the canonical text at its default.
+ParamSpec added_late(ParamSpec spec);
 /// A text that has no default.
 ParamSpec required_text_param(std::string name, std::string doc);
 /// One inner plug-in, written as an expression: checking(a=hmm(states=4), b=...). It has no default.
@@ -77,7 +82,8 @@ class Options {
   const PluginExpr& inner(std::string_view name) const;
   const std::vector<PluginExpr>& plugins(std::string_view name) const;
 
-  /// `name(key=value, ...)` with every key, in table order: what is stored with results.
+  /// `name(key=value, ...)` with every key (late ones only away from their default), in table order: what is stored with
+  /// results.
   std::string canonical() const;
 
   std::string plugin;  ///< canonical plug-in name
@@ -91,6 +97,7 @@ class Options {
     std::string text;
     double number = 0;
     std::vector<PluginExpr> exprs;
+    bool unsaid = false;  ///< left out of the canonical text
   };
   const Value& find(std::string_view name, ParamType type) const;
   std::vector<Value> values_;

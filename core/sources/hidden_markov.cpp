@@ -102,6 +102,7 @@ double HiddenMarkov::log_prob(std::span<const int32_t> tokens, std::span<const i
   std::vector<double> law = filter(stationary_, context), next(S);
   double total = 0;
   for (int32_t token : tokens) {
+    if (token < 0 || token >= vocabulary_) return -INFINITY;
     double sum = 0;
     for (size_t s = 0; s < S; ++s) sum += law[s] *= emission_[s * V + static_cast<size_t>(token)];
     total += std::log(sum);
@@ -134,16 +135,28 @@ std::vector<double> HiddenMarkov::pair_law() const {
 
 std::vector<double> HiddenMarkov::posterior(std::span<const int32_t> canvas, const std::vector<double>& start, double survival,
                                             double* log_evidence) const {
+  const double floor = (1.0 - survival) / static_cast<double>(vocabulary_);
+  std::vector<Evidence> evidence;
+  for (int32_t token : canvas) evidence.push_back({.token = token, .gain = survival, .floor = floor});
+  return posterior(SourceState{.weights = start, .tokens = {}}, evidence, log_evidence);
+}
+
+void HiddenMarkov::advance(SourceState& state, std::span<const int32_t> tokens) const {
+  state.weights = filter(std::move(state.weights), tokens);
+  state.position += tokens.size();
+}
+
+std::vector<double> HiddenMarkov::posterior(const SourceState& state, std::span<const Evidence> canvas, double* log_evidence) const {
   const size_t S = static_cast<size_t>(num_states_), V = static_cast<size_t>(vocabulary_), L = canvas.size();
-  const double floor = (1.0 - survival) / static_cast<double>(V);
   std::vector<double> before(L * S), after(L * S, 1.0), evidence(S), next(S);  // before excludes the evidence of its own position
-  std::vector<double> law = start;
+  std::vector<double> law = state.weights;
   double log_total = 0;
   for (size_t p = 0; p < L; ++p) {
     std::copy(law.begin(), law.end(), before.begin() + static_cast<ptrdiff_t>(p * S));
     double sum = 0;
     for (size_t s = 0; s < S; ++s)
-      sum += evidence[s] = law[s] * (survival * emission_[s * V + static_cast<size_t>(canvas[p])] + floor);
+      sum += evidence[s] = law[s] * (canvas[p].gain * emission_[s * V + static_cast<size_t>(canvas[p].token)] + canvas[p].floor);
+    if (!(sum > 0)) impossible(p, canvas[p].token);
     log_total += std::log(sum);
     std::fill(next.begin(), next.end(), 0.0);
     for (size_t r = 0; r < S; ++r)
@@ -156,7 +169,7 @@ std::vector<double> HiddenMarkov::posterior(std::span<const int32_t> canvas, con
     for (size_t r = 0; r < S; ++r) {
       double total = 0;
       for (size_t s = 0; s < S; ++s)
-        total += transition_[r * S + s] * later[s] * (survival * emission_[s * V + static_cast<size_t>(canvas[p + 1])] + floor);
+        total += transition_[r * S + s] * later[s] * (canvas[p + 1].gain * emission_[s * V + static_cast<size_t>(canvas[p + 1].token)] + canvas[p + 1].floor);
       after[p * S + r] = total;
       best = std::max(best, total);
     }
@@ -171,12 +184,12 @@ std::vector<double> HiddenMarkov::posterior(std::span<const int32_t> canvas, con
     }
     double sum = 0;
     for (size_t v = 0; v < V; ++v) {
-      row[v] *= floor + (v == static_cast<size_t>(canvas[p]) ? survival : 0.0);
+      row[v] *= canvas[p].floor + (v == static_cast<size_t>(canvas[p].token) ? canvas[p].gain : 0.0);
       sum += row[v];
     }
     for (size_t v = 0; v < V; ++v) row[v] /= sum;
   }
-  if (log_evidence) *log_evidence = log_total;
+  if (log_evidence) *log_evidence += log_total;
   return out;
 }
 

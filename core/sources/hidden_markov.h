@@ -18,6 +18,11 @@ class HiddenMarkov final : public Source {
 
   int32_t vocabulary() const override { return vocabulary_; }
   int32_t num_states() const { return num_states_; }
+  /// State: the exact law of the hidden state at the next position.
+  SourceState start() const override { return {.weights = stationary_, .tokens = {}}; }
+  void advance(SourceState& state, std::span<const int32_t> tokens) const override;
+  std::vector<double> posterior(const SourceState& state, std::span<const Evidence> canvas,
+                                double* log_evidence = nullptr) const override;
   std::vector<int32_t> sample(size_t length, const DrawKey& key) const override;
   double log_prob(std::span<const int32_t> tokens, std::span<const int32_t> context) const override;
   /// Conditional entropy of a token given a long exact past, estimated by the forward filter on one long exact sample
@@ -33,7 +38,7 @@ class HiddenMarkov final : public Source {
   /// Errors: usage when the tokens have probability 0 (tables with zeros, or a sharpness whose small entries underflow).
   std::vector<double> filter(std::vector<double> start, std::span<const int32_t> tokens) const;
 
-  /// Posterior marginals of the clean tokens given a uniformly corrupted canvas, by forward-backward.
+  /// The same for a uniformly corrupted canvas, by forward-backward.
   /// canvas [L]; start [S]: state law at position 0; survival: probability that a token was left as it was, in [0, 1].
   /// Returns probabilities [L, V] and adds ln P(canvas | survival) to *log_evidence when given.
   std::vector<double> posterior(std::span<const int32_t> canvas, const std::vector<double>& start, double survival,

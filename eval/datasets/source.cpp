@@ -28,6 +28,10 @@ class SourceSamples final : public Dataset {
   Score score(const Example& example, std::span<const int32_t> tokens, const Denoiser& denoiser) const override {
     const Source* source = denoiser.source();
     if (!source) throw usage_error("data set 'source' needs a denoiser with an exact source, such as hmm(...)");
+    for (size_t p = 0; p < tokens.size(); ++p)
+      if (tokens[p] >= source->vocabulary())
+        throw UserError(ExitCode::kSomeFailed, fmt::format("position {} of the sample holds the mask token {}: the sampler left noise behind; use emission argmax, or a "
+                                                           "sampler that leaves none", p, tokens[p]));
     const double pairs = static_cast<double>(tokens.size()) - 1;
     double repeated = 0;
     for (size_t p = 1; p < tokens.size(); ++p) repeated += tokens[p] == tokens[p - 1];

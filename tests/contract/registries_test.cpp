@@ -32,7 +32,7 @@ TEST(Registries, HoldExactlyTheExpectedNames) {  // sorted
   EXPECT_THAT(names(schedules()), ElementsAre("constant", "cosine", "linear", "linear_remaining", "power"));
   EXPECT_THAT(names(stop_rules()), ElementsAre("all_of", "all_revealed", "any_of", "entropy", "max_steps", "never",
                                                "settled", "stable_and_confident", "token_stability"));
-  EXPECT_THAT(names(denoisers()), ElementsAre("checking", "hmm", "replay", "scripted", "uniform"));
+  EXPECT_THAT(names(denoisers()), ElementsAre("checking", "copy", "hmm", "latin_square", "markov", "parity", "replay", "scripted", "shuffle", "tabulated", "uniform"));
   EXPECT_THAT(names(datasets()), ElementsAre("prompts", "source"));
 }
 
