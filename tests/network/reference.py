@@ -203,7 +203,7 @@ def rounding_deviation(model, run, prompts):
                     break
                 logits = model(decoder_input_ids=s["canvas_in"][:1], self_conditioning_logits=feedback, past_key_values=cache).logits
                 out.append(logits)
-                feedback = (s["logits"][:1] / s["temperature"]).to(model.dtype)
+                feedback = (logits / s["temperature"]).to(model.dtype)  # its own: what feedback makes of rounding belongs to it
         states[backend] = out
     model.set_attn_implementation("sdpa")
     model.set_experts_implementation("grouped_mm")
