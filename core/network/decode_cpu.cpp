@@ -1,4 +1,4 @@
-// The denoiser forward in f32 on the CPU without tensors: matrix products on buffers that stay, row-wise loops between
+// The denoiser forward in f32 on the CPU without tensors: own matrix products on buffers that stay, row-wise loops between
 // them. The same weights, order of operations and rounding points as network.cpp, whose tensor path trains, runs on GPUs
 // and in bf16, and is what this one is tested against.
 #include <ATen/ATen.h>
@@ -8,38 +8,28 @@
 #include <memory>
 #include <numeric>
 
+#include "core/kernels/gemm.h"
 #include "core/kernels/row_ops.h"
 #include "core/network/network.h"
-
-/// LibTorch's own BLAS, called without its tensors around it. Weak: a LibTorch that keeps it to itself has no such path.
-extern "C" __attribute__((weak)) void sgemm_(const char* trans_a, const char* trans_b, const int* m, const int* n, const int* k, const float* alpha, const float* a,
-                                             const int* lda, const float* b, const int* ldb, const float* beta, float* c, const int* ldc);
 
 namespace canvaslab {
 namespace {
 
-/// Row-major c [m, n] = a [m, k] b + beta c with b [k, n], or w [n, k] when it is transposed: the same as c^T = b^T a^T.
-void gemm(char transposed, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
-  const int sizes[] = {static_cast<int>(n), static_cast<int>(m), static_cast<int>(k)}, strides[] = {static_cast<int>(ldb), static_cast<int>(lda), static_cast<int>(ldc)};
-  const float one = 1;
-  sgemm_(&transposed, "N", &sizes[0], &sizes[1], &sizes[2], &one, b, &strides[0], a, &strides[1], &beta, c, &strides[2]);
+/// c [m, n] = a [m, k] w[n, k]^T; rows lda, ldw, ldc apart.
+void product_t(const float* a, int64_t lda, const float* w, int64_t ldw, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k) {
+  gemm_kernel().multiply({.m = m, .n = n, .k = k, .a = a, .lda = lda, .b = w, .ldb = ldw, .transposed = true, .c = c, .ldc = ldc});
 }
-
-/// c [m, n] = a [m, k] w[n, k]^T + beta c; rows lda, ldw, ldc apart.
-void product_t(const float* a, int64_t lda, const float* w, int64_t ldw, float beta, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k) {
-  if (m > 0 && n > 0) gemm('T', m, n, k, a, lda, w, ldw, beta, c, ldc);
-}
-/// c [m, n] = a [m, k] b[k, n] + beta c
-void product(const float* a, int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k) {
-  if (m > 0 && k > 0) gemm('N', m, n, k, a, lda, b, ldb, beta, c, ldc);
+/// c [m, n] = a [m, k] b[k, n] (+ c)
+void product(const float* a, int64_t lda, const float* b, int64_t ldb, bool accumulate, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k) {
+  gemm_kernel().multiply({.m = m, .n = n, .k = k, .a = a, .lda = lda, .b = b, .ldb = ldb, .c = c, .ldc = ldc, .accumulate = accumulate});
 }
 void linear(const float* x, const at::Tensor& w, float* y, int64_t rows) {
   const int64_t n = w.size(0), k = w.size(1);
-  product_t(x, k, w.const_data_ptr<float>(), k, 0, y, n, rows, n, k);
+  product_t(x, k, w.const_data_ptr<float>(), k, y, n, rows, n, k);
 }
 const float* data(const at::Tensor& t) { return t.const_data_ptr<float>(); }
 
-/// Floats that are only written before they are read, on a cache line's border: products may depend on alignment.
+/// Floats that are only written before they are read, on a cache line's border.
 class Buffer {
  public:
   float* get(int64_t count) {
@@ -116,11 +106,11 @@ struct Network::CpuLayer {
       const int64_t kv = head * Hkv / H;
       const float* old_k = data(cached.k) + kv * P * Dh;
       const float* old_v = data(cached.v) + kv * P * Dh;
-      product_t(q + head * Dh, H * Dh, old_k, Dh, 0, scores, all, S, P, Dh);
-      product_t(q + head * Dh, H * Dh, k + kv * Dh, Hkv * Dh, 0, scores + P, all, S, S, Dh);
+      product_t(q + head * Dh, H * Dh, old_k, Dh, scores, all, S, P, Dh);
+      product_t(q + head * Dh, H * Dh, k + kv * Dh, Hkv * Dh, scores + P, all, S, S, Dh);
       for (int64_t s = 0; s < S; ++s) ops.softmax(scores + s * all, static_cast<size_t>(all), 1.0f);
-      product(scores + P, all, v + kv * Dh, Hkv * Dh, 0, out + head * Dh, H * Dh, S, Dh, S);
-      if (P > 0) product(scores, all, old_v, Dh, 1, out + head * Dh, H * Dh, S, Dh, P);
+      product(scores + P, all, v + kv * Dh, Hkv * Dh, false, out + head * Dh, H * Dh, S, Dh, S);
+      if (P > 0) product(scores, all, old_v, Dh, true, out + head * Dh, H * Dh, S, Dh, P);
     }
     float* projected = ws.projected.get(S * D);
     linear(out, w.o_proj, projected, S);
@@ -173,9 +163,9 @@ struct Network::CpuLayer {
     for (int64_t i = 0; i < R; ++i) std::copy_n(h + i / k * D, D, grouped + ws.place[static_cast<size_t>(i)] * D);
     for (int64_t e = 0; e < E; ++e) {
       const int64_t first = ws.begin[static_cast<size_t>(e)], rows = ws.begin[static_cast<size_t>(e) + 1] - first;
-      product_t(grouped + first * D, D, data(w.experts_gate_up) + e * 2 * M * D, D, 0, both + first * 2 * M, 2 * M, rows, 2 * M, D);
+      product_t(grouped + first * D, D, data(w.experts_gate_up) + e * 2 * M * D, D, both + first * 2 * M, 2 * M, rows, 2 * M, D);
       for (int64_t r = first; r < first + rows; ++r) ops.gelu_times(both + r * 2 * M, both + r * 2 * M + M, static_cast<size_t>(M), both + r * 2 * M);
-      product_t(both + first * 2 * M, 2 * M, data(w.experts_down) + e * D * M, M, 0, parts + first * D, D, rows, D, M);
+      product_t(both + first * 2 * M, 2 * M, data(w.experts_down) + e * D * M, M, parts + first * D, D, rows, D, M);
     }
     std::fill_n(out, S * D, 0.0f);
     for (int64_t i = 0; i < R; ++i)
@@ -207,7 +197,7 @@ void Network::cpu_gated_mlp(const float* x, const at::Tensor& gate, const at::Te
   linear(g, down, out, rows);
 }
 
-bool Network::has_cpu_path() const { return sgemm_ != nullptr && dtype() == at::kFloat && device().is_cpu(); }
+bool Network::has_cpu_path() const { return dtype() == at::kFloat && device().is_cpu(); }
 
 void Network::decode_cpu(std::span<const int32_t> canvas, const KvCache& cache, const float* feedback, float feedback_temperature, RopeTables& tables, float* logits) const {
   const int64_t S = static_cast<int64_t>(canvas.size()), D = config_.hidden_size, V = config_.vocab_size;
@@ -223,7 +213,7 @@ void Network::decode_cpu(std::span<const int32_t> canvas, const KvCache& cache, 
     float *p = ws.feedback.get(S * V), *soft = ws.projected.get(S * D);
     std::copy_n(feedback, S * V, p);
     for (int64_t s = 0; s < S; ++s) ops.softmax(p + s * V, static_cast<size_t>(V), 1.0f / feedback_temperature);
-    product(p, V, data(embedding_), D, 0, soft, D, S, D, V);
+    product(p, V, data(embedding_), D, false, soft, D, S, D, V);
     for (int64_t i = 0; i < S * D; ++i) soft[i] *= scale;
     for (int64_t s = 0; s < S; ++s) ops.rms_norm(soft + s * D, data(sc_pre_norm_), eps, static_cast<size_t>(D), soft + s * D);
     float* signal = ws.dense.get(S * D);

@@ -124,7 +124,10 @@ ModelConfig ModelConfig::read(const std::string& folder) {
     LayerConfig layer{.sliding = layer_type == "sliding_attention", .head_dim = head_dim, .num_kv_heads = kv_heads};
     if (per_layer) {
       const Json& table = text.raw()["per_layer_config"];
-      if (const auto key = std::to_string(i); table.is_object() && table.contains(key)) {
+      // transformers 5.17 pads the layer numbers with zeros to one width.
+      auto key = std::to_string(i);
+      while (table.is_object() && !table.contains(key) && key.size() < std::to_string(c.num_layers).size()) key.insert(0, "0");
+      if (table.is_object() && table.contains(key)) {
         const Fields overrides(fmt::format("{}: per_layer_config.{}", text.where(), i), table[key]);
         layer.head_dim = overrides.integer("head_dim", head_dim);
         layer.num_kv_heads = overrides.integer("num_key_value_heads", kv_heads);
