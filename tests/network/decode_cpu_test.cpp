@@ -68,6 +68,35 @@ TEST(DecodeCpu, GivesTheTensorPathsLogits) {
   std::printf("worst difference %.1e of the largest logit\n", worst);
 }
 
+/// Encoding in pieces of any size, past the sliding window, with padding; grad mode takes the tensor path.
+TEST(DecodeCpu, EncodesLikeTheTensorPath) {
+  at::set_num_threads(1);
+  for (const auto& name : golden_names()) {
+    const Network network = Network::load(kGoldens + name, at::kFloat, at::Device("cpu"));
+    const auto ids = at::randint(4, network.config().vocab_size - 8, {157}, at::kLong);
+    for (int64_t padding : {0, 5}) {
+      auto ours = network.empty_cache(padding), theirs = network.empty_cache(padding);
+      for (auto [first, last] : {std::pair<int64_t, int64_t>{0, 1}, {1, 4}, {4, 150}, {150, 157}}) {
+        const auto piece = ids.slice(0, first, last);
+        at::Tensor a, b;
+        {
+          const c10::NoGradGuard no_grad;
+          a = network.encode(piece, {}, ours, true);
+        }
+        b = network.encode(piece, {}, theirs, true);
+        ASSERT_EQ(a.sizes(), b.sizes());
+        EXPECT_LT(((a - b).abs().max() / b.abs().max()).item<double>(), 5e-5) << name << " tokens " << first << " to " << last;
+        ASSERT_EQ(ours.length, theirs.length);
+        for (size_t i = 0; i < ours.layers.size(); ++i) {
+          ASSERT_EQ(ours.layers[i].k.sizes(), theirs.layers[i].k.sizes()) << name << " layer " << i;
+          EXPECT_LT((ours.layers[i].k - theirs.layers[i].k).abs().max().item<double>(), 5e-4) << name << " layer " << i;
+          EXPECT_LT((ours.layers[i].v - theirs.layers[i].v).abs().max().item<double>(), 5e-4) << name << " layer " << i;
+        }
+      }
+    }
+  }
+}
+
 /// A few steps of one sequence with the canvases of a recording.
 std::vector<float> steps(const Denoiser& denoiser, Sequence& sequence, const Recording& r, size_t from, size_t to) {
   std::vector<float> out;
