@@ -6,7 +6,7 @@
 namespace canvaslab {
 
 /// One instruction set's versions. Sums run over lanes, so versions may differ in the last bits; one version gives the
-/// same bits for a row whatever its alignment and neighbours. Exponentials within 2.5e-7 relative.
+/// same bits for a row whatever its alignment and neighbours. Exponentials within 2e-7 relative.
 struct RowOps {
   const char* name;
   /// y = x / sqrt(mean(x^2) + eps) [* w]; w may be null, y may be x.

@@ -141,7 +141,10 @@ ModelConfig ModelConfig::read(const std::string& folder) {
     LayerConfig layer{.sliding = layer_type == "sliding_attention", .head_dim = head_dim, .num_kv_heads = kv_heads};
     if (per_layer) {
       const Fields table = text.object("per_layer_config");
-      if (const auto key = std::to_string(i); table.has(key.c_str())) {
+      // transformers 5.17 pads the layer numbers with zeros to one width.
+      auto key = std::to_string(i);
+      while (!table.has(key.c_str()) && key.size() < std::to_string(c.num_layers).size()) key.insert(0, "0");
+      if (table.has(key.c_str())) {
         const Fields overrides = table.object(key.c_str());
         layer.head_dim = overrides.integer("head_dim", head_dim);
         layer.num_kv_heads = overrides.integer("num_key_value_heads", kv_heads);

@@ -2,6 +2,7 @@
 #include "core/network/network.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 
 #include <cmath>
 
@@ -166,6 +167,7 @@ at::Tensor Network::encode(const at::Tensor& ids, const std::vector<uint8_t>& to
   const int64_t S = ids.size(0);
   if (S == 0) return {};
   const auto block = vision_blocks(token_types);
+  if (has_cpu_path() && block.empty() && !c10::GradMode::is_enabled()) return encode_cpu(ids, cache, want_hidden);
   // Image tokens are looked up as pad; their rows are replaced by media when there are any.
   auto x = embed(at::where(ids == config_.image_token_id, at::full_like(ids, config_.pad_token_id), ids));
   const auto sliding = rope_tables(true, cache.length, S), full = rope_tables(false, cache.length, S);

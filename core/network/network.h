@@ -51,7 +51,7 @@ class Network {
 
   /// Runs tokens causally (sliding layers within their window; runs of token types 1 or 2 see each other) and appends
   /// their keys and values to the cache. ids [S] i64; token_types [S] or empty. Returns hidden states [S, D] after the
-  /// final norm when wanted, else an undefined tensor.
+  /// final norm when wanted, else an undefined tensor. Without grad mode f32 on the CPU takes the path of decode_cpu.
   at::Tensor encode(const at::Tensor& ids, const std::vector<uint8_t>& token_types, KvCache& cache, bool want_hidden) const;
   /// One denoiser forward. canvas [L] i64; feedback: the previous step's tempered logits [L, V] or undefined.
   /// Returns logits [L, V] f32 after the soft-cap. The cache is only read.
@@ -76,6 +76,8 @@ class Network {
                        const std::vector<int64_t>& block) const;
   at::Tensor experts(const LayerWeights& w, const at::Tensor& x, const at::Tensor& raw) const;
   struct CpuLayer;
+  void fill_tables(RopeTables& tables, int64_t first, int64_t count) const;
+  at::Tensor encode_cpu(const at::Tensor& ids, KvCache& cache, bool want_hidden) const;
   void cpu_gated_mlp(const float* x, const at::Tensor& gate, const at::Tensor& up, const at::Tensor& down, int64_t rows, float* out) const;
   std::pair<at::Tensor, at::Tensor> rope_tables(bool sliding, int64_t first, int64_t count) const;
 

@@ -1,0 +1,73 @@
+"""The reference's side of compare.sh: random checkpoints of the two bench shapes, and transformers' time per step on them.
+
+  python tests/bench/reference_step.py make FOLDER            writes FOLDER/tiny and FOLDER/small
+  python tests/bench/reference_step.py time FOLDER/tiny f32   prints JSON: milliseconds per whole step and of one prefill
+Needs transformers 5.17.0 (see tests/network/live_oracle.py). One thread.
+"""
+import json
+import os
+import statistics
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "network"))
+import reference as ref
+import torch
+
+SHAPES = {
+    "tiny": dict(hidden_size=128, num_hidden_layers=6, num_experts=8, top_k_experts=2, moe_intermediate_size=64, intermediate_size=256, vocab_size=512,
+                 num_attention_heads=4, num_key_value_heads=2, head_dim=32, global_head_dim=32, num_global_key_value_heads=1, sliding_window=512,
+                 layer_types=["sliding_attention"] * 5 + ["full_attention"], max_position_embeddings=4096),
+    "small": dict(hidden_size=384, num_hidden_layers=12, num_experts=32, top_k_experts=4, moe_intermediate_size=128, intermediate_size=768, vocab_size=8192,
+                  num_attention_heads=6, num_key_value_heads=3, head_dim=64, global_head_dim=64, num_global_key_value_heads=1, sliding_window=512,
+                  layer_types=(["sliding_attention"] * 5 + ["full_attention"]) * 2, max_position_embeddings=4096),
+}
+CANVAS = {"tiny": 64, "small": 256}
+PROMPT = 64
+STEPS = 12
+
+
+def make(folder):
+    for name, changes in SHAPES.items():
+        path = os.path.join(folder, name)
+        if os.path.exists(os.path.join(path, "model.safetensors")):
+            continue
+        # mix 0.2: with 1 twelve random layers multiply one rounding by 10^4, and no result could be compared.
+        model = ref.make_model(5, canvas_length=CANVAS[name], mix=0.2, **changes)
+        ref.save(model, ref.generation_config(max_new_tokens=CANVAS[name], max_denoising_steps=STEPS, eos_token_id=[1], confidence_threshold=1e-9), path)
+
+
+def seconds(run, repeats):
+    run()
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
+def measure(folder, dtype):
+    from transformers import DiffusionGemmaForBlockDiffusion
+    model = DiffusionGemmaForBlockDiffusion.from_pretrained(folder, dtype=torch.bfloat16 if dtype == "bf16" else torch.float32).eval()
+    length = model.config.canvas_length
+    vocabulary = model.config.text_config.vocab_size
+    tiny = length == CANVAS["tiny"]
+    draw = torch.Generator().manual_seed(1)
+    ids = torch.randint(4, vocabulary - 4, (1, PROMPT), generator=draw)
+    # The difference of two lengths of generation is whole steps, sampler included, without prefill and set-up.
+    times = {}
+    with torch.no_grad():
+        for steps in (STEPS, 2 * STEPS):
+            config = ref.generation_config(max_new_tokens=length, max_denoising_steps=steps, eos_token_id=[vocabulary - 1], confidence_threshold=1e-9)
+            times[steps] = seconds(lambda: model.generate(input_ids=ids, generation_config=config), 5 if tiny else 3)
+        long = torch.randint(4, vocabulary - 4, (1, 512), generator=draw)
+        prefill = seconds(lambda: model.model.encoder(input_ids=long), 5 if tiny else 3)
+    print(json.dumps({"step_ms": (times[2 * STEPS] - times[STEPS]) / STEPS * 1e3, "prefill_ms": prefill * 1e3}))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "make":
+        make(sys.argv[2])
+    else:
+        measure(sys.argv[2], sys.argv[3])

@@ -1,0 +1,131 @@
+// Whole steps, forwards and prefills of the two bench models (reference_step.py make FOLDER), one thread.
+//   CANVASLAB_BENCH_MODELS=FOLDER build/step_bench
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <benchmark/benchmark.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <memory>
+#include <numeric>
+#include <random>
+
+#include "core/model.h"
+#include "core/network/network.h"
+#include "samplers/engine.h"
+
+namespace canvaslab {
+namespace {
+
+constexpr int32_t kSteps = 12, kPrompt = 64;
+
+std::string folder_of(const char* model) {
+  const char* folder = std::getenv("CANVASLAB_BENCH_MODELS");
+  return folder ? std::string(folder) + "/" + model : std::string();
+}
+
+std::vector<int32_t> some_ids(size_t count, int32_t vocabulary) {
+  std::mt19937 random(7);
+  std::vector<int32_t> ids(count);
+  for (auto& id : ids) id = static_cast<int32_t>(4 + random() % static_cast<uint32_t>(vocabulary - 8));
+  return ids;
+}
+
+double seconds_of(const auto& run) {
+  const auto begin = std::chrono::steady_clock::now();
+  run();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+double median(std::vector<double> x) {
+  std::nth_element(x.begin(), x.begin() + static_cast<ptrdiff_t>(x.size() / 2), x.end());
+  return x[x.size() / 2];
+}
+
+/// A step as generate makes it, sampler included.
+void whole_step(benchmark::State& state, const char* model, const char* dtype) {
+  const std::string folder = folder_of(model);
+  if (folder.empty()) return state.SkipWithError("CANVASLAB_BENCH_MODELS names no folder; see tests/bench/reference_step.py");
+  const auto denoiser = open_model(folder, {.dtype = dtype});
+  PlanRequest request;
+  request.num_steps = kSteps;
+  request.stop = "never";
+  const auto plan = resolve_plan(request, *denoiser);
+  const RowInput input{.prompt = {.ids = some_ids(kPrompt, denoiser->facts().vocabulary), .token_types = {}, .media = {}, .left_padding = 0}, .seed = 1, .init_canvas = {}, .pins = {}};
+  std::vector<double> times;
+  for (auto _ : state) {
+    const auto result = generate(*denoiser, plan, std::span(&input, 1)).front();
+    const int32_t steps = std::accumulate(result.steps_per_canvas.begin(), result.steps_per_canvas.end(), 0);
+    times.push_back(result.seconds.denoise / steps);
+    state.SetIterationTime(times.back());
+  }
+  state.counters["median_ms"] = median(times) * 1e3;
+}
+
+/// The forward alone with feedback, interleaved with the tensor path; its logits are compared first.
+void forward(benchmark::State& state, const char* model) {
+  const std::string folder = folder_of(model);
+  if (folder.empty()) return state.SkipWithError("CANVASLAB_BENCH_MODELS names no folder; see tests/bench/reference_step.py");
+  const c10::NoGradGuard no_grad;
+  at::set_num_threads(1);
+  const Network network = Network::load(folder, at::kFloat, at::Device("cpu"));
+  const auto V = network.config().vocab_size, L = network.config().canvas_length;
+  const auto tensor_of = [](const std::vector<int32_t>& ids) { return at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong); };
+  auto cache = network.empty_cache(0);
+  network.encode(tensor_of(some_ids(kPrompt, static_cast<int32_t>(V))), {}, cache, false);
+  const auto canvas = some_ids(static_cast<size_t>(L), static_cast<int32_t>(V));
+  const auto feedback = at::randn({L, V}) * 4;
+  RopeTables tables;
+  auto logits = at::empty({L, V});
+  at::Tensor expected;
+  const auto slow = [&] { expected = network.decode(tensor_of(canvas), cache, feedback); };
+  const auto fast = [&] { network.decode_cpu(canvas, cache, feedback.const_data_ptr<float>(), 1, tables, logits.mutable_data_ptr<float>()); };
+  slow();
+  fast();
+  const double error = ((logits - expected).abs().max() / expected.abs().max()).item<double>();
+  // One unit in the last place of one matrix moves the tensor path's own logits by up to 5e-5 on "small".
+  if (!(error < 1.5e-4)) return state.SkipWithError(("logits differ by " + std::to_string(error) + " of the largest").c_str());
+  std::vector<double> ours, theirs;
+  for (auto _ : state) {
+    theirs.push_back(seconds_of(slow));
+    ours.push_back(seconds_of(fast));
+    state.SetIterationTime(ours.back());
+  }
+  const auto& c = network.config();
+  double flops = 0;  // two per weight and row that meet, attention's products included
+  for (const auto& layer : c.layers) {
+    const double heads = static_cast<double>(c.num_heads * layer.head_dim), kv = static_cast<double>(layer.num_kv_heads * layer.head_dim);
+    flops += 2.0 * static_cast<double>(L * c.hidden_size) * (2 * heads + (layer.sliding ? 2 : 1) * kv + 3.0 * static_cast<double>(c.intermediate_size + c.top_k_experts * c.moe_intermediate_size));
+    flops += 4.0 * static_cast<double>(L * (L + kPrompt)) * heads;
+  }
+  flops += 2.0 * static_cast<double>(L * c.hidden_size) * static_cast<double>(2 * V + 3 * c.intermediate_size);
+  state.counters["median_ms"] = median(ours) * 1e3;
+  state.counters["GFLOP/s"] = flops * 1e-9 / median(ours);
+  state.counters["tensor_path_ratio"] = median(theirs) / median(ours);
+}
+
+void prefill(benchmark::State& state, const char* model) {
+  const std::string folder = folder_of(model);
+  if (folder.empty()) return state.SkipWithError("CANVASLAB_BENCH_MODELS names no folder; see tests/bench/reference_step.py");
+  const auto denoiser = open_model(folder, {});
+  const Prompt prompt{.ids = some_ids(512, denoiser->facts().vocabulary), .token_types = {}, .media = {}, .left_padding = 0};
+  std::vector<double> times;
+  for (auto _ : state) {
+    times.push_back(seconds_of([&] { benchmark::DoNotOptimize(denoiser->prefill(prompt)); }));
+    state.SetIterationTime(times.back());
+  }
+  state.counters["median_ms"] = median(times) * 1e3;
+}
+
+BENCHMARK_CAPTURE(whole_step, tiny_f32, "tiny", "f32")->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(15);
+BENCHMARK_CAPTURE(whole_step, small_f32, "small", "f32")->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(2);
+BENCHMARK_CAPTURE(whole_step, small_bf16, "small", "bf16")->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(2);
+BENCHMARK_CAPTURE(forward, tiny, "tiny")->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(40);
+BENCHMARK_CAPTURE(forward, small, "small")->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(5);
+BENCHMARK_CAPTURE(prefill, tiny, "tiny")->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(15);
+BENCHMARK_CAPTURE(prefill, small, "small")->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(4);
+
+}  // namespace
+}  // namespace canvaslab

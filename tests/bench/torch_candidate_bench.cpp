@@ -1,0 +1,56 @@
+// Drawing candidates as torch.multinomial does, from torch's stream: [256, V] logits, every outcome checked against the
+// plain loop first (on some rows), with the ratio to it.
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <chrono>
+#include <random>
+#include <vector>
+
+#include "core/torch_candidate.h"
+
+namespace canvaslab {
+namespace {
+
+constexpr float kTemperature = 0.8f;
+
+double seconds_of(const auto& run) {
+  const auto begin = std::chrono::steady_clock::now();
+  run();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+void torch_draw(benchmark::State& state) {
+  const auto rows = static_cast<size_t>(state.range(0)), V = static_cast<size_t>(state.range(1));
+  std::mt19937_64 random(1);
+  std::normal_distribution<float> normal(0, 4);
+  std::vector<float> logits(rows * V), largest(rows);
+  for (float& x : logits) x = normal(random);
+  const auto row = [&](size_t r) { return std::span(logits).subspan(r * V, V); };
+  for (size_t r = 0; r < rows; ++r) largest[r] = *std::max_element(row(r).begin(), row(r).end());
+  const size_t checked = std::min<size_t>(rows, 8);
+  TorchGenerator fast(3), plain(3);
+  std::vector<int32_t> ours(checked), theirs(checked);
+  const double plain_seconds = seconds_of([&] {
+    for (size_t r = 0; r < checked; ++r) theirs[r] = draw_torch_candidate_plain(row(r), kTemperature, plain);
+  });
+  for (size_t r = 0; r < checked; ++r) ours[r] = draw_torch_candidate(row(r), kTemperature, largest[r], fast);
+  if (ours != theirs) return state.SkipWithError("the tokens differ from the plain loop's");
+  std::vector<double> times;
+  for (auto _ : state) {
+    times.push_back(seconds_of([&] {
+      for (size_t r = 0; r < rows; ++r) benchmark::DoNotOptimize(draw_torch_candidate(row(r), kTemperature, largest[r], fast));
+    }));
+    state.SetIterationTime(times.back());
+  }
+  std::nth_element(times.begin(), times.begin() + static_cast<ptrdiff_t>(times.size() / 2), times.end());
+  const double median = times[times.size() / 2];
+  state.counters["median_ms"] = median * 1e3;
+  state.counters["GB/s"] = static_cast<double>(logits.size() * sizeof(float)) * 1e-9 / median;
+  state.counters["plain_ratio"] = plain_seconds * static_cast<double>(rows) / static_cast<double>(checked) / median;
+}
+BENCHMARK(torch_draw)->Args({256, 262144})->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(5);
+BENCHMARK(torch_draw)->Args({64, 512})->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(200);
+
+}  // namespace
+}  // namespace canvaslab

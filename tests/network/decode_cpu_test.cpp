@@ -1,0 +1,173 @@
+// The CPU path of the forward against the tensor path, and what must not change a result.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+#include "core/model.h"
+#include "core/network/network.h"
+#include "tests/network/parity.h"
+#include "tests/support/temporary.h"
+
+namespace canvaslab {
+namespace {
+
+using parity::Recording;
+const std::string kGoldens = std::string(CANVASLAB_SOURCE_DIR) + "/tests/network/goldens/";
+
+std::vector<std::string> golden_names() {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(kGoldens)) names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+at::Tensor ids_of(std::span<const int32_t> ids) { return at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong); }
+
+/// 2e-5 of the largest logit, as against the reference: both are roundings of the same sums.
+TEST(DecodeCpu, GivesTheTensorPathsLogits) {
+  const c10::NoGradGuard no_grad;
+  at::set_num_threads(1);
+  double worst = 0;
+  for (const auto& name : golden_names()) {
+    const Recording r(kGoldens + name + "/reference.h5");
+    const Network network = Network::load(kGoldens + name, at::kFloat, at::Device("cpu"));
+    ASSERT_TRUE(network.has_cpu_path());
+    for (int64_t padding : {0, 3}) {
+      auto cache = network.empty_cache(padding);
+      network.encode(ids_of(r.prompts[0]), {}, cache, false);
+      RopeTables tables;
+      std::vector<float> logits(r.length * r.vocabulary);
+      for (size_t s = 0; s < std::min<size_t>(r.num_steps, 6); ++s) {
+        const auto canvas = std::span(r.canvas_in).subspan(s * r.batch * r.length, r.length);
+        const float* last = s == 0 ? nullptr : r.logits.data() + (s - 1) * r.batch * r.length * r.vocabulary;
+        const float t = s == 0 ? 1 : r.temperature[s - 1];
+        const std::vector<int64_t> shape = {static_cast<int64_t>(r.length), static_cast<int64_t>(r.vocabulary)};
+        const auto feedback = last ? at::from_blob(const_cast<float*>(last), shape, at::kFloat) / t : at::Tensor();
+        const auto expected = network.decode(ids_of(canvas), cache, feedback);
+        network.decode_cpu(canvas, cache, last, t, tables, logits.data());
+        const auto ours = at::from_blob(logits.data(), shape, at::kFloat);
+        const double error = ((ours - expected).abs().max() / expected.abs().max()).item<double>();
+        EXPECT_LT(error, 2e-5) << name << " step " << s << " padding " << padding;
+        worst = std::max(worst, error);
+      }
+      // Wrong feedback must show.
+      const auto canvas = std::span(r.canvas_in).first(r.length);
+      std::vector<float> other(logits.size());
+      network.decode_cpu(canvas, cache, nullptr, 1, tables, logits.data());
+      network.decode_cpu(canvas, cache, r.logits.data(), 1, tables, other.data());
+      EXPECT_NE(logits, other) << name;
+    }
+  }
+  std::printf("worst difference %.1e of the largest logit\n", worst);
+}
+
+/// Encoding in pieces of any size, past the sliding window, with padding; grad mode takes the tensor path.
+TEST(DecodeCpu, EncodesLikeTheTensorPath) {
+  at::set_num_threads(1);
+  for (const auto& name : golden_names()) {
+    const Network network = Network::load(kGoldens + name, at::kFloat, at::Device("cpu"));
+    const auto ids = at::randint(4, network.config().vocab_size - 8, {157}, at::kLong);
+    for (int64_t padding : {0, 5}) {
+      auto ours = network.empty_cache(padding), theirs = network.empty_cache(padding);
+      for (auto [first, last] : {std::pair<int64_t, int64_t>{0, 1}, {1, 4}, {4, 150}, {150, 157}}) {
+        const auto piece = ids.slice(0, first, last);
+        at::Tensor a, b;
+        {
+          const c10::NoGradGuard no_grad;
+          a = network.encode(piece, {}, ours, true);
+        }
+        b = network.encode(piece, {}, theirs, true);
+        ASSERT_EQ(a.sizes(), b.sizes());
+        EXPECT_LT(((a - b).abs().max() / b.abs().max()).item<double>(), 5e-5) << name << " tokens " << first << " to " << last;
+        ASSERT_EQ(ours.length, theirs.length);
+        for (size_t i = 0; i < ours.layers.size(); ++i) {
+          ASSERT_EQ(ours.layers[i].k.sizes(), theirs.layers[i].k.sizes()) << name << " layer " << i;
+          EXPECT_LT((ours.layers[i].k - theirs.layers[i].k).abs().max().item<double>(), 5e-4) << name << " layer " << i;
+          EXPECT_LT((ours.layers[i].v - theirs.layers[i].v).abs().max().item<double>(), 5e-4) << name << " layer " << i;
+        }
+      }
+    }
+  }
+}
+
+/// A few steps of one sequence with the canvases of a recording.
+std::vector<float> steps(const Denoiser& denoiser, Sequence& sequence, const Recording& r, size_t from, size_t to) {
+  std::vector<float> out;
+  for (size_t s = from; s < to; ++s) {
+    DenoiseRow row{.sequence = &sequence, .request = {}};
+    row.request.step_idx = static_cast<int32_t>(s);
+    row.request.canvas = std::span(r.canvas_in).subspan(s * r.batch * r.length, r.length);
+    row.request.temperature = r.temperature[s];
+    row.request.want_logits = true;
+    const auto logits = denoiser.denoise(std::span(&row, 1)).front().logits;
+    out.insert(out.end(), logits.begin(), logits.end());
+  }
+  return out;
+}
+
+TEST(DecodeCpu, ForksThreadsAndOtherSequencesChangeNoBit) {
+  const Recording r(kGoldens + "base/reference.h5"), other(kGoldens + "base/reference.h5");
+  const auto denoiser = open_model(kGoldens + "base", {});
+  const auto start = [&] { return denoiser->prefill({.ids = r.prompts[0], .token_types = {}, .media = {}, .left_padding = 0}); };
+  const auto sequence = start();
+  const auto expected = steps(*denoiser, *sequence, r, 0, 6);
+
+  auto forked = start();
+  steps(*denoiser, *forked, r, 0, 2);
+  const auto fork = forked->fork();
+  const auto of_original = steps(*denoiser, *forked, r, 2, 6), of_fork = steps(*denoiser, *fork, r, 2, 6);
+  EXPECT_EQ(of_original, of_fork) << "a fork and its original must not write into each other's feedback";
+  EXPECT_TRUE(std::equal(of_fork.rbegin(), of_fork.rend(), expected.rbegin()));
+
+  std::vector<std::vector<float>> results(4);
+  std::vector<std::thread> threads;
+  for (auto& result : results)
+    threads.emplace_back([&] {
+      const auto own = start();
+      result = steps(*denoiser, *own, r, 0, 6);
+    });
+  for (auto& thread : threads) thread.join();
+  for (const auto& result : results) EXPECT_EQ(result, expected);
+}
+
+TEST(DecodeCpu, AHeldPredictionStaysTheFeedback) {
+  const Recording r(kGoldens + "base/reference.h5");
+  const auto denoiser = open_model(kGoldens + "base", {});
+  const auto a = denoiser->prefill({.ids = r.prompts[0], .token_types = {}, .media = {}, .left_padding = 0});
+  const auto b = a->fork();
+  steps(*denoiser, *a, r, 0, 2);
+  steps(*denoiser, *b, r, 0, 2);
+  for (int again = 0; again < 3; ++again) {
+    DenoiseRow row{.sequence = b.get(), .request = {}};
+    row.request.step_idx = 5;
+    row.request.canvas = std::span(r.canvas_in).first(r.length);
+    row.request.hold_prediction = true;
+    denoiser->denoise(std::span(&row, 1));
+  }
+  EXPECT_EQ(steps(*denoiser, *a, r, 2, 4), steps(*denoiser, *b, r, 2, 4));
+}
+
+/// transformers 5.17 writes "05" for layer 5 of 12.
+TEST(ModelConfig, LayerNumbersMayBePaddedWithZeros) {
+  std::ifstream in(kGoldens + "base/config.json");
+  auto json = nlohmann::json::parse(in);
+  auto& text = json["text_config"];
+  text["num_hidden_layers"] = 12;
+  text["layer_types"] = std::vector<std::string>(12, "full_attention");
+  text["num_key_value_heads"] = 2;
+  text["per_layer_config"] = {{"05", {{"num_key_value_heads", 1}}}, {"11", {{"num_key_value_heads", 1}}}, {"3", {{"num_key_value_heads", 1}}}};
+  const TemporaryFolder folder;
+  std::ofstream(folder.path() + "/config.json") << json;
+  const auto config = ModelConfig::read(folder.path());
+  for (size_t i = 0; i < 12; ++i) EXPECT_EQ(config.layers[i].num_kv_heads, i == 3 || i == 5 || i == 11 ? 1 : 2) << "layer " << i;
+}
+
+}  // namespace
+}  // namespace canvaslab
