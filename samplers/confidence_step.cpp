@@ -29,7 +29,7 @@ class ConfidenceStep final : public Sampler {
     .source = "arXiv:2605.22765; Sumi-7B adaptive",
     .aliases = {"sumi_adaptive"},
     .parameters = {},
-    .facts = {.statistics = {Statistic::kMax, Statistic::kCurrent}, .revocable = true, .fixed_steps = true, .product_law = true, .min_accepted = 1, .default_stop = "never", .default_emission = "canvas"},
+    .facts = {.statistics = {Statistic::kMax, Statistic::kCurrent}, .revocable = true, .edits_only = true, .fixed_steps = true, .product_law = true, .min_accepted = 1, .default_stop = "never", .default_emission = "canvas"},
     .make = [](const Options&) { return std::make_unique<ConfidenceStep>(); }});
 
 }  // namespace

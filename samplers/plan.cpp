@@ -8,7 +8,7 @@ namespace canvaslab {
 namespace {
 
 /// Adds the denoiser's suggested parameters to a plug-in of the same name, and to plug-ins inside it (the children of
-/// all_of), unless the user gave them by key or by place.
+/// all_of, the sampler in a decorator), unless the user gave them by key or by place.
 template <typename AnyRegistry>
 PluginExpr with_defaults(PluginExpr expr, const AnyRegistry& registry, const DenoiserDefaults& defaults) {
   const auto& entry = registry.find(expr.name);
@@ -22,6 +22,18 @@ PluginExpr with_defaults(PluginExpr expr, const AnyRegistry& registry, const Den
   for (const auto& argument : expr.arguments) {
     if (!argument.key.empty()) given.push_back(canonical_name(argument.key));
     else if (place < entry.parameters.size()) given.push_back(entry.parameters[place++].name);
+  }
+  for (const auto& spec : entry.parameters) {  // the plug-in inside a decorator, written or by default
+    if (spec.type != ParamType::kPlugin) continue;
+    auto at = std::find(given.begin(), given.end(), spec.name);
+    if (at == given.end()) {
+      if (spec.required) continue;  // refused later
+      expr.arguments.push_back({spec.name, std::make_shared<PluginExpr>(parse_plugin(spec.default_text))});
+      given.push_back(spec.name);
+      at = given.end() - 1;
+    }
+    auto& inner = expr.arguments[static_cast<size_t>(at - given.begin())].value;
+    inner = std::make_shared<PluginExpr>(with_defaults(*inner, registry, defaults));
   }
   for (const auto& value : defaults.plugin_values) {
     if (value.plugin != entry.name || std::find(given.begin(), given.end(), value.key) != given.end()) continue;

@@ -71,6 +71,7 @@ struct SamplerFacts {
   bool needs_level = false;            ///< the engine tells the denoiser the noise level of a linear path
   bool revocable = false;              ///< a taken position may change again
   bool locks = false;                  ///< keeps CanvasState::revealed
+  bool edits_only = false;             ///< makes no noise: what it does not take keeps its token
   bool fixed_steps = false;            ///< runs exactly num_steps steps; the last one leaves no noise
   bool permutation_equivariant = true; ///< decisions do not depend on where a position lies
   /// Given the canvas, what happens at a position depends on no other position's candidate or draw, and nothing is

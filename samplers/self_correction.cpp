@@ -49,7 +49,7 @@ class SelfCorrection final : public Sampler {
     .aliases = {"gidd"},
     .parameters = {int_param("tokens_per_step", 1, 1, 1000000, "tokens", "edits of a step at most"),
                    int_param("patience", 32, 1, 1000000, "steps", "without a rise of the number of positions at their argmax before editing ends")},
-    .facts = {.statistics = {Statistic::kMax, Statistic::kCandidate}, .revocable = true, .default_stop = "settled", .default_emission = "canvas"},
+    .facts = {.statistics = {Statistic::kMax, Statistic::kCandidate}, .revocable = true, .edits_only = true, .default_stop = "settled", .default_emission = "canvas"},
     .make = [](const Options& options) { return std::make_unique<SelfCorrection>(options); }});
 
 }  // namespace

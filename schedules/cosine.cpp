@@ -6,6 +6,8 @@
 namespace canvaslab {
 namespace {
 
+/// With (0, 1) this is sin^2(pi u / 2), the square-cosine level path of google/hackable_diffusion; the quarter waves are
+/// sine and quarter_cosine.
 class Cosine final : public Schedule {
  public:
   explicit Cosine(const Options& options) : ends_(options) {}

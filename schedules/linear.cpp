@@ -6,6 +6,7 @@
 namespace canvaslab {
 namespace {
 
+/// With (0.001, 1) this is the log-linear level path of SEDD and MDLM, 1 - (1 - eps) t with eps = 0.001.
 class Linear final : public Schedule {
  public:
   explicit Linear(const Options& options) : ends_(options) {}

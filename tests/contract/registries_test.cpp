@@ -25,14 +25,16 @@ std::vector<std::string> names(const auto& registry) {
 
 TEST(Registries, HoldExactlyTheExpectedNames) {  // sorted
   EXPECT_THAT(names(samplers()),
-              ElementsAre("block_refinement", "confidence_step", "confidence_threshold", "ddim", "dus", "entropy_bound",
-                          "entropy_bound_locked", "factor", "fixed_step", "flow_matching", "frechet", "greedy_planner",
-                          "hierarchy", "joint_threshold", "leftmost", "med", "origin", "p2", "psi", "quota", "remdm",
-                          "self_correction", "slowfast", "wino"));
-  EXPECT_THAT(names(schedules()), ElementsAre("constant", "cosine", "linear", "linear_remaining", "power"));
-  EXPECT_THAT(names(stop_rules()), ElementsAre("all_of", "all_revealed", "any_of", "entropy", "max_steps", "never",
-                                               "settled", "stable_and_confident", "token_stability"));
-  EXPECT_THAT(names(denoisers()), ElementsAre("checking", "copy", "hmm", "latin_square", "markov", "parity", "replay", "scripted", "shuffle", "tabulated", "uniform"));
+  EXPECT_THAT(names(schedules()),
+              ElementsAre("constant", "cosine", "geometric", "geometric_level", "grid", "hold", "linear", "linear_remaining",
+                          "polynomial", "power", "quarter_cosine", "sine", "table"));
+  EXPECT_THAT(names(stop_rules()),
+              ElementsAre("accepted_all", "all_of", "all_revealed", "any_of", "confident_to_end", "entropy", "flip_aware",
+                          "left_complete", "max_steps", "never", "plateau", "prophet", "settled", "stable_and_confident",
+                          "token_stability"));
+  EXPECT_THAT(names(denoisers()),
+              ElementsAre("checking", "copy", "hmm", "latin_square", "markov", "parity", "replay", "scripted", "shuffle",
+                          "tabulated", "uniform"));
   EXPECT_THAT(names(datasets()), ElementsAre("prompts", "source"));
 }
 

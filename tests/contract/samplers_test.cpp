@@ -58,13 +58,32 @@ TEST_P(EverySampler, G2AndG3GeneratesTheSameTokensAloneAndInABatchAndKeepsPins) 
   EXPECT_NE(together[0].canvas_ids, together[2].canvas_ids) << "items must draw differently";
 }
 
-std::vector<std::string> names_of_samplers() {
+/// Every sampler as it comes, and the variants whose code or facts differ.
+std::vector<std::string> samplers_and_variants() {
   std::vector<std::string> out;
   for (const auto& entry : samplers().entries()) out.push_back(entry.name);
+  for (const char* rule : {"confidence_threshold", "factor", "frechet", "med"}) out.push_back(fmt::format("{}(mode=memoryless)", rule));
+  for (const char* score : {"entropy", "margin", "probability"})
+    for (const char* mode : {"locked", "memoryless"}) out.push_back(fmt::format("quota(score={}, budget=ratio, mode={})", score, mode));
+  for (const char* text :
+       {"entropy_bound_locked(score=margin)", "block_refinement(threshold=0.5, editing_threshold=0.6)", "flow_matching(corrector=3)", "greedy_planner(score=entropy)",
+        "p2(eta=0)", "p2(eta=4, exponent=2)", "psi(kappa=linear(0, 1))", "remdm(rate=rescale, eta=1)", "remdm(rate=cap, eta=1, confidence=on)",
+        "wino(threshold=0.1, back_threshold=1)", "wino(threshold=0.1, loo_nats=0, verify=loo)", "slowfast(threshold=0.4, exploration_steps=1, stability=0)",
+        "self_correction(tokens_per_step=3, patience=1)", "dus(base=3)", "joint_threshold(threshold=1, edit_threshold=0.5, max_post_edit_steps=0)",
+        "spacing(inner=quota(margin), distance=3)", "spacing(inner=block_refinement(editing_threshold=0.2), distance=3, same_token=on)", "spacing(inner=confidence_step, distance=5)",
+        "cap(inner=spacing(inner=fixed_step), max_accepted=linear(1, 9))", "ban(inner=fixed_step, ids=\"1 2 3\")", "ban(inner=confidence_threshold(mode=memoryless), ids=0)",
+        "never_lock_special(inner=quota, ids=\"1 2 3\")", "never_lock_special(inner=dus, ids=\"0 4\")",
+        "token_reset(threshold=1, max_share=1)", "token_reset(inner=fixed_step, detector=drop, threshold=0)", "token_reset(inner=block_refinement(editing_threshold=0.5), detector=contradiction)"})
+    out.push_back(text);
   return out;
 }
-INSTANTIATE_TEST_SUITE_P(Registry, EverySampler, ::testing::ValuesIn(names_of_samplers()),
-                         [](const auto& param) { return param.param; });
+std::string test_name(const ::testing::TestParamInfo<std::string>& info) {
+  std::string out;
+  for (char c : info.param)
+    if (std::isalnum(static_cast<unsigned char>(c)) || (c == '_' && !out.empty())) out += c;
+  return out;
+}
+INSTANTIATE_TEST_SUITE_P(Registry, EverySampler, ::testing::ValuesIn(samplers_and_variants()), test_name);
 
 // --- each check is fed a sampler that breaks it
 

@@ -63,6 +63,58 @@ TEST(Schedules, ClosedForms) {
   }
 }
 
+TEST(Schedules, LevelPathsHaveTheirClosedFormsAndEnds) {
+  for (int32_t i = 0; i <= 10; ++i) {
+    const double u = i / 10.0;
+    EXPECT_NEAR(at("sine", i, 10), std::sin(M_PI * u / 2), 1e-15);
+    EXPECT_NEAR(at("quarter_cosine", i, 10), 1 - std::cos(M_PI * u / 2), 1e-15);
+    EXPECT_NEAR(at("cosine(0, 1)", i, 10), std::pow(std::sin(M_PI * u / 2), 2), 1e-15) << "the square-cosine path";
+    EXPECT_NEAR(at("polynomial(0, 1, 3)", i, 10), 1 - std::pow(1 - u, 3), 1e-15);
+    EXPECT_NEAR(at("polynomial(0.8, 0.4, 1)", i, 10), at("linear(0.8, 0.4)", i, 10), 1e-15);
+    EXPECT_NEAR(at("geometric(0.01, 10)", i, 10), 0.01 * std::pow(1000.0, u), 1e-13);
+    EXPECT_NEAR(at("geometric_level(0.001, 5)", i, 10), std::exp(-std::pow(0.001, u) * std::pow(5.0, 1 - u)), 1e-14);
+  }
+  for (const char* name : {"sine(0.1, 0.9)", "quarter_cosine(0.1, 0.9)", "polynomial(0.1, 0.9, 2)", "geometric(0.1, 0.9)", "hold(0.1, 0.9, 0.5, 0.2, 0.7)"})
+    for (int32_t n : {1, 2, 9, 48}) {
+      EXPECT_EQ(at(name, 0, n), 0.1) << name;
+      EXPECT_NEAR(at(name, n, n), 0.9, 1e-15) << name;
+      for (int32_t i = 0; i < n; ++i) EXPECT_GE(at(name, i + 1, n), at(name, i, n)) << name << " step " << i << " of " << n;
+    }
+  EXPECT_THROW(schedule("geometric(0, 1)"), UserError);
+  EXPECT_THROW(schedule("geometric_level(2, 1)"), UserError);
+}
+
+TEST(Hold, StaysOnItsPlateau) {
+  EXPECT_NEAR(at("hold", 9, 40), 0.45, 1e-15) << "half way up to 0.9 at u = 0.45";
+  for (int32_t i = 18; i <= 38; ++i) EXPECT_EQ(at("hold", i, 40), 0.9) << i;
+  EXPECT_NEAR(at("hold", 39, 40), 0.95, 1e-12);
+  EXPECT_EQ(at("hold(begin=0, end=1)", 0, 4), 0.9) << "a plateau alone";
+  EXPECT_EQ(at("hold(begin=0, end=1)", 4, 4), 0.9);
+  EXPECT_THROW(schedule("hold(begin=0.6, end=0.5)"), UserError);
+}
+
+TEST(Table, IsReadByStepAndKeepsItsLastValue) {
+  const std::string table = "table(\"0.8, 0.7 0.5\")";
+  for (const auto& [step, value] : std::vector<std::pair<int32_t, double>>{{0, 0.8}, {1, 0.7}, {2, 0.5}, {3, 0.5}, {90, 0.5}}) EXPECT_EQ(at(table, step, 48), value);
+  EXPECT_EQ(at(table, 5, 1), 0.7) << "beyond a ramp of one step the value at its end";
+  EXPECT_EQ(schedule(table)->range(), (std::pair<double, double>{0.5, 0.8}));
+  EXPECT_THROW(schedule("table(\"\")"), UserError);
+  EXPECT_THROW(schedule("table(\"0.8 x\")"), UserError);
+}
+
+TEST(Grid, HasTheThreeConventions) {
+  for (int32_t n : {1, 2, 5, 48})
+    for (int32_t i = 0; i < n; ++i) {
+      EXPECT_EQ(at("grid(linear(0, 1), start)", i, n), static_cast<double>(i) / n);
+      EXPECT_EQ(at("grid(linear(0, 1), end)", i, n), static_cast<double>(i + 1) / n);
+      EXPECT_EQ(at("grid(linear(0, 1), inclusive)", i, n), n == 1 ? 0 : static_cast<double>(i) / (n - 1));
+    }
+  EXPECT_EQ(at("grid(0.3)", 2, 5), 0.3) << "a bare number";
+  EXPECT_EQ(canonical_schedule(parse_plugin("grid(0.3)")), "grid(inner=constant(value=0.3), convention=end)");
+  EXPECT_EQ(at(canonical_schedule(parse_plugin("grid(cosine(1, 2))")), 2, 5), at("grid(cosine(1, 2))", 2, 5));
+  EXPECT_THROW(schedule("grid(linear, middle)"), UserError);
+}
+
 TEST(Schedules, AreRefusedOutsideTheBoundsOfWhatTheyDrive) {
   ParamSpec spec = real_param("x", 1, 0, 1, "", "");
   EXPECT_NO_THROW(check_schedule_range(*schedule("linear(0, 1)"), spec, "x"));
