@@ -30,6 +30,8 @@ void Sampler::begin(CanvasState& state, size_t length, int32_t) const {
 std::vector<double> ConfiguredSampler::knob_values(const Progress& progress) const {
   std::vector<double> values;
   for (const auto& knob : knobs) values.push_back(knob->value(progress));
+  if (const ConfiguredSampler* inside = sampler->inner())
+    for (double value : inside->knob_values(progress)) values.push_back(value);
   return values;
 }
 
@@ -57,6 +59,9 @@ void refuse_unusable(const StepView& view, StatisticSet declared) {
   check_ids(declared.has(Statistic::kMax), s.argmax, "argmax");
   check_ids(declared.has(Statistic::kTop2), s.second, "second");
   check_ids(declared.has(Statistic::kCandidate), s.candidate, "candidate");
+  check_ids(declared.has(Statistic::kAlternative), s.alternative, "alternative");
+  for (size_t p = 0; declared.has(Statistic::kDivergence) && p < view.length(); ++p)
+    if (!(s.kl_nats[p] >= 0)) throw NonFiniteStatistics("kl_nats", p);  // inf: nothing to compare with
 }
 
 }  // namespace
@@ -88,10 +93,32 @@ void ConfiguredSampler::decide(const StepView& view, CanvasState& state, StepDec
   if (taken < due) throw broken(fmt::format("{} positions taken at step {}, at least {} are due", taken, view.step_idx, due));
 }
 
+void ConfiguredSampler::decide_again(const StepView& view, CanvasState& state, StepDecision& decision) const {
+  refuse_unusable(view, facts.statistics);
+  decision.action.clear();
+  decision.token.clear();
+  sampler->after_extra_forward(view, state, decision);
+  const size_t L = view.length();
+  if (decision.action.size() != L) throw std::logic_error(fmt::format("sampler '{}' decides on {} of {} positions after an extra forward", name, decision.action.size(), L));
+  for (size_t p = 0; p < L; ++p)
+    if (decision.action[p] == Action::kToken && (decision.token.size() != L || decision.token[p] < 0 || decision.token[p] >= view.vocabulary))
+      throw std::logic_error(fmt::format("sampler '{}' gives no token of the vocabulary for position {} after an extra forward", name, p));
+}
+
+std::string canonical_sampler(const PluginExpr& expr) { return samplers().resolve(expr).canonical(); }
+
+ParamSpec inner_sampler_param(const std::string& fallback, const std::string& doc) {
+  ParamSpec spec = plugin_param("inner", canonical_sampler, doc);
+  spec.required = false;
+  spec.default_text = fallback;
+  return spec;
+}
+
 ConfiguredSampler configure_sampler(const PluginExpr& expr) {
   const auto& entry = samplers().find(expr.name);
   const Options options = samplers().resolve(expr);
   ConfiguredSampler out{.name = entry.name, .canonical = options.canonical(), .facts = entry.facts, .sampler = entry.make(options), .knobs = {}};
+  out.facts = out.sampler->facts(entry.facts);
   for (const auto& spec : entry.parameters) {
     if (spec.type != ParamType::kSchedule) continue;
     out.knobs.push_back(make_schedule(options.schedule(spec.name)));

@@ -25,11 +25,11 @@ std::vector<std::string> names(const auto& registry) {
 
 TEST(Registries, HoldExactlyTheExpectedNames) {  // sorted
   EXPECT_THAT(names(samplers()),
-              ElementsAre("confidence_threshold", "ddim", "entropy_bound", "fixed_step", "leftmost"));
+              ElementsAre("causal_verify", "confidence_threshold", "ddim", "entropy_bound", "fixed_step", "klass", "leftmost", "loo_corrector"));
   EXPECT_THAT(names(schedules()), ElementsAre("constant", "cosine", "linear", "linear_remaining", "power"));
   EXPECT_THAT(names(stop_rules()), ElementsAre("all_of", "all_revealed", "any_of", "entropy", "max_steps", "never",
                                                "stable_and_confident", "token_stability"));
-  EXPECT_THAT(names(denoisers()), ElementsAre("checking", "copy", "hmm", "latin_square", "markov", "parity", "replay", "scripted", "shuffle", "tabulated", "uniform"));
+  EXPECT_THAT(names(denoisers()), ElementsAre("checking", "copy", "hmm", "latin_square", "markov", "parity", "perturbed", "replay", "scripted", "shuffle", "stale", "tabulated", "uniform"));
   EXPECT_THAT(names(datasets()), ElementsAre("prompts", "source"));
 }
 
@@ -117,7 +117,8 @@ TEST(EveryStopRule, ReadsOnlyWhatItDeclaresAndIsPure) {
 
 TEST(EveryDenoiser, KeepsTheDenoiserContract) {
   for (const std::string text :
-       {"uniform(alphabet=7)", "hmm(states=3, alphabet=7)", "hmm(states=3, alphabet=7, use_level=off)",
+       {"uniform(alphabet=7)", "markov(alphabet=7)", "copy(alphabet=7, span=2)", "parity(alphabet=7, block=4)", "shuffle(alphabet=7)",
+        "tabulated(alphabet=7, block=2)", "perturbed(hmm(states=3, alphabet=7), noise=1)", "stale(hmm(states=3, alphabet=7))", "hmm(states=3, alphabet=7)", "hmm(states=3, alphabet=7, use_level=off)",
         "checking(a=hmm(states=3, alphabet=7), b=hmm(states=3, alphabet=7))"}) {
     const auto denoiser = denoisers().make(text);
     const std::vector<int32_t> ids = {1, 2}, canvas = {0, 6, 3}, committed = {5, 5, 1};
