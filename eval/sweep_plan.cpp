@@ -76,13 +76,13 @@ std::vector<SweepConfig> expand_grid(const TomlTable& table) {
               for (const auto& anneal : or_absent<int32_t>(table.integers("anneal_over", 1, kMostSteps)))
                 for (const auto& steps : or_absent<int32_t>(table.integers("steps", 1, kMostSteps)))
                   for (PlanRequest& request : filter_choices(table)) {
-                  SweepConfig config;
-                  request.sampler = sampler, request.stop = stop, request.temperature = temperature, request.emission = emission;
-                  request.canvas_length = length, request.num_steps = steps, request.anneal_over = anneal, request.max_new_tokens = most[0];
-                  request.self_conditioning = feedback;
-                  config.request = std::move(request);
-                  config.where = table.at("sampler");
-                  out.push_back(std::move(config));
+                    SweepConfig config;
+                    request.sampler = sampler, request.stop = stop, request.temperature = temperature, request.emission = emission;
+                    request.canvas_length = length, request.num_steps = steps, request.anneal_over = anneal, request.max_new_tokens = most[0];
+                    request.self_conditioning = feedback;
+                    config.request = std::move(request);
+                    config.where = table.at("sampler");
+                    out.push_back(std::move(config));
                 }
   return out;
 }

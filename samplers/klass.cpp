@@ -21,7 +21,7 @@ class Klass final : public Sampler {
   }
   void step(const StepView& view, CanvasState& state, StepDecision& decision) const override {
     const RowStatistics& s = *view.statistics;
-    const double confident = std::log(view.knobs[0]), quiet = view.knobs[1];
+    const auto confident = static_cast<float>(std::log(view.knobs[0])), quiet = static_cast<float>(view.knobs[1]);  // f32, as what they bound
     const auto open = open_positions(view, state);
     decision.action.assign(view.length(), Action::kKeep);
     const size_t done = state.num_revealed();

@@ -63,7 +63,8 @@ double excess_of(const std::string& denoiser_text, const std::string& sampler) {
     RowInput row;
     row.seed = 33, row.item = item, row.prompt.ids = {1};
     size_t index = 0;
-    for (int32_t token : generate(*denoiser, plan, std::span(&row, 1))[0].token_ids) index = index * 2 + static_cast<size_t>(token);
+    const auto result = generate(*denoiser, plan, std::span(&row, 1))[0];
+    for (int32_t token : result.token_ids) index = index * 2 + static_cast<size_t>(token);
     ++count.at(index);
   }
   return excess(count, law);
