@@ -83,7 +83,7 @@ std::vector<SweepConfig> expand_grid(const TomlTable& table) {
                     config.request = std::move(request);
                     config.where = table.at("sampler");
                     out.push_back(std::move(config));
-                }
+                  }
   return out;
 }
 
