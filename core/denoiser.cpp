@@ -7,6 +7,10 @@ DenoiserRegistry& denoisers() {
   return registry;
 }
 
+ParamSpec inner_denoiser_param(std::string name, std::string doc) {
+  return plugin_param(std::move(name), [](const PluginExpr& expr) { return denoisers().resolve(expr).canonical(); }, std::move(doc));
+}
+
 void check_token_ids(std::span<const int32_t> ids, int32_t vocabulary, const std::string& what) {
   for (size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0 || ids[i] >= vocabulary)
@@ -20,10 +24,7 @@ std::vector<StepResult> LogitsDenoiser::denoise(std::span<const DenoiseRow> rows
     const StepRequest& request = rows[i].request;
     std::vector<float> logits = row_logits(*rows[i].sequence, request);  // [L, V]
     results[i].statistics.resize(request.canvas.size(), request.wanted);
-    compute_row_statistics(logits, facts().vocabulary, 0, request.canvas.size(),
-                           {.temperature = request.temperature, .wanted = request.wanted, .canvas = request.canvas,
-                            .draw_key = request.draw_key},
-                           results[i].statistics);
+    compute_row_statistics(logits, facts().vocabulary, 0, request.canvas.size(), request.statistics_request(), results[i].statistics);
     if (request.want_logits) results[i].logits = std::move(logits);
   }
   return results;

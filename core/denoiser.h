@@ -51,6 +51,7 @@ struct DenoiserFacts {
   bool uses_level = false;             ///< reads StepRequest::noise_level
   bool has_causal_mode = false;        ///< append can return causal logits
   bool self_conditioning = false;      ///< feeds the previous prediction back
+  bool carries_steps = false;          ///< a step's answer depends on the canvases of steps before it
   int64_t max_length = 0;              ///< prompt plus canvases; 0 = unlimited
   DenoiserDefaults defaults;
 };
@@ -79,6 +80,12 @@ struct StepRequest {
   std::span<const float> given_logits;       // [L, V] tempered logits, for kGiven
   bool hold_prediction = false;              ///< leave the stored prediction as it is (a frozen row)
   bool want_logits = false;
+  LogitFilters filters = {};                 ///< which tokens candidates (and statistics) see
+  std::span<const float> previous_logits = {};  // [L, V] of the step before, for Statistic::kDivergence; empty at the first
+  /// What of this the statistics pass needs.
+  StatisticsRequest statistics_request() const {
+    return {.temperature = temperature, .wanted = wanted, .canvas = canvas, .draw_key = draw_key, .filters = filters, .previous_logits = previous_logits};
+  }
 };
 
 struct StepResult {
@@ -125,6 +132,8 @@ struct NoFacts {};
 using DenoiserRegistry = Registry<Denoiser, NoFacts>;
 /// All denoisers that can be written as name(key=value, ...).
 DenoiserRegistry& denoisers();
+/// The parameter that names a denoiser inside another one.
+ParamSpec inner_denoiser_param(std::string name, std::string doc);
 
 /// Checks that ids lie in [0, vocabulary); `what` names the list in the error.
 void check_token_ids(std::span<const int32_t> ids, int32_t vocabulary, const std::string& what);

@@ -16,6 +16,9 @@ enum class Purpose : uint32_t {
   kSampler = 7,     ///< a sampler's own draws
   kResample = 8,    ///< bootstrap
   kPrompt = 9,
+  kVerify = 10,       ///< tokens of the causal mode
+  kAlternative = 11,  ///< tokens other than the canvas's
+  kPerturbation = 12, ///< noise of the perturbed denoiser
 };
 
 /// One Philox4x32-10 block (Salmon et al., SC 2011): 128 bits from a 128-bit counter and a 64-bit key.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 
 #include "core/kernels/tile_sums.h"
 
@@ -20,7 +21,14 @@ struct SoftmaxSums {
 /// One row's tiles: what the read of it leaves behind. Reused from row to row.
 struct Row {
   std::span<const float> logits;
-  double inverse_t;
+  double inverse_t = 1;
+
+  void begin(std::span<const float> row) {
+    logits = row;
+    best = second = -1;
+    best_logit = second_logit = kNone;
+    tempered = plain = {};
+  }
   int32_t best = -1, second = -1;
   float best_logit = kNone, second_logit = kNone;
   SoftmaxSums tempered, plain;
@@ -96,6 +104,43 @@ struct Row {
     return token;
   }
 
+  /// A token other than `skip`, by the same inversion over what is left.
+  int32_t draw_other(double u, int32_t skip) {
+    const size_t own = static_cast<size_t>(skip) / kTile;
+    std::vector<double> weight(weights_);
+    std::vector<double> anew;  // the tile of `skip` without it: the difference of nearly equal sums would be noise
+    const auto terms_of = [&](size_t tile) {
+      anew.assign(std::min(kTile, logits.size() - tile * kTile), 0.0);
+      for (size_t i = 0; i < anew.size(); ++i) {
+        const size_t v = tile * kTile + i;
+        if (v != static_cast<size_t>(skip)) anew[i] = std::exp((static_cast<double>(logits[v]) - best_logit) * inverse_t);
+      }
+    };
+    terms_of(own);
+    weight[own] = 0;
+    for (double term : anew) weight[own] += term;
+    double total = 0;
+    for (double w : weight) total += w;
+    if (second < 0) find_second();
+    int32_t fallback = best != skip ? best : second >= 0 ? second : (skip == 0 && logits.size() > 1 ? 1 : 0);
+    double target = u * total;
+    for (size_t tile = 0; tile < weight.size(); ++tile) {
+      if (target >= weight[tile]) {
+        target -= weight[tile];
+        continue;
+      }
+      terms_of(tile);
+      for (size_t i = 0; i < anew.size(); ++i) {
+        if (anew[i] == 0) continue;
+        fallback = static_cast<int32_t>(tile * kTile + i);
+        if (target < anew[i]) return fallback;
+        target -= anew[i];
+      }
+      break;
+    }
+    return fallback;
+  }
+
  private:
   /// Tile i of the row, or a copy of it filled up with tokens of probability zero.
   std::span<const float> padded_tile(size_t i) {
@@ -137,6 +182,49 @@ struct Row {
   std::vector<double> weights_;
 };
 
+/// Sets what the filters remove to -inf. Tokens are looked at in falling order, as far as needed.
+void filter_row(const Row& row, const LogitFilters& filters, std::vector<float>& out) {
+  const size_t V = row.logits.size(), most = filters.top_k > 0 ? std::min(V, static_cast<size_t>(filters.top_k)) : V;
+  std::vector<uint32_t> order(V);
+  for (size_t v = 0; v < V; ++v) order[v] = static_cast<uint32_t>(v);
+  const auto likelier = [&](uint32_t a, uint32_t b) { return row.logits[a] != row.logits[b] ? row.logits[a] > row.logits[b] : a < b; };
+  const auto weight = [&](uint32_t v) { return std::exp((static_cast<double>(row.logits[v]) - row.best_logit) * row.inverse_t); };
+  double total = row.tempered.z;  // of what top_k leaves
+  if (most < V) {
+    std::nth_element(order.begin(), order.begin() + static_cast<ptrdiff_t>(most), order.end(), likelier);
+    total = 0;
+    for (size_t i = 0; i < most; ++i) total += weight(order[i]);
+  }
+  out.assign(V, -std::numeric_limits<float>::infinity());
+  double before = 0;
+  size_t sorted = 0, kept = 0;
+  for (size_t i = 0; i < most; ++i) {
+    if (i == sorted) {
+      sorted = std::min(most, std::max<size_t>(256, sorted * 4));
+      std::partial_sort(order.begin() + static_cast<ptrdiff_t>(i), order.begin() + static_cast<ptrdiff_t>(sorted),
+                        order.begin() + static_cast<ptrdiff_t>(most), likelier);
+    }
+    const double w = weight(order[i]);
+    if (i > 0 && ((filters.top_p < 1 && before >= filters.top_p * total) || w < filters.min_p)) break;
+    out[order[i]] = row.logits[order[i]];
+    before += w;
+    ++kept;
+  }
+  if (kept == 0) throw std::logic_error("the filters left no token");
+}
+
+/// KL(softmax(now) || softmax(before)), nats; `z` and `best` are those of `now` at temperature 1.
+double divergence(std::span<const float> now, double best, double z, std::span<const float> before) {
+  double best_before = -INFINITY, z_before = 0, gap = 0;
+  for (float l : before) best_before = std::max<double>(best_before, l);
+  for (float l : before) z_before += std::exp(l - best_before);
+  for (size_t v = 0; v < now.size(); ++v) {
+    const double e = std::exp(now[v] - best);
+    if (e > 0) gap += e * ((now[v] - best) - (before[v] - best_before));  // inf where the step before had no mass
+  }
+  return std::max(0.0, gap / z - std::log(z) + std::log(z_before));
+}
+
 }  // namespace
 
 void RowStatistics::resize(size_t n, StatisticSet wanted) {
@@ -151,21 +239,35 @@ void RowStatistics::resize(size_t n, StatisticSet wanted) {
   current_logprob.resize(size_of(Statistic::kCurrent));
   argmax_logprob_t1.resize(size_of(Statistic::kUntempered));
   entropy_t1_nats.resize(size_of(Statistic::kUntempered));
+  kl_nats.resize(size_of(Statistic::kDivergence));
+  alternative.resize(size_of(Statistic::kAlternative));
 }
 
 void compute_row_statistics(std::span<const float> logits, int32_t vocabulary, size_t begin, size_t end,
                             const StatisticsRequest& request, RowStatistics& out) {
   const bool greedy = request.temperature == 0;
   const StatisticSet wanted = request.wanted;
-  Row row;
-  row.inverse_t = greedy ? 1.0 : 1.0 / static_cast<double>(request.temperature);
+  const auto V = static_cast<size_t>(vocabulary);
+  const bool want_plain = wanted.has(Statistic::kUntempered) || wanted.has(Statistic::kDivergence);
+  Row whole, filtered;
+  whole.inverse_t = filtered.inverse_t = greedy ? 1.0 : 1.0 / static_cast<double>(request.temperature);
+  std::vector<float> kept;
   for (size_t p = begin; p < end; ++p) {
-    row.logits = logits.subspan((p - begin) * static_cast<size_t>(vocabulary), static_cast<size_t>(vocabulary));
-    if (!row.scan(wanted.has(Statistic::kUntempered))) throw NonFiniteLogits(p);
+    whole.begin(logits.subspan((p - begin) * V, V));
+    if (!whole.scan(want_plain)) throw NonFiniteLogits(p);
+    Row* drawn = &whole;
+    if (request.filters.any()) {
+      filter_row(whole, request.filters, kept);
+      filtered.begin(kept);
+      filtered.scan(want_plain);
+      drawn = &filtered;
+    }
+    Row& row = request.filters.filtered_statistics ? *drawn : whole;
     const double log_z = std::log(row.tempered.z);
     const auto log_prob = [&](float logit) {
       return static_cast<float>((static_cast<double>(logit) - row.best_logit) * row.inverse_t - log_z);
     };
+    const auto current = wanted.has(Statistic::kCurrent) || wanted.has(Statistic::kAlternative) ? request.canvas[p] : 0;
     if (wanted.has(Statistic::kMax)) {
       out.argmax[p] = row.best;
       out.argmax_logprob[p] = log_prob(row.best_logit);
@@ -177,16 +279,30 @@ void compute_row_statistics(std::span<const float> logits, int32_t vocabulary, s
     }
     if (wanted.has(Statistic::kEntropy)) out.entropy_nats[p] = greedy ? 0.0f : static_cast<float>(row.tempered.entropy());
     if (wanted.has(Statistic::kCandidate) && request.draw_key) {
-      const int32_t token = greedy ? row.best : row.draw(request.draw_key->uniform(Purpose::kCandidate, static_cast<uint32_t>(p)));
+      const int32_t token = greedy ? drawn->best : drawn->draw(request.draw_key->uniform(Purpose::kCandidate, static_cast<uint32_t>(p)));
       out.candidate[p] = token;
       out.candidate_logprob[p] = log_prob(row.logits[static_cast<size_t>(token)]);
     }
-    if (wanted.has(Statistic::kCurrent)) out.current_logprob[p] = log_prob(row.logits[static_cast<size_t>(request.canvas[p])]);
+    if (wanted.has(Statistic::kCurrent)) out.current_logprob[p] = log_prob(row.logits[static_cast<size_t>(current)]);
     if (wanted.has(Statistic::kUntempered)) {
       out.argmax_logprob_t1[p] = static_cast<float>(-std::log(row.plain.z));
       out.entropy_t1_nats[p] = static_cast<float>(row.plain.entropy());
     }
+    if (wanted.has(Statistic::kDivergence))
+      out.kl_nats[p] = request.previous_logits.empty() ? std::numeric_limits<float>::infinity()
+                                                       : static_cast<float>(divergence(whole.logits, whole.best_logit, whole.plain.z,
+                                                                                       request.previous_logits.subspan((p - begin) * V, V)));
+    if (wanted.has(Statistic::kAlternative) && request.draw_key)
+      out.alternative[p] = row.draw_other(greedy ? 0.0 : request.draw_key->uniform(Purpose::kAlternative, static_cast<uint32_t>(p)), current);
   }
+}
+
+int32_t draw_token(std::span<const float> logits, float temperature, double uniform) {
+  Row row;
+  row.inverse_t = temperature == 0 ? 1.0 : 1.0 / static_cast<double>(temperature);
+  row.begin(logits);
+  if (!row.scan(false)) throw NonFiniteLogits(0);
+  return temperature == 0 ? row.best : row.draw(uniform);
 }
 
 }  // namespace canvaslab

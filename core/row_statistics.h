@@ -17,6 +17,8 @@ enum class Statistic : uint32_t {
   kCandidate = 8,   ///< candidate, candidate_logprob
   kCurrent = 16,    ///< current_logprob: of the token the canvas holds
   kUntempered = 32, ///< argmax_logprob_t1, entropy_t1_nats: the same at temperature 1
+  kDivergence = 64, ///< kl_nats: from the step before; its logits are kept only when this is declared
+  kAlternative = 128, ///< alternative: drawn among the tokens that the canvas does not hold
 };
 
 /// A set of Statistic bits.
@@ -34,7 +36,8 @@ class StatisticSet {
   }
   constexpr uint32_t bits() const { return bits_; }
   static constexpr StatisticSet all() {
-    return {Statistic::kMax, Statistic::kTop2, Statistic::kEntropy, Statistic::kCandidate, Statistic::kCurrent, Statistic::kUntempered};
+    return {Statistic::kMax, Statistic::kTop2, Statistic::kEntropy, Statistic::kCandidate, Statistic::kCurrent, Statistic::kUntempered,
+            Statistic::kDivergence, Statistic::kAlternative};
   }
 
  private:
@@ -54,9 +57,20 @@ struct RowStatistics {
   std::vector<float> current_logprob;    // [L] nats
   std::vector<float> argmax_logprob_t1;  // [L] nats at temperature 1
   std::vector<float> entropy_t1_nats;    // [L] nats at temperature 1
+  std::vector<float> kl_nats;            // [L] KL(this step || step before) at temperature 1, no filters; inf at the first step
+  std::vector<int32_t> alternative;      // [L] drawn from softmax(logits / T) without the canvas's token
 
   /// Sizes the vectors of `wanted` to num_positions and empties the others.
   void resize(size_t num_positions, StatisticSet wanted);
+};
+
+/// Which tokens may be drawn, applied after the temperature in this order. The argmax always stays.
+struct LogitFilters {
+  int32_t top_k = 0;     ///< the k most likely tokens, ties to the lowest ids; 0: all
+  double top_p = 1;      ///< the fewest likeliest tokens that hold this much of what top_k left
+  double min_p = 0;      ///< tokens at least this likely, relative to the likeliest
+  bool filtered_statistics = true;  ///< false: only candidates see the filters, statistics the whole law
+  bool any() const { return top_k > 0 || top_p < 1 || min_p > 0; }
 };
 
 /// What to compute for one row of L positions.
@@ -65,6 +79,8 @@ struct StatisticsRequest {
   StatisticSet wanted;
   std::span<const int32_t> canvas;       ///< [L], read for kCurrent
   std::optional<DrawKey> draw_key;       ///< kCandidate needs it; absent: candidates are left to the caller
+  LogitFilters filters = {};             ///< at temperature 0 they see the law at temperature 1
+  std::span<const float> previous_logits = {};  ///< [end - begin, V] of the step before, for kDivergence; empty: no such step
 };
 
 /// Fills statistics [begin, end) of `out` from logits [end - begin, V] f32, row-major, one read per position plus a
@@ -75,6 +91,10 @@ struct StatisticsRequest {
 /// positions, any alignment, and with any instruction set (core/kernels/tile_sums.h).
 void compute_row_statistics(std::span<const float> logits, int32_t vocabulary, size_t begin, size_t end,
                             const StatisticsRequest& request, RowStatistics& out);
+
+/// Token of softmax(logits / temperature) by inversion of `uniform` in (0, 1); the argmax at temperature 0.
+/// Errors: NonFiniteLogits at position 0.
+int32_t draw_token(std::span<const float> logits, float temperature, double uniform);
 
 /// Logits that are no distribution, with the position where they appeared.
 class NonFiniteLogits : public std::exception {

@@ -61,6 +61,9 @@ class Propagation {
     }
     if (plan_.stop.canonical != "never")
       throw usage_error("exact propagation: the stop rule is '{}'; expected never", plan_.stop.canonical);
+    if (facts.extra_canvas || facts.causal_verify)
+      throw usage_error("exact propagation: sampler '{}' asks for extra forwards; only one forward a step can be propagated", plan_.sampler.name);
+    if (plan_.filters.any()) throw usage_error("exact propagation: filters are not propagated; leave top_k, top_p and min_p out");
     if (!facts.product_law)
       throw usage_error(
           "exact propagation: sampler '{}' remembers earlier steps or looks at other positions' candidates; only samplers "
@@ -69,6 +72,8 @@ class Propagation {
     if (plan_.rng == RngMode::kTorch)
       throw usage_error(
           "exact propagation: integrates over draws, so a reference draw order has no meaning; use rng counter");
+    if (denoiser_.facts().carries_steps)
+      throw usage_error("exact propagation: the denoiser's answers depend on earlier steps; only denoisers that look at the canvas alone can be propagated");
     if (denoiser_.facts().self_conditioning && plan_.self_conditioning)
       throw usage_error("exact propagation: self-conditioning carries state between steps; switch it off");
     if (denoiser_.facts().absorbing || !denoiser_.facts().banned_ids.empty())

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kMostSteps = 1'000'000, kMostTokens = 1 << 20;
 const std::vector<std::string> kGridKeys = {"sampler", "stop", "temperature", "emission", "self_conditioning", "steps",
-                                            "anneal_over", "canvas_length", "max_new_tokens"};
+                                            "anneal_over", "canvas_length", "max_new_tokens", "top_k", "top_p", "min_p", "stats_on"};
 
 /// Runs a check and puts the place in the file before what it complains about.
 template <typename Check>
@@ -33,7 +33,27 @@ std::vector<std::optional<To>> or_absent(const std::vector<From>& values) {
   return out;
 }
 
-/// The product of a grid's lists, in a fixed order: canvas length slowest, step limit fastest.
+std::vector<std::optional<double>> reals_or_absent(const TomlTable& table, const std::string& key) {
+  std::vector<std::optional<double>> out;
+  for (const auto& text : table.texts(key)) out.push_back(parse_real(text, fmt::format("{}: '{}'", table.at(key), key)));
+  return out.empty() ? std::vector<std::optional<double>>{std::nullopt} : out;
+}
+
+/// Every combination of a grid's filters; one without any when none is given.
+std::vector<PlanRequest> filter_choices(const TomlTable& table) {
+  std::vector<PlanRequest> out;
+  for (const auto& top_k : or_absent<int32_t>(table.integers("top_k", 1, kMostTokens)))
+    for (const auto& top_p : reals_or_absent(table, "top_p"))
+      for (const auto& min_p : reals_or_absent(table, "min_p"))
+        for (const auto& stats_on : or_absent<std::string>(table.texts("stats_on"))) {
+          PlanRequest request;
+          request.top_k = top_k, request.top_p = top_p, request.min_p = min_p, request.stats_on = stats_on;
+          out.push_back(std::move(request));
+        }
+  return out;
+}
+
+/// The product of a grid's lists, in a fixed order: canvas length slowest, step limit fastest, filters within a step limit.
 std::vector<SweepConfig> expand_grid(const TomlTable& table) {
   const auto sampler_list = table.texts("sampler");
   if (sampler_list.empty()) throw usage_error("{}: a grid needs 'sampler'", table.at("sampler"));
@@ -54,13 +74,16 @@ std::vector<SweepConfig> expand_grid(const TomlTable& table) {
           for (const auto& emission : or_absent<std::string>(table.texts("emission")))
             for (const bool feedback : self_conditioning)
               for (const auto& anneal : or_absent<int32_t>(table.integers("anneal_over", 1, kMostSteps)))
-                for (const auto& steps : or_absent<int32_t>(table.integers("steps", 1, kMostSteps))) {
-                  SweepConfig config;
-                  config.request = {.sampler = sampler, .stop = stop, .temperature = temperature, .emission = emission, .canvas_length = length,
-                                    .num_steps = steps, .anneal_over = anneal, .max_new_tokens = most[0], .self_conditioning = feedback};
-                  config.where = table.at("sampler");
-                  out.push_back(std::move(config));
-                }
+                for (const auto& steps : or_absent<int32_t>(table.integers("steps", 1, kMostSteps)))
+                  for (PlanRequest& request : filter_choices(table)) {
+                    SweepConfig config;
+                    request.sampler = sampler, request.stop = stop, request.temperature = temperature, request.emission = emission;
+                    request.canvas_length = length, request.num_steps = steps, request.anneal_over = anneal, request.max_new_tokens = most[0];
+                    request.self_conditioning = feedback;
+                    config.request = std::move(request);
+                    config.where = table.at("sampler");
+                    out.push_back(std::move(config));
+                  }
   return out;
 }
 

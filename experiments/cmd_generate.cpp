@@ -24,6 +24,10 @@ struct Arguments : PromptArguments {
   std::string sampler = "entropy_bound", stop, temperature, emit, self_conditioning = "on", init_canvas, pin;
   std::string rng = "counter", dtype = "f32", device = "cpu", trace;
   int32_t batch = 1, steps = 0, anneal_over = 0, canvas_length = 0, max_new_tokens = 0, threads = 0;
+  int32_t top_k = 0;
+  double top_p = 0, min_p = 0;
+  std::string stats_on;
+  bool has_top_p = false, has_min_p = false;
   uint64_t seed = 0;
   bool json = false, trace_logits = false;
 };
@@ -51,6 +55,10 @@ PlanRequest plan_request(const Arguments& a) {
   if (a.steps) request.num_steps = a.steps;
   if (a.anneal_over) request.anneal_over = a.anneal_over;
   if (a.max_new_tokens) request.max_new_tokens = a.max_new_tokens;
+  if (a.top_k) request.top_k = a.top_k;
+  if (a.has_top_p) request.top_p = a.top_p;
+  if (a.has_min_p) request.min_p = a.min_p;
+  if (!a.stats_on.empty()) request.stats_on = a.stats_on;
   if (a.self_conditioning != "on" && a.self_conditioning != "off") throw usage_error("--self-conditioning '{}': expected on or off", a.self_conditioning);
   request.self_conditioning = a.self_conditioning == "on";
   if (a.rng != "counter" && a.rng != "torch") throw usage_error("--rng '{}': expected counter or torch", a.rng);
@@ -105,7 +113,8 @@ void run(const Arguments& a) {
   Json config;
   config["model"] = a.model;
   for (const auto& [key, value] : plan.settings()) config[key] = value;
-  for (const char* key : {"canvas_length", "num_steps", "anneal_over", "max_new_tokens", "pad_id"}) config[key] = parse_integer(config[key].get<std::string>(), key);
+  for (const char* key : {"canvas_length", "num_steps", "anneal_over", "max_new_tokens", "pad_id", "top_k"})
+    if (config.contains(key)) config[key] = parse_integer(config[key].get<std::string>(), key);
   config["end_ids"] = plan.end_ids;
   config["seed"] = a.seed;
   config["dtype"] = a.dtype;
@@ -166,6 +175,10 @@ void add_generate(CLI::App& app, int*) {
   c->add_option("--canvas-length", a->canvas_length, "tokens per canvas")->check(CLI::PositiveNumber);
   c->add_option("--max-new-tokens", a->max_new_tokens, "rounded up to whole canvases")->check(CLI::PositiveNumber);
   c->add_option("--temperature", a->temperature, "number or schedule, for example 'linear_remaining(0.4, 0.8)'");
+  c->add_option("--top-k", a->top_k, "draw candidates among the k most likely tokens")->check(CLI::PositiveNumber);
+  auto* top_p = c->add_option("--top-p", a->top_p, "draw candidates among the fewest tokens that hold this much probability");
+  auto* min_p = c->add_option("--min-p", a->min_p, "draw candidates among tokens at least this likely relative to the likeliest");
+  c->add_option("--stats-on", a->stats_on, "with these filters: statistics of the filtered (default) or unfiltered distribution");
   c->add_option("--self-conditioning", a->self_conditioning, "on or off")->capture_default_str();
   c->add_option("--emit", a->emit, "argmax or canvas (default: the sampler's own)");
   c->add_option("--init-canvas", a->init_canvas, "token ids of the first canvas, instead of noise");
@@ -185,6 +198,8 @@ void add_generate(CLI::App& app, int*) {
     a->has_prompt = prompt->count() > 0;
     a->has_ids = ids->count() > 0;
     a->chat_asked = chat->count() > 0;
+    a->has_top_p = top_p->count() > 0;
+    a->has_min_p = min_p->count() > 0;
     run(*a);
   });
 }

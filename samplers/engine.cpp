@@ -44,6 +44,9 @@ struct Row {
   int32_t steps = 0;                 // of this canvas
   bool converged = false;            // this canvas
   bool finished = false;             // the sequence
+  std::vector<float> previous_logits;  // [L, V] of this canvas's last step, kept for Statistic::kDivergence only
+  std::vector<float> next_logits;    // [V] causal law of the next token, for causal verification only
+  bool committed = false;            // the verification already holds what append would add
   int64_t passes = 0;
   RowResult result;
 };
@@ -55,19 +58,22 @@ class Run {
         generator_(inputs.empty() ? 0 : inputs[0].seed), rows_(inputs.size()) {
     wanted_ = plan.sampler.facts.statistics | plan.stop.statistics |
               StatisticSet{Statistic::kMax, Statistic::kEntropy, Statistic::kCandidate};
+    num_decisions_ = plan.num_decisions();
+    total_length_ = static_cast<size_t>(plan.num_canvases()) * static_cast<size_t>(plan.canvas_length);
   }
 
   std::vector<RowResult> all() {
     prefill();
-    for (int32_t canvas_idx = 0; canvas_idx < plan_.num_canvases(); ++canvas_idx) {
+    for (int32_t canvas_idx = 0;; ++canvas_idx) {
       start_canvases(canvas_idx);
-      for (int32_t step_idx = 0; step_idx < plan_.num_steps; ++step_idx) {
+      for (int32_t step_idx = 0; step_idx < num_decisions_; ++step_idx) {
         if (all_rows([](const Row& row) { return row.converged || row.finished; }) && step_idx > 0 && !torch_goes_on()) break;
         step(canvas_idx, step_idx);
       }
       finish_canvases(canvas_idx);
       if (all_rows([](const Row& row) { return row.finished; })) break;
-      if (canvas_idx + 1 < plan_.num_canvases()) append();
+      if (!verifies() && canvas_idx + 1 == plan_.num_canvases()) break;
+      append();
     }
     std::vector<RowResult> results;
     for (auto& row : rows_) results.push_back(summarise(row));
@@ -76,6 +82,7 @@ class Run {
 
  private:
   bool torch() const { return plan_.rng == RngMode::kTorch; }
+  bool verifies() const { return plan_.sampler.facts.causal_verify.has_value(); }
   /// In the reference a row that finished in an earlier canvas still denoises; only `converged` ends a canvas there.
   bool torch_goes_on() const {
     return torch() && !all_rows([](const Row& row) { return row.converged; });
@@ -107,10 +114,25 @@ class Run {
       Prompt prompt = inputs_[r].prompt;
       if (torch()) prompt.left_padding = static_cast<int32_t>(longest - prompt.ids.size());
       const Stopwatch watch;
-      rows_[r].sequence = denoiser_.prefill(prompt);
+      rows_[r].sequence = verifies() ? prefill_for_verification(rows_[r], prompt) : denoiser_.prefill(prompt);
       rows_[r].result.seconds.prefill += watch.seconds();
       rows_[r].result.forwards.prefill = prompt.ids.empty() ? 0 : 1;
     }
+  }
+
+  /// The law of the first token comes from the denoiser, or from the last token of the prompt, encoded on its own.
+  std::unique_ptr<Sequence> prefill_for_verification(Row& row, Prompt prompt) {
+    auto sequence = denoiser_.prefill(prompt);
+    row.next_logits = denoiser_.next_logits(*sequence);
+    if (!row.next_logits.empty()) return sequence;
+    if (prompt.ids.empty()) throw usage_error("sampler '{}' needs the causal law of the first token: give a prompt of at least one token", plan_.sampler.name);
+    const int32_t last = prompt.ids.back();
+    prompt.ids.pop_back();
+    if (!prompt.token_types.empty()) prompt.token_types.pop_back();
+    sequence = denoiser_.prefill(prompt);
+    row.next_logits = denoiser_.append(*sequence, std::span(&last, 1), true);
+    ++row.result.forwards.verify;
+    return sequence;
   }
 
   void check_input(const RowInput& input) const {
@@ -136,16 +158,19 @@ class Run {
       if (canvas_idx == 0 && !inputs_[r].init_canvas.empty()) row.canvas = inputs_[r].init_canvas;
       row.allowed.assign(L, 1);
       for (const auto& [position, token] : inputs_[r].pins) {
-        if (position / plan_.canvas_length != canvas_idx) continue;
-        row.allowed[static_cast<size_t>(position % plan_.canvas_length)] = 0;
-        row.canvas[static_cast<size_t>(position % plan_.canvas_length)] = token;
+        const auto local = static_cast<size_t>(position) - row.result.canvas_ids.size();  // huge for positions behind us
+        if (local >= L) continue;
+        row.allowed[local] = 0;
+        row.canvas[local] = token;
       }
+      row.previous_logits.clear();
+      row.committed = false;
       row.best = row.canvas;
       row.history.argmax.clear();
       row.reason = "step_limit";
       row.steps = 0;
       row.converged = false;
-      plan_.sampler.sampler->begin(row.state, L, plan_.num_steps);
+      plan_.sampler.sampler->begin(row.state, L, num_decisions_);
     }
   }
 
@@ -154,28 +179,22 @@ class Run {
     const Progress ramp{.step_idx = step_idx, .num_steps = plan_.anneal_over};
     const auto temperature = static_cast<float>(plan_.temperature->value(ramp));
     const auto knobs = plan_.sampler.knob_values(ramp);
-    const double level_now = static_cast<double>(step_idx) / plan_.num_steps;
-    const double level_next = static_cast<double>(step_idx + 1) / plan_.num_steps;
-    const bool want_logits = torch() || (observer_ && observer_->wants_logits());
+    const double level_now = static_cast<double>(step_idx) / num_decisions_;
+    const double level_next = static_cast<double>(step_idx + 1) / num_decisions_;
+    const bool keep_logits = wanted_.has(Statistic::kDivergence), show_logits = observer_ && observer_->wants_logits();
+    const bool want_logits = torch() || keep_logits || show_logits;
     std::vector<StepResult> results(rows_.size());
     std::vector<double> forward_seconds(rows_.size());
     for (size_t r = 0; r < rows_.size(); ++r) {
       Row& row = rows_[r];
       if (idle(row)) continue;
-      DenoiseRow call{.sequence = row.sequence.get(), .request = {}};
-      call.request = {.canvas_idx = canvas_idx, .step_idx = step_idx, .canvas = row.canvas, .temperature = temperature,
-                      .wanted = wanted_, .draw_key = std::nullopt, .noise_level = std::nullopt, .revealed = row.state.revealed,
-                      .self_conditioning = plan_.self_conditioning ? SelfConditioning::kPrevious : SelfConditioning::kNone,
-                      .given_logits = {}, .hold_prediction = row.converged, .want_logits = want_logits};
-      if (!torch()) call.request.draw_key = key(r, canvas_idx, step_idx);
-      if (plan_.sampler.facts.needs_level) call.request.noise_level = level_now;
+      StepRequest request = step_request(row, canvas_idx, step_idx, temperature);
+      request.hold_prediction = row.converged;
+      request.want_logits = want_logits;
+      if (!torch()) request.draw_key = key(r, canvas_idx, step_idx);
+      if (plan_.sampler.facts.needs_level) request.noise_level = level_now;
       const Stopwatch watch;
-      try {
-        results[r] = std::move(denoiser_.denoise(std::span(&call, 1)).front());
-      } catch (const NonFiniteLogits& error) {
-        throw UserError(ExitCode::kSomeFailed, fmt::format("the denoiser's logits are NaN or infinite at canvas {}, step {}, position {}",
-                                             canvas_idx, step_idx, error.position()));
-      }
+      results[r] = forward(row, request);
       forward_seconds[r] = watch.seconds();
       row.result.seconds.denoise += forward_seconds[r];
       if (!row.converged && !row.finished) {
@@ -184,7 +203,7 @@ class Run {
       }
       if (torch()) {
         draw_torch_candidates(results[r].logits, facts_.vocabulary, temperature, generator_, results[r].statistics);
-        if (!(observer_ && observer_->wants_logits())) results[r].logits = {};
+        if (!show_logits && !keep_logits) results[r].logits = {};
       }
     }
     for (size_t r = 0; r < rows_.size(); ++r) {
@@ -193,7 +212,7 @@ class Run {
       const Stopwatch watch;
       RowStatistics& statistics = results[r].statistics;
       const DrawKey draws = key(r, canvas_idx, step_idx);
-      const StepView view{.step_idx = step_idx, .num_steps = plan_.num_steps, .is_last = step_idx + 1 == plan_.num_steps,
+      const StepView view{.step_idx = step_idx, .num_steps = num_decisions_, .is_last = step_idx + 1 == num_decisions_,
                           .temperature = temperature, .vocabulary = facts_.vocabulary, .canvas = row.canvas,
                           .statistics = &statistics, .allowed = row.allowed, .knobs = knobs, .level_now = level_now,
                           .level_next = level_next, .draws = &draws};
@@ -205,19 +224,12 @@ class Run {
       }
       std::optional<std::string> stop;
       if (!row.converged) stop = plan_.stop.rule->check(view, row.state, decision, row.history);
-      std::vector<int32_t> next(L);
       std::vector<uint8_t> accepted(L);
-      for (size_t p = 0; p < L; ++p) {
-        // In torch mode noise is drawn for every position, accepted or not, as the reference does.
-        const bool needs_noise = decision.action[p] == Action::kNoise && row.allowed[p];
-        const int32_t fresh = torch() || needs_noise ? noise(draws, Purpose::kNoise, p) : 0;
-        switch (row.allowed[p] ? decision.action[p] : Action::kKeep) {
-          case Action::kKeep: next[p] = row.canvas[p]; break;
-          case Action::kCandidate: next[p] = statistics.candidate[p]; accepted[p] = 1; break;
-          case Action::kArgmax: next[p] = statistics.argmax[p]; accepted[p] = 1; break;
-          case Action::kToken: next[p] = decision.token[p]; accepted[p] = 1; break;
-          case Action::kNoise: next[p] = fresh; break;
-        }
+      std::vector<int32_t> next = apply(row, row.canvas, decision, statistics, draws, accepted);
+      if (plan_.sampler.facts.extra_canvas && !row.converged) {
+        const Stopwatch extra;
+        correct(r, canvas_idx, view, next);
+        forward_seconds[r] += extra.seconds();
       }
       const bool frozen = row.converged;
       if (frozen) {
@@ -233,12 +245,110 @@ class Run {
                             .canvas_out = next, .statistics = &statistics, .accepted = accepted, .logits = results[r].logits,
                             .frozen = frozen, .forward_seconds = forward_seconds[r]});
       row.canvas = std::move(next);
+      if (keep_logits) row.previous_logits = std::move(results[r].logits);
       if (stop) {
         row.converged = true;
         row.reason = *stop;
       }
       row.result.seconds.denoise += watch.seconds();
     }
+  }
+
+  StepRequest step_request(const Row& row, int32_t canvas_idx, int32_t step_idx, float temperature) const {
+    return {.canvas_idx = canvas_idx, .step_idx = step_idx, .canvas = row.canvas, .temperature = temperature,
+            .wanted = wanted_, .draw_key = std::nullopt, .noise_level = std::nullopt, .revealed = row.state.revealed,
+            .self_conditioning = plan_.self_conditioning ? SelfConditioning::kPrevious : SelfConditioning::kNone,
+            .given_logits = {}, .filters = plan_.filters, .previous_logits = row.previous_logits};
+  }
+  StepResult forward(const Row& row, const StepRequest& request) const {
+    const DenoiseRow call{.sequence = row.sequence.get(), .request = request};
+    try {
+      return std::move(denoiser_.denoise(std::span(&call, 1)).front());
+    } catch (const NonFiniteLogits& error) {
+      throw UserError(ExitCode::kSomeFailed, fmt::format("the denoiser's logits are NaN or infinite at canvas {}, step {}, position {}",
+                                                         request.canvas_idx, request.step_idx, error.position()));
+    }
+  }
+
+  /// The canvas after a decision; marks what was taken.
+  std::vector<int32_t> apply(const Row& row, std::span<const int32_t> canvas, const StepDecision& decision, const RowStatistics& statistics,
+                             const DrawKey& draws, std::vector<uint8_t>& accepted) {
+    std::vector<int32_t> next(canvas.size());
+    for (size_t p = 0; p < canvas.size(); ++p) {
+      // In torch mode noise is drawn for every position, accepted or not, as the reference does.
+      const bool needs_noise = decision.action[p] == Action::kNoise && row.allowed[p];
+      const int32_t fresh = torch() || needs_noise ? noise(draws, Purpose::kNoise, p) : 0;
+      switch (row.allowed[p] ? decision.action[p] : Action::kKeep) {
+        case Action::kKeep: next[p] = canvas[p]; break;
+        case Action::kCandidate: next[p] = statistics.candidate[p]; accepted[p] = 1; break;
+        case Action::kArgmax: next[p] = statistics.argmax[p]; accepted[p] = 1; break;
+        case Action::kToken: next[p] = decision.token[p]; accepted[p] = 1; break;
+        case Action::kNoise: next[p] = fresh; break;
+      }
+    }
+    return next;
+  }
+
+  /// The extra canvas forwards after a step, on the canvas it left. They leave the self-conditioning prediction alone, and
+  /// draw under step indices that no step has (steps are limited to a million).
+  void correct(size_t r, int32_t canvas_idx, const StepView& step, std::vector<int32_t>& canvas) {
+    Row& row = rows_[r];
+    const int32_t count = plan_.sampler.sampler->extra_forwards(step.step_idx, plan_.num_steps);
+    for (int32_t sweep = 0; sweep < count; ++sweep) {
+      const DrawKey draws = key(r, canvas_idx, step.step_idx + ((sweep + 1) << 20));
+      StepRequest request = step_request(row, canvas_idx, step.step_idx, step.temperature);
+      request.canvas = canvas;
+      request.hold_prediction = true;
+      request.draw_key = draws;
+      if (plan_.sampler.facts.needs_level) request.noise_level = step.level_next;
+      const StepResult result = forward(row, request);
+      ++row.passes;
+      ++row.result.forwards.denoise;
+      StepView view = step;
+      view.canvas = canvas;
+      view.statistics = &result.statistics;
+      view.level_now = step.level_next;
+      view.draws = &draws;
+      StepDecision decision;
+      plan_.sampler.decide_again(view, row.state, decision);
+      std::vector<uint8_t> ignored(canvas.size());
+      canvas = apply(row, canvas, decision, result.statistics, draws, ignored);
+    }
+  }
+
+  /// What the causal mode makes of a draft: the longest prefix that it would have written with its own draws, and its token
+  /// where they part. Every token is therefore a draw of the causal law, whatever the draft. Pinned positions are taken as
+  /// they are. Masks that a draft left standing end it.
+  std::vector<int32_t> verify(size_t r, int32_t canvas_idx, const std::vector<int32_t>& draft) {
+    Row& row = rows_[r];
+    const Stopwatch watch;
+    const auto V = static_cast<size_t>(facts_.vocabulary);
+    const auto known = static_cast<size_t>((facts_.absorbing ? std::find(draft.begin(), draft.end(), facts_.mask_id) : draft.end()) - draft.begin());
+    auto ahead = row.sequence->fork();
+    std::vector<float> rows;  // [known, V]: row p is the law of position p + 1
+    if (known > 0) {
+      rows = denoiser_.append(*ahead, std::span(draft).first(known), true);
+      ++row.result.forwards.verify;
+    }
+    const DrawKey draws = key(r, canvas_idx, 0);
+    std::vector<int32_t> out;
+    bool agrees = true;
+    for (size_t p = 0; agrees && p < draft.size() && row.result.canvas_ids.size() + p < total_length_; ++p) {
+      const std::span<const float> law = p == 0 ? std::span<const float>(row.next_logits) : std::span<const float>(rows).subspan((p - 1) * V, V);
+      try {
+        out.push_back(row.allowed[p] ? draw_token(law, static_cast<float>(*plan_.sampler.facts.causal_verify), draws.uniform(Purpose::kVerify, static_cast<uint32_t>(p))) : draft[p]);
+      } catch (const NonFiniteLogits&) {
+        throw UserError(ExitCode::kSomeFailed, fmt::format("the causal logits are NaN or infinite at canvas {}, position {}", canvas_idx, p));
+      }
+      agrees = out.back() == draft[p];
+    }
+    row.committed = agrees && out.size() == draft.size();
+    if (row.committed) {
+      row.sequence = std::move(ahead);
+      row.next_logits.assign(rows.end() - static_cast<ptrdiff_t>(V), rows.end());
+    }
+    row.result.seconds.append += watch.seconds();
+    return out;
   }
 
   bool is_end(int32_t token) const { return std::find(plan_.end_ids.begin(), plan_.end_ids.end(), token) != plan_.end_ids.end(); }
@@ -251,11 +361,12 @@ class Run {
       std::vector<int32_t> emitted = plan_.emission == Emission::kArgmax ? row.best : row.canvas;
       for (size_t p = 0; p < L; ++p)
         if (!row.allowed[p]) emitted[p] = row.canvas[p];
+      if (verifies()) emitted = verify(r, canvas_idx, emitted);
       if (row.finished) {
         emitted.assign(L, plan_.pad_id);
       } else {
         const auto end = std::find_if(emitted.begin(), emitted.end(), [&](int32_t token) { return is_end(token); });
-        const size_t valid = end == emitted.end() ? L : static_cast<size_t>(end - emitted.begin()) + 1;
+        const size_t valid = end == emitted.end() ? emitted.size() : static_cast<size_t>(end - emitted.begin()) + 1;
         row.result.valid_per_canvas.push_back(static_cast<int32_t>(valid));
         row.result.steps_per_canvas.push_back(row.steps);
         row.result.canvas_stop.push_back(row.reason);
@@ -266,6 +377,7 @@ class Run {
         }
       }
       row.result.canvas_ids.insert(row.result.canvas_ids.end(), emitted.begin(), emitted.end());
+      if (verifies() && row.result.canvas_ids.size() >= total_length_) row.finished = true;
       row.canvas = std::move(emitted);  // what append commits
       if (observer_) observer_->on_canvas(r, canvas_idx, row.canvas);
     }
@@ -274,8 +386,10 @@ class Run {
   void append() {
     for (auto& row : rows_) {
       if (row.finished && !torch()) continue;
+      if (row.committed) continue;
       const Stopwatch watch;
-      denoiser_.append(*row.sequence, row.canvas, false);
+      auto logits = denoiser_.append(*row.sequence, row.canvas, verifies());
+      if (verifies()) row.next_logits.assign(logits.end() - facts_.vocabulary, logits.end());
       row.result.seconds.append += watch.seconds();
       if (!row.finished) ++row.result.forwards.append;
     }
@@ -291,7 +405,7 @@ class Run {
     const auto written = std::count_if(out.canvas_ids.begin(), out.canvas_ids.end(), [&](int32_t token) { return token != plan_.pad_id; });
     out.tokens_per_forward = static_cast<double>(written) / static_cast<double>(std::max<int64_t>(1, row.passes));
     const double valid = std::accumulate(out.valid_per_canvas.begin(), out.valid_per_canvas.end(), 0.0);
-    out.tokens_per_forward_report = valid / static_cast<double>(std::max<int64_t>(1, out.forwards.denoise + out.forwards.append));
+    out.tokens_per_forward_report = valid / static_cast<double>(std::max<int64_t>(1, out.forwards.denoise + out.forwards.verify + out.forwards.append));
     return std::move(out);
   }
 
@@ -303,6 +417,8 @@ class Run {
   TorchGenerator generator_;
   std::vector<Row> rows_;
   StatisticSet wanted_;
+  int32_t num_decisions_ = 0;   // steps of a canvas
+  size_t total_length_ = 0;     // tokens of a sequence that meets no end token
 };
 
 }  // namespace

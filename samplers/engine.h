@@ -26,6 +26,9 @@ struct PlanRequest {
   /// num_steps limits the steps of a canvas; anneal_over is the length of the ramp that the temperature and every knob
   /// written as a schedule run over (default: num_steps), so that a lower limit cuts the ramp instead of squeezing it.
   std::optional<int32_t> canvas_length, num_steps, anneal_over, max_new_tokens;
+  std::optional<int32_t> top_k;              ///< at least 1
+  std::optional<double> top_p, min_p;        ///< (0, 1], [0, 1]
+  std::optional<std::string> stats_on;       ///< filtered (the default) or unfiltered
   bool self_conditioning = true;
   RngMode rng = RngMode::kCounter;
 };
@@ -40,11 +43,14 @@ struct GenerationPlan {
   int32_t canvas_length = 256, num_steps = 48, anneal_over = 48, max_new_tokens = 256;
   bool self_conditioning = true;
   RngMode rng = RngMode::kCounter;
+  LogitFilters filters;
   std::vector<int32_t> end_ids;
   int32_t pad_id = 0;
 
   /// Key and value of every resolved setting, in a fixed order.
   std::vector<std::pair<std::string, std::string>> settings() const;
+  /// Steps of a canvas: num_steps less the forwards that the sampler spends beside them.
+  int32_t num_decisions() const { return sampler.sampler->num_decisions(num_steps); }
   int32_t num_canvases() const { return (max_new_tokens + canvas_length - 1) / canvas_length; }
 };
 
@@ -71,7 +77,7 @@ struct PhaseSeconds {
 };
 
 struct RowResult {
-  std::vector<int32_t> canvas_ids;       ///< whole canvases, with pads as the reference leaves them
+  std::vector<int32_t> canvas_ids;       ///< whole canvases (or what was accepted of them), with pads as the reference leaves them
   std::vector<int32_t> token_ids;        ///< cut after the first end token, trailing pads removed
   std::string stop_reason;               ///< of the sequence: "end_token" or "length"
   std::vector<std::string> canvas_stop;  ///< per canvas: the stop rule's reason, or "step_limit"
@@ -80,7 +86,7 @@ struct RowResult {
   ForwardCounts forwards;
   PhaseSeconds seconds;
   double tokens_per_forward = 0;         ///< transformers: new tokens that are no pad / denoiser forwards while active
-  double tokens_per_forward_report = 0;  ///< sum of valid tokens / (denoise + append forwards), evaluation.md 5.1
+  double tokens_per_forward_report = 0;  ///< sum of valid tokens / (denoise + verify + append forwards), evaluation.md 5.1
 };
 
 /// One executed step of one row, as observers see it. Spans live during the call only.

@@ -8,6 +8,9 @@ FilterSampler::FilterSampler(const Options& options, size_t num_knobs) : inner_(
   if (inner_.facts.needs_level)
     throw usage_error("sampler '{}': '{}' follows a noise level, which positions that are held back would not; put it around a sampler that does not",
                       options.plugin, inner_.name);
+  if (inner_.facts.extra_canvas || inner_.facts.causal_verify)
+    throw usage_error("sampler '{}': '{}' asks for extra forwards, whose decisions a filter does not see; put the filter inside it",
+                      options.plugin, inner_.name);
   CanvasState probe;
   inner_.sampler->begin(probe, 1, 1);
   if (!probe.scratch.empty())
@@ -57,11 +60,6 @@ void FilterSampler::Taken::hold_back(size_t position) const {
   state.revealed[position] = revealed_before[position];
 }
 
-ParamSpec inner_sampler_param() {
-  ParamSpec spec = plugin_param("inner", [](const PluginExpr& sampler) { return samplers().resolve(sampler).canonical(); }, "the sampler whose decisions are filtered");
-  spec.required = false;
-  spec.default_text = "entropy_bound";
-  return spec;
-}
+ParamSpec inner_sampler_param() { return inner_sampler_param("entropy_bound", "the sampler whose decisions are filtered"); }
 
 }  // namespace canvaslab

@@ -74,6 +74,32 @@ void check_corruption(const GenerationPlan& plan, const DenoiserFacts& facts) {
                         plan.temperature_text, step);
 }
 
+LogitFilters resolve_filters(const PlanRequest& request) {
+  LogitFilters out;
+  const auto fraction = [](double value, bool zero_allowed, const char* what) {
+    if (!(value >= 0 && value <= 1) || (value == 0 && !zero_allowed))
+      throw usage_error("{} is {}; expected a number in {}, 1]", what, format_real(value), zero_allowed ? "[0" : "(0");
+    return value;
+  };
+  if (request.top_k && *request.top_k < 1) throw usage_error("top-k is {}; expected at least 1", *request.top_k);
+  out.top_k = request.top_k.value_or(0);
+  out.top_p = fraction(request.top_p.value_or(1), false, "top-p");
+  out.min_p = fraction(request.min_p.value_or(0), true, "min-p");
+  const std::string stats = request.stats_on.value_or("filtered");
+  if (stats != "filtered" && stats != "unfiltered") throw usage_error("stats-on '{}' is unknown; expected filtered or unfiltered", stats);
+  out.filtered_statistics = stats == "filtered";
+  if (request.stats_on && !out.any()) throw usage_error("stats-on says what statistics see of top-k, top-p and min-p, but none of them is given");
+  return out;
+}
+
+/// Filters and forwards that the denoiser, or the reference's order of draws, cannot give.
+void check_extras(const GenerationPlan& plan, const DenoiserFacts& facts) {
+  if (plan.rng == RngMode::kTorch && plan.filters.any())
+    throw usage_error("--rng torch draws from whole rows, as the reference; it cannot run with top-k, top-p or min-p; use --rng counter");
+  if (plan.sampler.facts.causal_verify && !facts.has_causal_mode)
+    throw usage_error("sampler '{}' checks canvases in the causal mode, which this denoiser does not have", plan.sampler.name);
+}
+
 }  // namespace
 
 GenerationPlan resolve_plan(const PlanRequest& request, const Denoiser& denoiser) {
@@ -90,15 +116,17 @@ GenerationPlan resolve_plan(const PlanRequest& request, const Denoiser& denoiser
   plan.emission = parse_emission(request.emission.value_or(!own_emission.empty() ? own_emission : defaults.emission.value_or("argmax")));
   plan.canvas_length = positive(request.canvas_length, defaults.canvas_length.value_or(256), "canvas length");
   plan.num_steps = positive(request.num_steps, defaults.num_steps.value_or(48), "steps");
-  plan.anneal_over = positive(request.anneal_over, plan.num_steps, "anneal-over");
+  plan.anneal_over = positive(request.anneal_over, plan.num_decisions(), "anneal-over");
   plan.max_new_tokens = positive(request.max_new_tokens, defaults.max_new_tokens.value_or(plan.canvas_length), "max-new-tokens");
   plan.self_conditioning = request.self_conditioning;
   plan.rng = request.rng;
+  plan.filters = resolve_filters(request);
   plan.end_ids = defaults.end_ids;
   plan.pad_id = defaults.pad_id;
   if (plan.rng == RngMode::kTorch && plan.sampler.facts.reference_order == ReferenceOrder::kNone)
     throw usage_error("sampler '{}' has no reference draw order, so it cannot run with --rng torch; use --rng counter", plan.sampler.name);
   check_corruption(plan, facts);
+  check_extras(plan, facts);
   if (plan.sampler.facts.needs_level && plan.stop.breaks_level)
     throw usage_error("sampler '{}' follows a noise level that reaches clean only at its last step; stop rule '{}' would end it earlier.\n"
                       "use --stop never and choose --steps", plan.sampler.name, plan.stop.canonical);
@@ -106,7 +134,7 @@ GenerationPlan resolve_plan(const PlanRequest& request, const Denoiser& denoiser
 }
 
 std::vector<std::pair<std::string, std::string>> GenerationPlan::settings() const {
-  return {{"sampler", sampler.canonical},
+  std::vector<std::pair<std::string, std::string>> out = {{"sampler", sampler.canonical},
           {"stop", stop.canonical},
           {"temperature", temperature_text},
           {"emission", emission == Emission::kArgmax ? "argmax" : "canvas"},
@@ -118,6 +146,12 @@ std::vector<std::pair<std::string, std::string>> GenerationPlan::settings() cons
           {"rng", rng == RngMode::kCounter ? "counter" : "torch"},
           {"end_ids", fmt::format("{}", fmt::join(end_ids, " "))},
           {"pad_id", std::to_string(pad_id)}};
+  // Only when given: what was stored before there were filters keeps its meaning.
+  if (filters.top_k > 0) out.emplace_back("top_k", std::to_string(filters.top_k));
+  if (filters.top_p < 1) out.emplace_back("top_p", format_real(filters.top_p));
+  if (filters.min_p > 0) out.emplace_back("min_p", format_real(filters.min_p));
+  if (filters.any()) out.emplace_back("stats_on", filters.filtered_statistics ? "filtered" : "unfiltered");
+  return out;
 }
 
 }  // namespace canvaslab

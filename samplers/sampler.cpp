@@ -57,6 +57,9 @@ void refuse_unusable(const StepView& view, StatisticSet declared) {
   check_ids(declared.has(Statistic::kMax), s.argmax, "argmax");
   check_ids(declared.has(Statistic::kTop2), s.second, "second");
   check_ids(declared.has(Statistic::kCandidate), s.candidate, "candidate");
+  check_ids(declared.has(Statistic::kAlternative), s.alternative, "alternative");
+  for (size_t p = 0; declared.has(Statistic::kDivergence) && p < view.length(); ++p)
+    if (!(s.kl_nats[p] >= 0)) throw NonFiniteStatistics("kl_nats", p);  // inf: nothing to compare with
 }
 
 }  // namespace
@@ -87,6 +90,27 @@ void ConfiguredSampler::decide(const StepView& view, CanvasState& state, StepDec
   }
   const size_t due = std::min(open, static_cast<size_t>(facts.min_accepted));
   if (taken < due) throw broken(fmt::format("{} positions taken at step {}, at least {} are due", taken, view.step_idx, due));
+}
+
+void ConfiguredSampler::decide_again(const StepView& view, CanvasState& state, StepDecision& decision) const {
+  refuse_unusable(view, facts.statistics);
+  decision.action.clear();
+  decision.token.clear();
+  sampler->after_extra_forward(view, state, decision);
+  const size_t L = view.length();
+  if (decision.action.size() != L) throw std::logic_error(fmt::format("sampler '{}' decides on {} of {} positions after an extra forward", name, decision.action.size(), L));
+  for (size_t p = 0; p < L; ++p)
+    if (decision.action[p] == Action::kToken && (decision.token.size() != L || decision.token[p] < 0 || decision.token[p] >= view.vocabulary))
+      throw std::logic_error(fmt::format("sampler '{}' gives no token of the vocabulary for position {} after an extra forward", name, p));
+}
+
+std::string canonical_sampler(const PluginExpr& expr) { return samplers().resolve(expr).canonical(); }
+
+ParamSpec inner_sampler_param(const std::string& fallback, const std::string& doc) {
+  ParamSpec spec = plugin_param("inner", canonical_sampler, doc);
+  spec.required = false;
+  spec.default_text = fallback;
+  return spec;
 }
 
 ConfiguredSampler configure_sampler(const PluginExpr& expr) {

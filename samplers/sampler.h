@@ -80,10 +80,16 @@ struct SamplerFacts {
   bool uniform_corruption_only = false; ///< its formulas hold for uniform corruption over the whole vocabulary only
   int32_t min_accepted = 0;            ///< progress contract: at least this many open positions are taken at a step, while
                                        ///< there are as many
+  bool extra_canvas = false;           ///< asks for canvas forwards beside its one per step: Sampler::extra_forwards
+  /// Present: a finished canvas is checked in the denoiser's causal mode at this temperature, and cut behind the first token
+  /// that the causal mode would not have written (it is replaced by the one that it writes).
+  std::optional<double> causal_verify = std::nullopt;
   ReferenceOrder reference_order = ReferenceOrder::kNone;
   std::string default_stop = "never";
   std::string default_emission;        ///< "argmax", "canvas", or empty: whatever the denoiser prefers
 };
+
+struct ConfiguredSampler;
 
 /// Holds configuration only; per-canvas state is an argument, so one object serves any number of canvases at once.
 class Sampler {
@@ -95,6 +101,16 @@ class Sampler {
   virtual void begin(CanvasState& state, size_t length, int32_t num_steps) const;
   /// Decides every position: writes decision.action [L].
   virtual void step(const StepView& view, CanvasState& state, StepDecision& decision) const = 0;
+
+  // --- samplers that ask for extra canvas forwards
+
+  /// Steps of a canvas on which `forwards` canvas forwards may be spent.
+  virtual int32_t num_decisions(int32_t forwards) const { return forwards; }
+  /// Extra canvas forwards after this step, of a canvas on which `forwards` may be spent.
+  virtual int32_t extra_forwards(int32_t /*step_idx*/, int32_t /*forwards*/) const { return 0; }
+  /// Decides on the canvas that the step, or the extra forward before, left: statistics are of that canvas, level_now and
+  /// level_next are both its level.
+  virtual void after_extra_forward(const StepView& /*view*/, CanvasState& /*state*/, StepDecision& /*decision*/) const {}
 };
 
 using SamplerRegistry = Registry<Sampler, SamplerFacts>;
@@ -113,6 +129,8 @@ struct ConfiguredSampler {
   /// vocabulary, progress, revealed positions that stay revealed and keep their tokens. A broken promise is a logic error
   /// that names the sampler and the position.
   void decide(const StepView& view, CanvasState& state, StepDecision& decision) const;
+  /// The same for an extra forward, which promises less: an action for every position and tokens inside the vocabulary.
+  void decide_again(const StepView& view, CanvasState& state, StepDecision& decision) const;
 };
 /// A statistic that no sampler can decide on: NaN, +inf, or an entropy or token that cannot be.
 class NonFiniteStatistics : public std::runtime_error {
@@ -124,6 +142,11 @@ class NonFiniteStatistics : public std::runtime_error {
  private:
   size_t position_;
 };
+
+/// Checks an inner sampler's expression and writes out its parameters, for plugin_param.
+std::string canonical_sampler(const PluginExpr& expr);
+/// The parameter that names an inner sampler.
+ParamSpec inner_sampler_param(const std::string& fallback, const std::string& doc);
 
 /// Builds a sampler; knobs are range-checked as schedules.
 ConfiguredSampler configure_sampler(const PluginExpr& expr);

@@ -39,6 +39,7 @@ class Checking final : public Denoiser {
           "denoiser 'checking': a has a vocabulary of {}, b of {}; only denoisers of one vocabulary can be compared",
           facts_.vocabulary, b_->facts().vocabulary);
     facts_.uses_level = facts_.uses_level || b_->facts().uses_level;
+    facts_.carries_steps = facts_.carries_steps || b_->facts().carries_steps;
     facts_.has_causal_mode = facts_.has_causal_mode && b_->facts().has_causal_mode;
   }
   const DenoiserFacts& facts() const override { return facts_; }
@@ -84,6 +85,7 @@ class Checking final : public Denoiser {
     b_->append(*pair.b, canvas, false);
     return logits;
   }
+  std::vector<float> next_logits(const Sequence& sequence) const override { return a_->next_logits(*dynamic_cast<const Pair&>(sequence).a); }
 
  private:
   void note(double x, double y, const char* field, size_t position, std::optional<size_t> token, Worst& worst) const {
@@ -123,6 +125,7 @@ class Checking final : public Denoiser {
     all(x.current_logprob, y.current_logprob, "current_logprob");
     all(x.argmax_logprob_t1, y.argmax_logprob_t1, "argmax_logprob_t1");
     all(x.entropy_t1_nats, y.entropy_t1_nats, "entropy_t1_nats");
+    all(x.kl_nats, y.kl_nats, "kl_nats");
   }
   [[noreturn]] void fail(const StepRequest& request, const Worst& worst) const {
     throw UserError(ExitCode::kSomeFailed,
@@ -139,16 +142,14 @@ class Checking final : public Denoiser {
   DenoiserFacts facts_;
 };
 
-std::string canonical_denoiser(const PluginExpr& expr) { return denoisers().resolve(expr).canonical(); }
-
 [[maybe_unused]] const bool registered = denoisers().add(
     {.name = "checking",
      .summary = "runs two denoisers on the same requests; answers as the first, fails the sample where they disagree",
      .source = "ours",
      .aliases = {},
      .parameters =
-         {plugin_param("a", canonical_denoiser, "denoiser whose answers are used"),
-          plugin_param("b", canonical_denoiser, "denoiser to compare with"),
+         {inner_denoiser_param("a", "denoiser whose answers are used"),
+          inner_denoiser_param("b", "denoiser to compare with"),
           real_param("tolerance", 1e-4, 0, 1e6, "", "|a - b| <= tolerance * (1 + |b|) for every value"),
           text_param(
               "compare", "logits",

@@ -111,8 +111,7 @@ class NetworkDenoiser final : public Denoiser {
   StepResult result_of(std::span<const float> flat, const StepRequest& request) const {
     StepResult result;
     result.statistics.resize(request.canvas.size(), request.wanted);
-    compute_row_statistics(flat, facts_.vocabulary, 0, request.canvas.size(),
-                           {.temperature = request.temperature, .wanted = request.wanted, .canvas = request.canvas, .draw_key = request.draw_key}, result.statistics);
+    compute_row_statistics(flat, facts_.vocabulary, 0, request.canvas.size(), request.statistics_request(), result.statistics);
     if (request.want_logits) result.logits.assign(flat.begin(), flat.end());
     return result;
   }

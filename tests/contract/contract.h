@@ -67,6 +67,7 @@ inline std::string moves_with_its_positions(const ConfiguredSampler& sampler) {
     move(t.argmax_logprob, h.argmax_logprob), move(t.second_logprob, h.second_logprob),
         move(t.entropy_nats, h.entropy_nats);
     move(t.candidate_logprob, h.candidate_logprob), move(t.current_logprob, h.current_logprob);
+    move(t.kl_nats, h.kl_nats), move(t.alternative, h.alternative);
     move(t.argmax_logprob_t1, h.argmax_logprob_t1), move(t.entropy_t1_nats, h.entropy_t1_nats);
     StepView a = here.view(step, 4), b = there.view(step, 4);
     a.given_uniform = b.given_uniform = 0.37;  // draws belong to positions; here all draw alike

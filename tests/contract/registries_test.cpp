@@ -25,9 +25,9 @@ std::vector<std::string> names(const auto& registry) {
 
 TEST(Registries, HoldExactlyTheExpectedNames) {  // sorted
   EXPECT_THAT(names(samplers()),
-              ElementsAre("ban", "block_refinement", "cap", "confidence_step", "confidence_threshold", "ddim", "dus",
+              ElementsAre("ban", "block_refinement", "cap", "causal_verify", "confidence_step", "confidence_threshold", "ddim", "dus",
                           "entropy_bound", "entropy_bound_locked", "factor", "fixed_step", "flow_matching", "frechet",
-                          "greedy_planner", "hierarchy", "joint_threshold", "leftmost", "med", "never_lock_special",
+                          "greedy_planner", "hierarchy", "joint_threshold", "klass", "leftmost", "loo_corrector", "med", "never_lock_special",
                           "origin", "p2", "psi", "quota", "remdm", "self_correction", "slowfast", "spacing", "token_reset", "wino"));
   EXPECT_THAT(names(schedules()),
               ElementsAre("constant", "cosine", "geometric", "geometric_level", "grid", "hold", "linear", "linear_remaining",
@@ -37,8 +37,8 @@ TEST(Registries, HoldExactlyTheExpectedNames) {  // sorted
                           "left_complete", "max_steps", "never", "plateau", "prophet", "settled", "stable_and_confident",
                           "token_stability"));
   EXPECT_THAT(names(denoisers()),
-              ElementsAre("checking", "copy", "hmm", "latin_square", "markov", "parity", "replay", "scripted", "shuffle",
-                          "tabulated", "uniform"));
+              ElementsAre("checking", "copy", "hmm", "latin_square", "markov", "parity", "perturbed", "replay", "scripted",
+                          "shuffle", "stale", "tabulated", "uniform"));
   EXPECT_THAT(names(datasets()), ElementsAre("prompts", "source"));
 }
 
@@ -126,7 +126,8 @@ TEST(EveryStopRule, ReadsOnlyWhatItDeclaresAndIsPure) {
 
 TEST(EveryDenoiser, KeepsTheDenoiserContract) {
   for (const std::string text :
-       {"uniform(alphabet=7)", "hmm(states=3, alphabet=7)", "hmm(states=3, alphabet=7, use_level=off)",
+       {"uniform(alphabet=7)", "markov(alphabet=7)", "copy(alphabet=7, span=2)", "parity(alphabet=7, block=4)", "shuffle(alphabet=7)",
+        "tabulated(alphabet=7, block=2)", "perturbed(hmm(states=3, alphabet=7), noise=1)", "stale(hmm(states=3, alphabet=7))", "hmm(states=3, alphabet=7)", "hmm(states=3, alphabet=7, use_level=off)",
         "checking(a=hmm(states=3, alphabet=7), b=hmm(states=3, alphabet=7))"}) {
     const auto denoiser = denoisers().make(text);
     const std::vector<int32_t> ids = {1, 2}, canvas = {0, 6, 3}, committed = {5, 5, 1};

@@ -33,7 +33,13 @@ std::string trajectories() {
     PlanRequest request;
     request.sampler = entry.name;
     request.temperature = "linear_remaining(t_min=0.6, t_max=1)";
-    const auto plan = resolve_plan(request, *denoiser);
+    GenerationPlan plan;
+    try {
+      plan = resolve_plan(request, *denoiser);
+    } catch (const UserError& error) {
+      out += fmt::format("{} refused: {}\n", entry.name, error.what());
+      continue;
+    }
     std::vector<RowInput> rows(1);
     rows[0].seed = 7;
     rows[0].pins = {{4, 3}};

@@ -34,6 +34,8 @@ struct Step {
       for (auto& value : *values) value = std::log(std::max(1e-6f, unit(engine)));
     for (auto& value : statistics.entropy_nats) value = unit(engine) * 0.2f;
     for (auto& value : statistics.entropy_t1_nats) value = unit(engine);
+    for (auto& value : statistics.kl_nats) value = unit(engine) * 0.03f;
+    for (auto& id : statistics.alternative) id = static_cast<int32_t>(engine() % static_cast<uint32_t>(vocabulary));
     for (auto& a : allowed) a = engine() % 10 != 0;
     draws = {.seed = engine(), .item = 1};
   }
@@ -70,6 +72,8 @@ inline void poison(RowStatistics& s, StatisticSet declared) {
   spoil(Statistic::kCurrent, s.current_logprob);
   spoil(Statistic::kUntempered, s.argmax_logprob_t1);
   spoil(Statistic::kUntempered, s.entropy_t1_nats);
+  spoil(Statistic::kDivergence, s.kl_nats);
+  spoil_ids(Statistic::kAlternative, s.alternative);
   spoil_ids(Statistic::kMax, s.argmax);
   spoil_ids(Statistic::kTop2, s.second);
   spoil_ids(Statistic::kCandidate, s.candidate);
