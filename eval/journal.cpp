@@ -107,25 +107,10 @@ bool frame_behind(std::string_view bytes, size_t at) {
     uint16_t type, version;
     std::memcpy(&type, bytes.data() + next + 8, 2);
     std::memcpy(&version, bytes.data() + next + 10, 2);
-    const bool plausible = version == kVersion && (type == static_cast<uint16_t>(FrameType::kHeader) || type == static_cast<uint16_t>(FrameType::kSample));
+    const bool plausible = version == kVersion && type >= static_cast<uint16_t>(FrameType::kHeader) && type <= static_cast<uint16_t>(FrameType::kName);
     if (plausible && whole_frame(bytes, next, head)) return true;
   }
   return false;
-}
-
-/// The first line in which two plan headers differ, as a user should read it.
-std::string first_difference(std::string_view before, std::string_view now) {
-  const auto next_line = [](std::string_view& rest) {
-    const auto end = rest.find('\n');
-    const std::string_view line = rest.substr(0, end);
-    rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
-    return line;
-  };
-  while (!before.empty() || !now.empty()) {
-    const auto a = next_line(before), b = next_line(now);
-    if (a != b) return fmt::format("  there: {}\n  now:   {}", a.empty() ? "(nothing)" : a, b.empty() ? "(nothing)" : b);
-  }
-  return "";
 }
 
 /// A new file's name must reach the disk too.
@@ -140,6 +125,20 @@ double now_seconds() { return std::chrono::duration<double>(std::chrono::steady_
 
 }  // namespace
 
+std::string first_difference(std::string_view before, std::string_view now) {
+  const auto next_line = [](std::string_view& rest) {
+    const auto end = rest.find('\n');
+    const std::string_view line = rest.substr(0, end);
+    rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
+    return line;
+  };
+  while (!before.empty() || !now.empty()) {
+    const auto a = next_line(before), b = next_line(now);
+    if (a != b) return fmt::format("  there: {}\n  now:   {}", a.empty() ? "(nothing)" : a, b.empty() ? "(nothing)" : b);
+  }
+  return "";
+}
+
 std::string encode_sample(const SampleRecord& sample) {
   Packer packer;
   each_field([&](const auto& field) { packer.put(field); }, sample);
@@ -152,6 +151,14 @@ SampleRecord decode_sample(std::string_view payload) {
   each_field([&](auto& field) { unpacker.get(field); }, sample);
   if (!unpacker.done()) throw std::runtime_error("a sample record is longer than it says");
   return sample;
+}
+
+SampleRecord read_sample(const std::string& path, size_t number, std::string_view payload) {
+  try {
+    return decode_sample(payload);
+  } catch (const std::runtime_error& error) {
+    throw input_error("{}: sample {} does not decode ({}); was it written by another build?", path, number, error.what());
+  }
 }
 
 JournalScan scan_journal(const std::string& path, const std::function<void(FrameType, std::string_view)>& visit) {
@@ -195,7 +202,7 @@ JournalScan scan_journal(const std::string& path, const std::function<void(Frame
   return scan;
 }
 
-JournalWriter::JournalWriter(const std::string& path, const std::string& header) : path_(path) {
+JournalWriter::JournalWriter(const std::string& path, const std::string& header, const std::string& name) : path_(path) {
   fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd_ < 0) throw input_error("{}: cannot be opened for writing ({})\ngive another folder with --out, or make this one writable", path, std::strerror(errno));
   if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
@@ -204,13 +211,10 @@ JournalWriter::JournalWriter(const std::string& path, const std::string& header)
     throw usage_error("{}: another run is writing into this folder\nwait for it, stop it, or give another folder with --out", path);
   }
   try {
+    bool named = name.empty();
     const JournalScan scan = scan_journal(path, [&](FrameType type, std::string_view payload) {
-      if (type != FrameType::kSample) return;
-      try {
-        found_.push_back(decode_sample(payload));
-      } catch (const std::runtime_error& error) {
-        throw input_error("{}: sample {} does not decode ({}); was it written by another build?", path, found_.size(), error.what());
-      }
+      named |= type == FrameType::kName;
+      if (type == FrameType::kSample) found_.push_back(read_sample(path, found_.size(), payload));
     });
     if (scan.damaged)
       throw input_error("{}: the frame after byte {} is damaged (its checksum does not match), {} bytes follow it.\n"
@@ -228,6 +232,7 @@ JournalWriter::JournalWriter(const std::string& path, const std::string& header)
       write_frame(FrameType::kHeader, header);
       sync_folder(path);
     }
+    if (!named) write_frame(FrameType::kName, name);
   } catch (...) {
     ::close(fd_);
     fd_ = -1;

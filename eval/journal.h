@@ -49,15 +49,16 @@ std::string encode_sample(const SampleRecord& sample);
 /// Errors: std::runtime_error when the payload does not decode.
 SampleRecord decode_sample(std::string_view payload);
 
-enum class FrameType : uint16_t { kHeader = 1, kSample = 2 };
+/// kName: what the run is called; no sample depends on it, so it is no part of the header.
+enum class FrameType : uint16_t { kHeader = 1, kSample = 2, kName = 3 };
 
 /// Opens (or creates) a journal for appending under an exclusive lock.
 /// Errors: usage when another run holds the lock or the header belongs to another plan (the first line that differs is
 /// named); input when a frame in the middle is damaged (a torn tail is cut off silently: that sample is run again).
 class JournalWriter {
  public:
-  /// `header` identifies the plan; it must equal an existing journal's header.
-  JournalWriter(const std::string& path, const std::string& header);
+  /// `header` identifies the plan; it must equal an existing journal's header. `name` is kept for who reads the journal alone.
+  JournalWriter(const std::string& path, const std::string& header, const std::string& name = "");
   ~JournalWriter();
   JournalWriter(const JournalWriter&) = delete;
   JournalWriter& operator=(const JournalWriter&) = delete;
@@ -83,6 +84,10 @@ struct JournalScan {
   size_t file_bytes = 0;
   bool damaged = false;     ///< a bad frame with a whole one somewhere behind it: no torn tail, nothing may be cut off
 };
+/// The first line in which two plan headers differ, as a user should read it; "" when they are equal.
+std::string first_difference(std::string_view before, std::string_view now);
+/// A sample frame's payload as a record. Errors: input, naming the journal and the sample's number.
+SampleRecord read_sample(const std::string& path, size_t number, std::string_view payload);
 /// Reads a journal frame by frame. Errors: input when it cannot be opened or is no journal.
 JournalScan scan_journal(const std::string& path, const std::function<void(FrameType, std::string_view)>& visit);
 

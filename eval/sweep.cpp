@@ -240,7 +240,8 @@ SweepOutcome run_sweep(const PreparedSweep& sweep, const SweepOptions& options) 
   std::filesystem::create_directories(options.out_dir, made);
   if (made) throw input_error("{}: the folder cannot be created ({})\ngive another folder with --out", options.out_dir, made.message());
   const std::string stem = options.num_shards == 1 ? "run" : fmt::format("run-{}-of-{}", options.shard, options.num_shards);
-  JournalWriter journal(fmt::format("{}/{}.journal", options.out_dir, stem), sweep.header + fmt::format("shard {}/{}\n", options.shard, options.num_shards));
+  JournalWriter journal(fmt::format("{}/{}.journal", options.out_dir, stem), sweep.header + fmt::format("shard {}/{}\n", options.shard, options.num_shards),
+                        sweep.plan.name);
 
   SweepOutcome outcome;
   outcome.results_path = fmt::format("{}/{}.h5", options.out_dir, stem);

@@ -4,13 +4,11 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 
 #include "core/error.h"
-#include "core/text/chat.h"
 #include "eval/sweep.h"
 #include "experiments/commands.h"
+#include "experiments/sweep_setup.h"
 
 namespace canvaslab {
 namespace {
@@ -105,26 +103,12 @@ void report(const SweepOutcome& outcome, int* exit_code) {
   }
 }
 
-/// The command as it was typed, words with blanks quoted; empty where /proc is missing.
-std::string command_line() {
-  std::ifstream in("/proc/self/cmdline");
-  std::string out;
-  for (std::string word; std::getline(in, word, '\0');) {
-    const bool plain = word.find_first_of(" '\"()*$;&|<>") == std::string::npos && !word.empty();
-    out += (out.empty() ? "" : " ") + (plain ? word : "'" + word + "'");
-  }
-  return out;
-}
-
 void run(const Arguments& a, int* exit_code) {
   SweepOptions options;
   read_shard(a.shard, options);
   SweepPlan plan = read_sweep(a.config, a.set);
   if (a.limit > 0) plan.limit = a.limit;
-  // Text prompts go through the checkpoint's chat template, or as they are when it has none.
-  const auto text = std::filesystem::is_directory(plan.denoiser) ? TextModel::load(plan.denoiser) : std::nullopt;
-  PromptEncoder encode;
-  if (text) encode = [&](const std::string& prompt) { return text->prompt(prompt, text->has_chat(), {}); };
+  const PromptEncoder encode = prompt_encoder(plan.denoiser);
   const PreparedSweep sweep = prepare_sweep(std::move(plan), encode);
   options.out_dir = a.out.empty() ? "results/runs/" + sweep.plan.name : a.out;
   options.threads = a.threads;

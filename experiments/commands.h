@@ -11,5 +11,6 @@ void add_generate(CLI::App& app, int* exit_code);
 void add_logits(CLI::App& app, int* exit_code);
 void add_sweep(CLI::App& app, int* exit_code);
 void add_plot(CLI::App& app, int* exit_code);
+void add_merge(CLI::App& app, int* exit_code);
 
 }  // namespace canvaslab
