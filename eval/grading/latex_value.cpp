@@ -142,7 +142,7 @@ class Reader {
   double number() {
     const size_t begin = at_;
     std::string digits;
-    while (at_ < text_.size() && (digit(text_[at_]) || (text_[at_] == ',' && at_ > begin && thousands(at_)))) {
+    while (at_ < text_.size() && (digit(text_[at_]) || (text_[at_] == ',' && at_ > begin && parentheses_ == 0 && thousands(at_)))) {
       if (text_[at_] != ',') digits += text_[at_];
       ++at_;
     }
@@ -174,7 +174,12 @@ class Reader {
       return value;
     }
     if (c == '{') return braced();
-    if (take('(')) return until(')');
+    if (take('(')) {
+      ++parentheses_;  // commas separate there: (1,234) is a pair
+      const double value = until(')');
+      --parentheses_;
+      return value;
+    }
     if (take_macro("left")) {
       expect('(');
       const double value = sum();
@@ -251,7 +256,7 @@ class Reader {
 
   string_view text_;
   size_t at_ = 0;
-  int depth_ = 0;
+  int depth_ = 0, parentheses_ = 0;
   bool whole_ = false;
 };
 

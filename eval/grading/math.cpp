@@ -65,8 +65,8 @@ std::string clean(string_view given) {
   std::string text = replace_all(lower(given), "{}", "");
   text = std::string(after_last(after_last(greedy_box(text), "="), "\\approx"));
   for (string_view what : {" ", "\\,", "\n", "\\text", "\\mbox", "\\left", "\\right", "^{\\circ}", "^\\circ", "{m}^3", "m^3", "{units}", "units", "{km}", "km", "$"})
-    text = replace_all(text, what, "");
-  text = math_normal_form(text).value_or(text);
+    if (text.find(what) != std::string::npos) text = replace_all(text, what, "");
+  if (text.find("\\sqrt[") == std::string::npos) text = math_normal_form(text).value_or(text);  // it would tear \sqrt[3]{2}
   for (char c = 'a'; c <= 'e'; ++c) {
     text = replace_all(text, std::string{'(', c, ')'}, std::string(1, c));
     text = replace_all(text, std::string{'{', c, '}'}, std::string(1, c));

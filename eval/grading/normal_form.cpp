@@ -112,7 +112,9 @@ bool spell_quotient(std::string& text) {
 
 std::optional<std::string> math_normal_form(string_view given) {
   std::string text(given);
-  const auto drop = [&](string_view what) { text = replace_all(text, what, ""); };
+  const auto drop = [&](string_view what) {
+    if (text.find(what) != std::string::npos) text = replace_all(text, what, "");
+  };
   drop("\n"), drop("\\!");
   text = replace_all(text, "\\\\", "\\");
   text = replace_all(text, "tfrac", "frac");

@@ -51,6 +51,7 @@ std::string_view strip(std::string_view text) {
 
 std::string replace_all(std::string_view text, std::string_view from, std::string_view to) {
   std::string out;
+  out.reserve(text.size());
   size_t at = 0;
   for (size_t next; (next = text.find(from, at)) != std::string_view::npos; at = next + from.size()) {
     out.append(text.substr(at, next - at));

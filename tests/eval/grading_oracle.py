@@ -8,6 +8,7 @@ Kinds, a quarter of COUNT each:
   four   GPQA: lm-eval's flexible-extract, and simple-evals' rule run by Python's re
   whole  AIME: lm-eval's process_results, and math-verify
   math   pairs of expressions: math-verify's verdict, and their values by sympy
+The recorded file tests/fixtures/grading/oracle.jsonl.gz holds the first three kinds of `20261124 4000` and the last of `3 1200`.
 """
 import importlib.metadata
 import importlib.util

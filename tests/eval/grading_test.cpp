@@ -96,6 +96,9 @@ TEST(MathVision, TakesALetterOrTheValueOfItsOption) {
 TEST(LatexValue, RefusesWhatItCannotReadAndEndlessNesting) {
   for (const char* text : {"", "x", "\\frac{1}", "1+", "(1", "1)", "1/0", "\\sqrt{-1}", "10^{10^{10}}", ".", "200!"}) EXPECT_EQ(latex_value(text), std::nullopt) << text;
   EXPECT_EQ(latex_value(std::string(100000, '(')), std::nullopt);
+  EXPECT_EQ(latex_value("1,234"), 1234);
+  EXPECT_EQ(latex_value("(1,234)"), std::nullopt) << "a pair";
+  EXPECT_TRUE(math_vision_correct(math_house("\\boxed{\\sqrt[3]{8}}").text, "2", {}));
   EXPECT_EQ(latex_value("2\\frac{1}{2}"), 2.5);
   EXPECT_EQ(latex_value("-2^2"), -4);
 }
