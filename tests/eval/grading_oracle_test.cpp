@@ -1,0 +1,152 @@
+// Our graders against lm-eval 0.4.13 and math-verify 0.9.0 on adversarial answers: recorded ones, and fresh ones when
+// CANVASLAB_GRADING_PYTHON names a Python that has both (grading_oracle.py).
+//
+// Agreement is exact but for these differences, each recognised by its cause and counted:
+//   sigma      lower-case capital sigma depends on its place in Python; options that hold one may be missed
+//   no_box     AIME without a box: we take the last whole number, math-verify its own choice of expression
+//   expression AIME: we refuse what is no whole number as written (84/2, 5!, \sqrt{4}); math-verify computes it
+//   notation   AIME: we take spellings math-verify does not read as one number ("4 2", nested or broken LaTeX)
+//   rounded    MATH-Vision compares at two decimals, math-verify exactly or at six
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <sstream>
+
+#include "eval/grading/choice.h"
+#include "eval/grading/integer.h"
+#include "eval/grading/latex_value.h"
+#include "eval/grading/math.h"
+#include "tests/support/temporary.h"
+
+namespace canvaslab::grading {
+namespace {
+
+using Json = nlohmann::json;
+
+/// What an answer's comparison found: nothing, an explained difference, or a mistake.
+struct Comparison {
+  std::string mistake;
+  std::map<std::string, int>& explained;
+  void expect(const std::string& what, const std::string& got, const std::string& wanted) {
+    if (got != wanted) mistake += fmt::format("{}: got '{}', the oracle has '{}'; ", what, got, wanted);
+  }
+};
+
+std::string or_invalid(const Extraction& extraction) { return extraction.found() ? extraction.text : "[invalid]"; }
+
+void compare_ten(const Json& line, Comparison& out) {
+  const std::string text = line["text"];
+  out.expect("lm_eval", or_invalid(mmlu_pro_lm_eval(text)), line["lm_eval"]);
+  out.expect("official", mmlu_pro_official(text).text, line["official"]);
+  out.expect("official_last", mmlu_pro_official_last(text).text, line["official_last"]);
+}
+
+void compare_four(const Json& line, Comparison& out) {
+  const std::string text = line["text"];
+  const auto options = line["options"].get<std::vector<std::string>>();
+  const std::string got = or_invalid(gpqa_lm_eval(text, options));
+  std::string all = text;
+  for (const auto& option : options) all += option;
+  if (got != line["lm_eval"] && all.find("\u03a3") != std::string::npos) ++out.explained["sigma"];
+  else out.expect("lm_eval", got, line["lm_eval"]);
+  out.expect("simple_evals", gpqa_simple_evals(text).text, line["simple_evals"]);
+}
+
+void compare_whole(const Json& line, Comparison& out) {
+  const std::string text = line["text"], gold = line["gold"];
+  out.expect("lm_eval", std::to_string(aime_lm_eval_correct(text, gold)), std::to_string(line["lm_eval"].get<int>()));
+  const Extraction house = aime_house(text);
+  const bool ours = aime_correct(house, gold), theirs = line["math_verify"];
+  if (ours == theirs) return;
+  if (!house.rule.starts_with("boxed")) ++out.explained["no_box"];
+  else if (theirs && !parse_whole(house.text)) ++out.explained["expression"];
+  else if (ours) ++out.explained["notation"];
+  else out.expect("math_verify", ours ? "correct" : "wrong", theirs ? "correct" : "wrong");
+}
+
+void compare_values(const std::string& text, const Json& wanted, Comparison& out) {
+  const auto value = latex_value(text);
+  if (!value || wanted.is_null()) {
+    if (value.has_value() == wanted.is_null()) out.expect("value of " + text, value ? fmt::format("{}", *value) : "none", wanted.dump());
+    return;
+  }
+  // Both evaluate in doubles or better; a few operations of relative error 1e-16 each, times a cancellation of 1e3.
+  const double gap = std::abs(*value - wanted.get<double>());
+  if (!(gap <= 1e-12 * std::max(1.0, std::abs(*value)))) out.expect("value of " + text, fmt::format("{:.17g}", *value), wanted.dump());
+}
+
+void compare_math(const Json& line, Comparison& out) {
+  const std::string gold = line["gold"], answer = line["answer"];
+  compare_values(gold, line["value_gold"], out);
+  if (!answer.starts_with("x=")) compare_values(answer, line["value_answer"], out);
+  const Extraction extraction = math_house("\\boxed{" + answer + "}");
+  const bool ours = math_vision_correct(extraction.text, gold, {}), theirs = line["math_verify"];
+  if (ours == theirs) return;
+  const Json &a = line["value_gold"], &b = line["value_answer"];
+  if (ours && !a.is_null() && !b.is_null() && round_two(a) == round_two(b)) ++out.explained["rounded"];
+  else out.expect("math_verify", ours ? "equal" : "different", theirs ? "equal" : "different");
+}
+
+std::string compare(const Json& line, std::map<std::string, int>& explained) {
+  Comparison out{.mistake = "", .explained = explained};
+  const std::string kind = line["kind"];
+  if (kind == "ten") compare_ten(line, out);
+  else if (kind == "four") compare_four(line, out);
+  else if (kind == "whole") compare_whole(line, out);
+  else if (kind == "math") compare_math(line, out);
+  else out.mistake = "unknown kind";
+  return out.mistake;
+}
+
+void compare_all(const std::string& lines, size_t least) {
+  std::istringstream in(lines);
+  std::map<std::string, int> kinds, explained;
+  size_t count = 0, mistakes = 0;
+  for (std::string line; std::getline(in, line); ++count) {
+    const Json object = Json::parse(line);
+    ++kinds[object["kind"]];
+    const std::string mistake = compare(object, explained);
+    if (!mistake.empty() && ++mistakes <= 20) ADD_FAILURE() << "line " << count + 1 << ": " << mistake << "\n  " << line;
+  }
+  EXPECT_EQ(mistakes, 0u);
+  EXPECT_GE(count, least);
+  for (const auto& [kind, n] : kinds) std::printf("%s: %d\n", kind.c_str(), n);
+  for (const auto& [cause, n] : explained) std::printf("explained, %s: %d\n", cause.c_str(), n);
+}
+
+TEST(GradingOracle, RecordedAnswersAreGradedAsTheLibrariesGradeThem) {
+  const auto recorded = shell("gzip -dc '" CANVASLAB_SOURCE_DIR "/tests/fixtures/grading/oracle.jsonl.gz'");
+  ASSERT_EQ(recorded.exit_code, 0) << recorded.output;
+  compare_all(recorded.output, 3300);
+}
+
+TEST(GradingOracle, FreshAnswersAreToo) {
+  const char* python = std::getenv("CANVASLAB_GRADING_PYTHON");
+  if (!python) GTEST_SKIP() << "left out: CANVASLAB_GRADING_PYTHON names no Python with lm-eval 0.4.13 and math-verify 0.9.0";
+  const char* given = std::getenv("CANVASLAB_GRADING_SEED");
+  const uint32_t seed = given ? static_cast<uint32_t>(std::atol(given)) : std::random_device()() % 1000000u;
+  std::printf("seed %u (CANVASLAB_GRADING_SEED repeats it)\n", seed);
+  const auto fresh = shell(fmt::format("'{}' -W ignore '{}/tests/eval/grading_oracle.py' {} 2000", python, CANVASLAB_SOURCE_DIR, seed));
+  ASSERT_EQ(fresh.exit_code, 0) << fresh.output;
+  compare_all(fresh.output, 2000);
+}
+
+TEST(GradingOracle, TheComparisonSeesAWrongVerdictOfEveryKind) {
+  std::map<std::string, int> explained;
+  for (const char* line : {R"j({"kind":"ten","text":"answer is (B)","lm_eval":"C","official":"B","official_last":"B"})j",
+                           R"j({"kind":"ten","text":"answer is (B)","lm_eval":"B","official":"B","official_last":""})j",
+                           R"j({"kind":"four","text":"(B)","options":["a","b","c","d"],"lm_eval":"(A)","simple_evals":""})j",
+                           R"j({"kind":"four","text":"(B)","options":["a","b","c","d"],"lm_eval":"(B)","simple_evals":"B"})j",
+                           R"j({"kind":"whole","text":"\\boxed{42}","gold":"42","lm_eval":0,"math_verify":true})j",
+                           R"j({"kind":"math","gold":"1","answer":"1","value_gold":1,"value_answer":2,"math_verify":true})j",
+                           R"j({"kind":"math","gold":"1","answer":"2","value_gold":1,"value_answer":2,"math_verify":true})j"})
+    EXPECT_NE(compare(Json::parse(line), explained), "") << line;
+  EXPECT_TRUE(explained.empty());
+}
+
+}  // namespace
+}  // namespace canvaslab::grading
