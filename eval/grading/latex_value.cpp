@@ -154,7 +154,7 @@ class Reader {
     }
     double value = 0;
     if (digits == ".") throw NoValue{};
-    if (digits.starts_with('.')) digits.insert(0, "0");
+    if (digits.starts_with('.')) digits = fmt::format("0{}", digits);
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
     if (error != std::errc() || end != digits.data() + digits.size()) throw NoValue{};
     return value;

@@ -127,7 +127,7 @@ std::optional<std::string> math_normal_form(string_view given) {
   text = replace_all(text, " .", " 0.");
   text = replace_all(text, "{.", "{0.");
   if (text.empty()) return text;
-  if (text[0] == '.') text.insert(0, "0");
+  if (text[0] == '.') text.insert(text.begin(), '0');
   if (const auto sides = split(text, "="); sides.size() == 2 && at_most(sides[0], 2)) text = std::string(sides[1]);
   if (!brace_roots(text)) return std::nullopt;
   drop(" ");
