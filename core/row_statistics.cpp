@@ -213,13 +213,15 @@ void filter_row(const Row& row, const LogitFilters& filters, std::vector<float>&
   if (kept == 0) throw std::logic_error("the filters left no token");
 }
 
-/// KL(softmax(now) || softmax(before)), nats; `z` and `best` are those of `now` at temperature 1.
-double divergence(std::span<const float> now, double best, double z, std::span<const float> before) {
-  double best_before = -INFINITY, z_before = 0, gap = 0;
+/// KL(softmax(now) || softmax(before)), nats, at temperature 1; `best` is the largest logit of `now`. Both sums are made
+/// here in f64: the difference of nearly equal laws would drown in the tile sums' f32.
+double divergence(std::span<const float> now, double best, std::span<const float> before) {
+  double best_before = -INFINITY, z_before = 0, z = 0, gap = 0;
   for (float l : before) best_before = std::max<double>(best_before, l);
   for (float l : before) z_before += std::exp(l - best_before);
   for (size_t v = 0; v < now.size(); ++v) {
     const double e = std::exp(now[v] - best);
+    z += e;
     if (e > 0) gap += e * ((now[v] - best) - (before[v] - best_before));  // inf where the step before had no mass
   }
   return std::max(0.0, gap / z - std::log(z) + std::log(z_before));
@@ -248,7 +250,7 @@ void compute_row_statistics(std::span<const float> logits, int32_t vocabulary, s
   const bool greedy = request.temperature == 0;
   const StatisticSet wanted = request.wanted;
   const auto V = static_cast<size_t>(vocabulary);
-  const bool want_plain = wanted.has(Statistic::kUntempered) || wanted.has(Statistic::kDivergence);
+  const bool want_plain = wanted.has(Statistic::kUntempered);
   Row whole, filtered;
   whole.inverse_t = filtered.inverse_t = greedy ? 1.0 : 1.0 / static_cast<double>(request.temperature);
   std::vector<float> kept;
@@ -290,7 +292,7 @@ void compute_row_statistics(std::span<const float> logits, int32_t vocabulary, s
     }
     if (wanted.has(Statistic::kDivergence))
       out.kl_nats[p] = request.previous_logits.empty() ? std::numeric_limits<float>::infinity()
-                                                       : static_cast<float>(divergence(whole.logits, whole.best_logit, whole.plain.z,
+                                                       : static_cast<float>(divergence(whole.logits, whole.best_logit,
                                                                                        request.previous_logits.subspan((p - begin) * V, V)));
     if (wanted.has(Statistic::kAlternative) && request.draw_key)
       out.alternative[p] = row.draw_other(greedy ? 0.0 : request.draw_key->uniform(Purpose::kAlternative, static_cast<uint32_t>(p)), current);
