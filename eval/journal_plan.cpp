@@ -54,8 +54,7 @@ SweepConfig config_of(const std::string& path, const std::string& line) {
   out.where = path;
   out.request = {.sampler = get("sampler"), .stop = get("stop"), .temperature = get("temperature"), .emission = get("emission"), .canvas_length = number("canvas_length"),
                  .num_steps = number("num_steps"), .anneal_over = number("anneal_over"), .max_new_tokens = number("max_new_tokens"),
-                 .self_conditioning = get("self_conditioning") == "on", .rng = get("rng") == "torch" ? RngMode::kTorch : RngMode::kCounter,
-                 .top_k = {}, .top_p = {}, .min_p = {}, .stats_on = {}};
+                 .top_k = {}, .top_p = {}, .min_p = {}, .stats_on = {}, .self_conditioning = get("self_conditioning") == "on", .rng = get("rng") == "torch" ? RngMode::kTorch : RngMode::kCounter};
   // Filters stand there only when they were given.
   if (settings.contains("top_k")) out.request.top_k = number("top_k");
   if (settings.contains("top_p")) out.request.top_p = parse_real(get("top_p"), path + ": header, top_p");
