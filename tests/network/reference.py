@@ -64,8 +64,9 @@ class Gaps:
     """How far each step's decisions are from going the other way, in units of logits over the step's largest |logit|.
 
     Sampling: the race of torch.multinomial, replayed from the generator's state. Router: the k-th against the next expert.
-    Acceptance and stop: relative distance of the entropy sums from their bounds, divided by how fast they move with the
-    logits (dH = -sum p (ln p + H) dz: relative to H about as fast as one logit over T)."""
+    Acceptance and stop: relative distance of the entropy sums from their bounds, and of the last accepted position's
+    entropy from the first refused one's (near ties may change places), divided by how fast they move with the logits
+    (dH = -sum p (ln p + H) dz: relative to H about as fast as one logit over T)."""
 
     def __init__(self, model, config, length):
         self.config, self.length, self.router, self.race = config, length, float("inf"), None
@@ -99,8 +100,10 @@ class Gaps:
         order = entropy.sort(-1).values.double()
         before = order.cumsum(-1) - order
         scale = temperature / largest
+        taken = (before <= bound).sum(-1)
+        edge = torch.stack([(1 - row[k - 1] / row[k].clamp(min=1e-30)) if 0 < k < len(row) else torch.tensor(float("inf"), dtype=row.dtype) for row, k in zip(order, taken.tolist())])
         out = torch.stack([self.race.min(-1).values * scale, argmax_gap.min(-1).values,
-                           (before / bound - 1).abs().min(-1).values * scale,
+                           (before / bound - 1).abs().min(-1).values * scale, edge * scale,
                            (entropy.double().mean(-1) / self.config.confidence_threshold - 1).abs() * scale,
                            torch.full((entropy.shape[0],), self.router)]).min(0).values
         self.router = float("inf")
