@@ -1,7 +1,6 @@
 #pragma once
 // Users' mistakes as exceptions whose text is fit to print.
-#include <fmt/format.h>
-
+#include <fmt/core.h>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -37,6 +36,9 @@ UserError input_error(fmt::format_string<Args...> format, Args&&... args) {
 
 /// "; did you mean 'x'?" for the candidate nearest to `name` by edit distance, or "" when none is near.
 std::string did_you_mean(std::string_view name, const std::vector<std::string>& candidates);
+
+/// "a, b, c".
+std::string joined(const std::vector<std::string>& names);
 
 /// Lower case with '-' turned into '_': the form in which names are compared.
 std::string canonical_name(std::string_view name);

@@ -284,7 +284,7 @@ Options resolve_options(const std::string& kind, const std::string& plugin, cons
     for (const auto& name : names) known = known || name == key;
     if (!known) {
       throw usage_error("{} '{}' has no parameter '{}'{}\nits parameters: {}", kind, plugin, argument.key,
-                        did_you_mean(argument.key, names), names.empty() ? "(none)" : fmt::format("{}", fmt::join(names, ", ")));
+                        did_you_mean(argument.key, names), names.empty() ? "(none)" : joined(names));
     }
     if (takes_plugins && key == table.front().name)
       throw usage_error("{} '{}': write the inner plug-ins without '{}=', as {}(first, second)", kind, plugin, key, plugin);
@@ -338,7 +338,7 @@ Options resolve_options(const std::string& kind, const std::string& plugin, cons
           bool allowed = false;
           for (const auto& choice : spec.choices) allowed = allowed || choice == written.name;
           if (!allowed)
-            throw usage_error("{}: '{}' is not one of {}{}", where, written.name, fmt::join(spec.choices, ", "),
+            throw usage_error("{}: '{}' is not one of {}{}", where, written.name, joined(spec.choices),
                               did_you_mean(written.name, spec.choices));
         }
         break;

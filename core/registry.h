@@ -52,7 +52,7 @@ class Registry {
         if (canonical_name(alias) == wanted) return entry;
       names.push_back(entry.name);
     }
-    throw usage_error("there is no {} '{}'{}\nknown: {}", kind_, name, did_you_mean(name, names), fmt::join(names, ", "));
+    throw usage_error("there is no {} '{}'{}\nknown: {}", kind_, name, did_you_mean(name, names), joined(names));
   }
   bool contains(const std::string& name) const {
     const std::string wanted = canonical_name(name);

@@ -8,16 +8,14 @@
 #include <set>
 #include <tuple>
 
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json.h"
 
 namespace canvaslab {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
-
 constexpr uint64_t kLargestHeader = uint64_t{100} << 20;  // the format's own limit
 constexpr uint64_t kLargestCount = uint64_t{1} << 50;
 
@@ -38,7 +36,7 @@ Json parse_header(std::ifstream& in, const std::string& path, uint64_t file_size
   std::string text(size, '\0');
   in.read(text.data(), static_cast<std::streamsize>(size));
   if (!in) throw input_error("{}: the header cannot be read", path);
-  Json header = Json::parse(text, nullptr, false);
+  Json header = parse_json(text);
   if (!header.is_object()) throw input_error("{}: its header is no JSON object", path);
   *data_begin = 8 + size;
   return header;
@@ -54,17 +52,17 @@ TensorHeader parse_tensor(const std::string& path, const std::string& name, cons
   TensorHeader out{.name = name, .dtype = info["dtype"], .shape = {}, .file = path};
   const uint64_t width = bytes_per_element(out.dtype, where);
   for (const auto& d : info["shape"]) {
-    if (!d.is_number_unsigned()) throw input_error("{}: shape {} is not valid; expected whole numbers", where, info["shape"].dump());
+    if (!d.is_number_unsigned()) throw input_error("{}: shape {} is not valid; expected whole numbers", where, json_text(info["shape"]));
     if (__builtin_mul_overflow(out.num_elements, d.get<uint64_t>(), &out.num_elements) || out.num_elements > kLargestCount || d.get<uint64_t>() > kLargestCount)
-      throw input_error("{}: shape {} overflows", where, info["shape"].dump());
+      throw input_error("{}: shape {} overflows", where, json_text(info["shape"]));
     out.shape.push_back(d.get<int64_t>());
   }
-  if (!offsets[0].is_number_unsigned() || !offsets[1].is_number_unsigned()) throw input_error("{}: data_offsets must be whole numbers, got {}", where, offsets.dump());
+  if (!offsets[0].is_number_unsigned() || !offsets[1].is_number_unsigned()) throw input_error("{}: data_offsets must be whole numbers, got {}", where, json_text(offsets));
   const auto first = offsets[0].get<uint64_t>(), last = offsets[1].get<uint64_t>();
-  if (first > last) throw input_error("{}: data_offsets {} run backwards", where, offsets.dump());
+  if (first > last) throw input_error("{}: data_offsets {} run backwards", where, json_text(offsets));
   if (last > data_size) throw input_error("{}: its data end at byte {}, but the file holds {} (truncated?)", where, last, data_size);
   if (last - first != out.num_elements * width)
-    throw input_error("{}: {} bytes for shape {} of {}; expected {}", where, last - first, info["shape"].dump(), out.dtype, out.num_elements * width);
+    throw input_error("{}: {} bytes for shape {} of {}; expected {}", where, last - first, json_text(info["shape"]), out.dtype, out.num_elements * width);
   out.first_byte = data_begin + first;
   out.num_bytes = last - first;
   return out;
@@ -84,7 +82,7 @@ void check_layout(const std::vector<TensorHeader>& tensors, const std::string& p
 /// Tensor name -> shard, from the index.
 std::map<std::string, std::string> read_index(const std::string& path) {
   std::ifstream in(path);
-  const Json index = Json::parse(in, nullptr, false);
+  const Json index = parse_json(std::string(std::istreambuf_iterator<char>(in), {}));
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) throw input_error("{}: expected an object with 'weight_map'", path);
   std::map<std::string, std::string> out;
   for (const auto& [name, file] : index["weight_map"].items()) {

@@ -1,5 +1,6 @@
 #include "eval/figure.h"
 
+#include <fmt/format.h>
 #include <sys/wait.h>
 
 #include <algorithm>

@@ -1,5 +1,6 @@
 #include "eval/results.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>

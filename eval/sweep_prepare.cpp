@@ -1,4 +1,5 @@
 // Opening what a plan names: model, examples, resolved configurations, the plan's identity.
+#include <fmt/format.h>
 #include <set>
 
 #include "core/error.h"

@@ -1,6 +1,7 @@
 #include "eval/toml_table.h"
 
 #include <algorithm>
+#include <fmt/format.h>
 #include <fstream>
 #include <sstream>
 

@@ -3,13 +3,14 @@
 #include <ctime>
 #include <exception>
 #include <filesystem>
+#include <fmt/format.h>
 #include <fstream>
 #include <sstream>
 #include <thread>
 
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "core/model.h"
 #include "eval/trace.h"
 #include "experiments/commands.h"
@@ -17,8 +18,6 @@
 
 namespace canvaslab {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 struct Arguments : PromptArguments {
   std::string sampler = "entropy_bound", stop, temperature, emit, self_conditioning = "on", init_canvas, pin;
@@ -68,9 +67,9 @@ PlanRequest plan_request(const Arguments& a) {
 
 double cpu_clock() { return static_cast<double>(std::chrono::steady_clock::now().time_since_epoch().count()) * 1e-9; }
 
-Json describe(const RowResult& row, const std::optional<TextModel>& text, double load_seconds, const Json& config) {
+OrderedJson describe(const RowResult& row, const std::optional<TextModel>& text, double load_seconds, const OrderedJson& config) {
   const double total = load_seconds + row.seconds.prefill + row.seconds.denoise + row.seconds.append;
-  return {{"token_ids", row.token_ids}, {"text", text ? Json(text->tokenizer().decode(row.token_ids)) : Json()}, {"stop_reason", row.stop_reason}, {"num_canvases", row.steps_per_canvas.size()},
+  return {{"token_ids", row.token_ids}, {"text", text ? OrderedJson(text->tokenizer().decode(row.token_ids)) : OrderedJson()}, {"stop_reason", row.stop_reason}, {"num_canvases", row.steps_per_canvas.size()},
           {"steps_per_canvas", row.steps_per_canvas},
           {"forwards", {{"denoise", row.forwards.denoise}, {"verify", row.forwards.verify}, {"unconditional", row.forwards.unconditional},
                         {"append", row.forwards.append}, {"prefill", row.forwards.prefill}}},
@@ -110,7 +109,7 @@ void run(const Arguments& a) {
   const double load_seconds = cpu_clock() - begin;
   const GenerationPlan plan = resolve_plan(plan_request(a), *denoiser);
   const auto prompts = read_prompts(a, text);
-  Json config;
+  OrderedJson config;
   config["model"] = a.model;
   for (const auto& [key, value] : plan.settings()) config[key] = value;
   for (const char* key : {"canvas_length", "num_steps", "anneal_over", "max_new_tokens", "pad_id", "top_k"})
@@ -123,7 +122,7 @@ void run(const Arguments& a) {
   if (!a.trace.empty() && prompts.size() > static_cast<size_t>(a.batch))
     throw usage_error("--trace records one batch, but there are {} prompts and --batch is {}; raise --batch or give fewer prompts", prompts.size(), a.batch);
   if (!a.json)
-    for (const auto& [key, value] : config.items()) fmt::print(stderr, "{:<18} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
+    for (const auto& [key, value] : config.items()) fmt::print(stderr, "{:<18} {}\n", key, value.is_string() ? value.get<std::string>() : json_text(value));
   const auto threads = static_cast<size_t>(a.threads > 0 ? a.threads : std::max(1u, std::thread::hardware_concurrency()));
   for (size_t first = 0; first < prompts.size(); first += static_cast<size_t>(a.batch)) {
     std::vector<RowInput> rows;
@@ -139,11 +138,11 @@ void run(const Arguments& a) {
     std::unique_ptr<TraceWriter> trace;
     if (!a.trace.empty()) trace = std::make_unique<TraceWriter>(a.trace, rows.size(), plan, denoiser->facts(), a.trace_logits);
     const auto results = generate_rows(*denoiser, plan, rows, trace.get(), threads);
-    if (trace) trace->finish(results, {{"config", config.dump()}, {"seed", std::to_string(a.seed)}, {"model_hash", denoiser->content_hash()},
+    if (trace) trace->finish(results, {{"config", json_text(config)}, {"seed", std::to_string(a.seed)}, {"model_hash", denoiser->content_hash()},
                                        {"hdf5_version", H5_VERS_INFO}});
     for (const auto& row : results) {
       if (a.json) {
-        fmt::print("{}\n", describe(row, text, load_seconds, config).dump());
+        fmt::print("{}\n", json_text(describe(row, text, load_seconds, config)));
       } else {
         if (text) fmt::print("{}\n", text->tokenizer().decode(row.token_ids, true));
         else fmt::print("{}\n", fmt::join(row.token_ids, " "));
@@ -157,49 +156,49 @@ void run(const Arguments& a) {
 
 }  // namespace
 
-void add_generate(CLI::App& app, int*) {
-  auto* c = app.add_subcommand("generate", "generate from a model: one prompt, or a JSONL of prompts");
+void add_generate(CommandLine& line) {
+  const Command c = line.command("generate", "generate from a model: one prompt, or a JSONL of prompts");
   auto* a = new Arguments;
-  c->add_option("--model", a->model, "checkpoint folder, or a denoiser such as 'hmm(states=16)'")->required();
-  auto* prompt = c->add_option("--prompt", a->prompt, "prompt text");
-  auto* file = c->add_option("--prompt-file", a->prompt_file, "file with the prompt text")->excludes(prompt);
-  auto* ids = c->add_option("--prompt-ids", a->prompt_ids, "prompt as token ids, \"2 17 9\"")->excludes(prompt)->excludes(file);
-  c->add_option("--jsonl", a->jsonl, "one object a line with prompt, messages or prompt_ids")->excludes(prompt)->excludes(file)->excludes(ids);
-  c->add_option("--batch", a->batch, "prompts side by side (torch mode: drawn jointly, left-padded)")->check(CLI::PositiveNumber)->capture_default_str();
-  auto* chat = c->add_flag("--chat,!--no-chat", a->chat, "put the prompt through the checkpoint's chat template (default where there is one)");
-  c->add_flag("--thinking", a->thinking, "chat template with thinking on");
-  c->add_option("--sampler", a->sampler, "see canvaslab list samplers")->capture_default_str();
-  c->add_option("--stop", a->stop, "stop rule (default: the sampler's own)");
-  c->add_option("--steps", a->steps, "step limit per canvas")->check(CLI::PositiveNumber);
-  c->add_option("--anneal-over", a->anneal_over, "length of the temperature ramp (default: the step limit)")->check(CLI::PositiveNumber);
-  c->add_option("--canvas-length", a->canvas_length, "tokens per canvas")->check(CLI::PositiveNumber);
-  c->add_option("--max-new-tokens", a->max_new_tokens, "rounded up to whole canvases")->check(CLI::PositiveNumber);
-  c->add_option("--temperature", a->temperature, "number or schedule, for example 'linear_remaining(0.4, 0.8)'");
-  c->add_option("--top-k", a->top_k, "draw candidates among the k most likely tokens")->check(CLI::PositiveNumber);
-  auto* top_p = c->add_option("--top-p", a->top_p, "draw candidates among the fewest tokens that hold this much probability");
-  auto* min_p = c->add_option("--min-p", a->min_p, "draw candidates among tokens at least this likely relative to the likeliest");
-  c->add_option("--stats-on", a->stats_on, "with these filters: statistics of the filtered (default) or unfiltered distribution");
-  c->add_option("--self-conditioning", a->self_conditioning, "on or off")->capture_default_str();
-  c->add_option("--emit", a->emit, "argmax or canvas (default: the sampler's own)");
-  c->add_option("--init-canvas", a->init_canvas, "token ids of the first canvas, instead of noise");
-  c->add_option("--pin", a->pin, "positions that stay: '0=5 7=12' (positions after the prompt)");
-  c->add_option("--seed", a->seed, "seed")->capture_default_str();
-  c->add_option("--rng", a->rng, "counter (default) or torch (transformers' draws, token by token)")->capture_default_str();
-  c->add_option("--dtype", a->dtype, "f32 or bf16")->capture_default_str();
-  c->add_option("--device", a->device, "cpu or cuda")->capture_default_str();
-  c->add_option("--threads", a->threads, "sequences of a batch generated side by side (default: all cores); results do not depend on it")->check(CLI::PositiveNumber);
-  c->add_option("--trace", a->trace, "record every step in this HDF5 file");
-  c->add_flag("--trace-logits", a->trace_logits, "with --trace: the logits too");
-  c->add_flag("--json", a->json, "one JSON object a prompt on stdout, nothing else");
-  c->footer("Examples:\n  canvaslab generate --model DIR --prompt 'Why is the sky blue?'\n"
+  c.option("--model", a->model, "checkpoint folder, or a denoiser such as 'hmm(states=16)'").required();
+  const CommandOption prompt = c.option("--prompt", a->prompt, "prompt text");
+  const CommandOption file = c.option("--prompt-file", a->prompt_file, "file with the prompt text").excludes(prompt);
+  const CommandOption ids = c.option("--prompt-ids", a->prompt_ids, "prompt as token ids, \"2 17 9\"").excludes(prompt).excludes(file);
+  c.option("--jsonl", a->jsonl, "one object a line with prompt, messages or prompt_ids").excludes(prompt).excludes(file).excludes(ids);
+  c.option("--batch", a->batch, "prompts side by side (torch mode: drawn jointly, left-padded)").positive().shows_default();
+  const CommandOption chat = c.flag("--chat,!--no-chat", a->chat, "put the prompt through the checkpoint's chat template (default where there is one)");
+  c.flag("--thinking", a->thinking, "chat template with thinking on");
+  c.option("--sampler", a->sampler, "see canvaslab list samplers").shows_default();
+  c.option("--stop", a->stop, "stop rule (default: the sampler's own)");
+  c.option("--steps", a->steps, "step limit per canvas").positive();
+  c.option("--anneal-over", a->anneal_over, "length of the temperature ramp (default: the step limit)").positive();
+  c.option("--canvas-length", a->canvas_length, "tokens per canvas").positive();
+  c.option("--max-new-tokens", a->max_new_tokens, "rounded up to whole canvases").positive();
+  c.option("--temperature", a->temperature, "number or schedule, for example 'linear_remaining(0.4, 0.8)'");
+  c.option("--top-k", a->top_k, "draw candidates among the k most likely tokens").positive();
+  const CommandOption top_p = c.option("--top-p", a->top_p, "draw candidates among the fewest tokens that hold this much probability");
+  const CommandOption min_p = c.option("--min-p", a->min_p, "draw candidates among tokens at least this likely relative to the likeliest");
+  c.option("--stats-on", a->stats_on, "with these filters: statistics of the filtered (default) or unfiltered distribution");
+  c.option("--self-conditioning", a->self_conditioning, "on or off").shows_default();
+  c.option("--emit", a->emit, "argmax or canvas (default: the sampler's own)");
+  c.option("--init-canvas", a->init_canvas, "token ids of the first canvas, instead of noise");
+  c.option("--pin", a->pin, "positions that stay: '0=5 7=12' (positions after the prompt)");
+  c.option("--seed", a->seed, "seed").shows_default();
+  c.option("--rng", a->rng, "counter (default) or torch (transformers' draws, token by token)").shows_default();
+  c.option("--dtype", a->dtype, "f32 or bf16").shows_default();
+  c.option("--device", a->device, "cpu or cuda").shows_default();
+  c.option("--threads", a->threads, "sequences of a batch generated side by side (default: all cores); results do not depend on it").positive();
+  c.option("--trace", a->trace, "record every step in this HDF5 file");
+  c.flag("--trace-logits", a->trace_logits, "with --trace: the logits too");
+  c.flag("--json", a->json, "one JSON object a prompt on stdout, nothing else");
+  c.footer("Examples:\n  canvaslab generate --model DIR --prompt 'Why is the sky blue?'\n"
             "  canvaslab generate --model 'hmm(states=16)' --sampler ddim --steps 32 --json\n"
             "  canvaslab generate --model DIR --prompt-ids '2 17 9' --rng torch --seed 1 --trace t.h5 --trace-logits");
-  c->callback([=] {
-    a->has_prompt = prompt->count() > 0;
-    a->has_ids = ids->count() > 0;
-    a->chat_asked = chat->count() > 0;
-    a->has_top_p = top_p->count() > 0;
-    a->has_min_p = min_p->count() > 0;
+  c.action([=] {
+    a->has_prompt = prompt.given();
+    a->has_ids = ids.given();
+    a->chat_asked = chat.given();
+    a->has_top_p = top_p.given();
+    a->has_min_p = min_p.given();
     run(*a);
   });
 }

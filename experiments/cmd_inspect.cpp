@@ -1,10 +1,10 @@
 // canvaslab inspect: what a checkpoint, a plug-in, a run or a trace is, without running anything.
 #include <filesystem>
 
-#include <nlohmann/json.hpp>
 
 #include "core/checkpoint_facts.h"
 #include "core/error.h"
+#include "core/json.h"
 #include "core/model.h"
 #include "core/sources/source.h"
 #include "experiments/commands.h"
@@ -13,12 +13,10 @@
 namespace canvaslab {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-Json describe_config(const ModelConfig& c) {
+OrderedJson describe_config(const ModelConfig& c) {
   int64_t sliding = 0;
   for (const auto& layer : c.layers) sliding += layer.sliding;
-  Json layers = Json::array();
+  OrderedJson layers = OrderedJson::array();
   for (const auto& layer : c.layers)
     layers.push_back({{"attention", layer.sliding ? "sliding" : "full"}, {"head_dim", layer.head_dim}, {"num_kv_heads", layer.num_kv_heads}});
   return {{"vocab_size", c.vocab_size}, {"hidden_size", c.hidden_size}, {"intermediate_size", c.intermediate_size},
@@ -29,13 +27,13 @@ Json describe_config(const ModelConfig& c) {
           {"eos_token_ids", c.eos_token_ids}, {"pad_token_id", c.pad_token_id}, {"layers", layers}};
 }
 
-Json describe_memory(const CheckpointFacts& facts, uint64_t width) {
+OrderedJson describe_memory(const CheckpointFacts& facts, uint64_t width) {
   const MemoryNeed need = facts.memory(width);
   return {{"weights", need.weights}, {"kv_cache", need.kv_cache}, {"logits", need.logits}, {"feedback", need.feedback}, {"total", need.total()}};
 }
 
-Json describe_defaults(const DenoiserDefaults& defaults) {
-  Json out = Json::object();
+OrderedJson describe_defaults(const DenoiserDefaults& defaults) {
+  OrderedJson out = OrderedJson::object();
   if (defaults.temperature) out["temperature"] = *defaults.temperature;
   if (defaults.emission) out["emission"] = *defaults.emission;
   if (defaults.num_steps) out["num_steps"] = *defaults.num_steps;
@@ -47,9 +45,9 @@ Json describe_defaults(const DenoiserDefaults& defaults) {
   return out;
 }
 
-Json describe_checkpoint(const std::string& folder, int64_t context) {
+OrderedJson describe_checkpoint(const std::string& folder, int64_t context) {
   const CheckpointFacts facts = read_checkpoint_facts(folder, context);
-  Json out = {{"kind", "checkpoint"}, {"path", folder}, {"config", describe_config(facts.config)}};
+  OrderedJson out = {{"kind", "checkpoint"}, {"path", folder}, {"config", describe_config(facts.config)}};
   out["generation_defaults"] = describe_defaults(read_generation_config(folder, facts.config));
   out["num_files"] = facts.num_files;
   out["num_tensors"] = facts.tensors.size();
@@ -63,17 +61,17 @@ Json describe_checkpoint(const std::string& folder, int64_t context) {
     out["kv_bytes_per_token"][name] = {{"sliding", facts.kv_bytes_per_token(true, width)}, {"full", facts.kv_bytes_per_token(false, width)}};
     out["memory_bytes"][name] = describe_memory(facts, width);
   }
-  Json tensors = Json::array();
+  OrderedJson tensors = OrderedJson::array();
   for (const auto& t : facts.tensors)
     tensors.push_back({{"name", t.name}, {"shape", t.shape}, {"dtype", t.dtype}, {"num_bytes", t.num_bytes}, {"file", std::filesystem::path(t.file).filename().string()}});
   out["tensors"] = tensors;
   return out;
 }
 
-Json describe_plugin(const std::string& text) {
+OrderedJson describe_plugin(const std::string& text) {
   const auto denoiser = open_model(text, {});
   const DenoiserFacts& facts = denoiser->facts();
-  Json out = {{"kind", "denoiser"}, {"denoiser", denoisers().canonical(text)}, {"summary", denoisers().find(parse_plugin(text).name).summary},
+  OrderedJson out = {{"kind", "denoiser"}, {"denoiser", denoisers().canonical(text)}, {"summary", denoisers().find(parse_plugin(text).name).summary},
               {"source", denoisers().find(parse_plugin(text).name).source}};
   out["vocabulary"] = facts.vocabulary;
   out["corruption"] = facts.absorbing ? fmt::format("absorbing, mask id {}", facts.mask_id) : "uniform";
@@ -95,14 +93,14 @@ std::string bytes_text(uint64_t bytes) {
   return fmt::format("{} bytes", bytes);
 }
 
-std::string value_text(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+std::string value_text(const OrderedJson& value) { return value.is_string() ? value.get<std::string>() : json_text(value); }
 
-void print_lines(const Json& object, const char* indent) {
+void print_lines(const OrderedJson& object, const char* indent) {
   for (const auto& [key, value] : object.items()) fmt::print("{}{:<28} {}\n", indent, key, value_text(value));
 }
 
 /// Layer tensors of one suffix and shape are one line: "model.decoder.layers.{0,1,...}.mlp.up_proj.weight".
-void print_tensors(const Json& tensors) {
+void print_tensors(const OrderedJson& tensors) {
   std::vector<std::string> order;
   std::map<std::string, std::vector<std::string>> layers;
   for (const auto& t : tensors) {
@@ -110,18 +108,18 @@ void print_tensors(const Json& tensors) {
     if (const auto at = name.find("layers."); at != std::string::npos) {
       const auto begin = at + 7, end = std::min(name.find('.', begin), name.size());
       layer = name.substr(begin, end - begin);
-      name.replace(begin, end - begin, "*");
+      name = name.substr(0, begin) + "*" + name.substr(end);
     }
-    const std::string line = fmt::format("  {:<70} {:<6} {}", name, t["dtype"].get<std::string>(), t["shape"].dump());
+    const std::string line = fmt::format("  {:<70} {:<6} {}", name, t["dtype"].get<std::string>(), json_text(t["shape"]));
     if (!layers.contains(line)) order.push_back(line);
     layers[line].push_back(layer);
   }
   for (const auto& line : order) fmt::print("{}{}\n", line, layers[line].size() > 1 ? fmt::format("  x {}", layers[line].size()) : "");
 }
 
-void print_checkpoint(const Json& out) {
+void print_checkpoint(const OrderedJson& out) {
   fmt::print("checkpoint {}\n\nconfiguration\n", out["path"].get<std::string>());
-  Json config = out["config"];
+  OrderedJson config = out["config"];
   config.erase("layers");
   print_lines(config, "  ");
   fmt::print("\ngeneration defaults\n");
@@ -133,7 +131,7 @@ void print_checkpoint(const Json& out) {
   fmt::print("\nmemory for one sequence at {} tokens of context  (KV bytes per token: sliding layers, which keep a window; full layers)\n"
              "  {:<5} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12}\n", out["context_tokens"].get<int64_t>(), "dtype", "weights", "KV cache", "logits", "feedback", "total", "KV sliding", "KV full");
   for (const auto& [dtype, need] : out["memory_bytes"].items()) {
-    const Json& kv = out["kv_bytes_per_token"][dtype];
+    const OrderedJson& kv = out["kv_bytes_per_token"][dtype];
     fmt::print("  {:<5} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12}\n", dtype, bytes_text(need["weights"]), bytes_text(need["kv_cache"]), bytes_text(need["logits"]),
                bytes_text(need["feedback"]), bytes_text(need["total"]), kv["sliding"].get<uint64_t>(), kv["full"].get<uint64_t>());
   }
@@ -141,7 +139,7 @@ void print_checkpoint(const Json& out) {
   print_tensors(out["tensors"]);
 }
 
-void print_h5(const Json& out) {
+void print_h5(const OrderedJson& out) {
   fmt::print("{} {}\n\nattributes\n", out["kind"].get<std::string>(), out["path"].get<std::string>());
   for (const auto& [key, value] : out["attributes"].items()) {
     if (value.is_object()) print_lines({{key, ""}}, "  "), print_lines(value, "    ");
@@ -150,7 +148,7 @@ void print_h5(const Json& out) {
   if (out.contains("configurations")) {
     fmt::print("\nconfigurations\n");
     for (const auto& row : out["configurations"]) {
-      fmt::print("  {} steps {} canvas {}\n", value_text(row.value("sampler", Json(""))), value_text(row.value("num_steps", Json())), value_text(row.value("canvas_length", Json())));
+      fmt::print("  {} steps {} canvas {}\n", value_text(row.value("sampler", OrderedJson(""))), value_text(row.value("num_steps", OrderedJson())), value_text(row.value("canvas_length", OrderedJson())));
       for (const auto& [key, value] : row.items())
         if (value.is_number_float()) fmt::print("      {:<48} {:.6g}\n", key, value.get<double>());
         else if (key.starts_with("num_") && key != "num_steps") fmt::print("      {:<48} {}\n", key, value_text(value));
@@ -158,7 +156,7 @@ void print_h5(const Json& out) {
   }
   if (out.contains("rows")) {
     fmt::print("\nrows\n");
-    for (const auto& row : out["rows"]) fmt::print("  {} tokens, steps per canvas {}\n", row["num_tokens"].get<uint64_t>(), row["steps_per_canvas"].dump());
+    for (const auto& row : out["rows"]) fmt::print("  {} tokens, steps per canvas {}\n", row["num_tokens"].get<uint64_t>(), json_text(row["steps_per_canvas"]));
   }
   fmt::print("\ndatasets\n");
   print_lines(out["datasets"], "  ");
@@ -168,8 +166,8 @@ void run(const std::string& model, int64_t context, bool json) {
   std::error_code ignored;
   const bool folder = std::filesystem::is_directory(model, ignored), file = !folder && std::filesystem::exists(model, ignored);
   if (!folder && !file && model.ends_with(".h5")) throw input_error("{}: no such file", model);
-  const Json out = folder ? describe_checkpoint(model, context) : file ? inspect_h5(model) : describe_plugin(model);
-  if (json) fmt::print("{}\n", out.dump(-1, ' ', false, Json::error_handler_t::replace));
+  const OrderedJson out = folder ? describe_checkpoint(model, context) : file ? inspect_h5(model) : describe_plugin(model);
+  if (json) fmt::print("{}\n", json_text(out));
   else if (folder) print_checkpoint(out);
   else if (file) print_h5(out);
   else print_lines(out, "");
@@ -177,17 +175,17 @@ void run(const std::string& model, int64_t context, bool json) {
 
 }  // namespace
 
-void add_inspect(CLI::App& app, int*) {
-  auto* command = app.add_subcommand("inspect", "what a checkpoint, a denoiser, a run or a trace is: configuration, tensors, sizes, memory needed");
+void add_inspect(CommandLine& line) {
+  const Command command = line.command("inspect", "what a checkpoint, a denoiser, a run or a trace is: configuration, tensors, sizes, memory needed");
   auto* model = new std::string;
   auto* context = new int64_t(8192);
   auto* json = new bool(false);
-  command->add_option("model", *model, "checkpoint folder, a denoiser such as 'hmm(states=16)', or a .h5 run or trace")->required();
-  command->add_option("--context", *context, "tokens of context for the memory estimate")->check(CLI::Range(int64_t{0}, int64_t{1} << 32))->capture_default_str();
-  command->add_flag("--json", *json, "one JSON object");
-  command->footer("Examples:\n  canvaslab inspect DIR --context 32768\n  canvaslab inspect 'hmm(states=16)'\n  canvaslab inspect results/runs/quickstart/run.h5 --json\n"
+  command.option("model", *model, "checkpoint folder, a denoiser such as 'hmm(states=16)', or a .h5 run or trace").required();
+  command.option("--context", *context, "tokens of context for the memory estimate").range(int64_t{0}, int64_t{1} << 32).shows_default();
+  command.flag("--json", *json, "one JSON object");
+  command.footer("Examples:\n  canvaslab inspect DIR --context 32768\n  canvaslab inspect 'hmm(states=16)'\n  canvaslab inspect results/runs/quickstart/run.h5 --json\n"
                   "Only headers are read: a checkpoint of any size takes milliseconds.");
-  command->callback([=] { run(*model, *context, *json); });
+  command.action([=] { run(*model, *context, *json); });
 }
 
 }  // namespace canvaslab

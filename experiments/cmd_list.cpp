@@ -1,8 +1,9 @@
 // canvaslab list: every plug-in with its parameter table.
-#include <nlohmann/json.hpp>
+#include <fmt/format.h>
 
 #include "core/denoiser.h"
 #include "core/error.h"
+#include "core/json.h"
 #include "eval/dataset.h"
 #include "experiments/commands.h"
 #include "samplers/stop_rule.h"
@@ -10,12 +11,12 @@
 namespace canvaslab {
 namespace {
 
-nlohmann::ordered_json bound(double value) {
+OrderedJson bound(double value) {
   if (std::isinf(value)) return nullptr;
   return value;
 }
 
-nlohmann::ordered_json default_value(const ParamSpec& spec) {
+OrderedJson default_value(const ParamSpec& spec) {
   if (spec.required || (spec.default_text.empty() && spec.type != ParamType::kText)) return nullptr;
   switch (spec.type) {
     case ParamType::kInteger: return parse_integer(spec.default_text, spec.name);
@@ -27,10 +28,10 @@ nlohmann::ordered_json default_value(const ParamSpec& spec) {
 }
 
 template <typename Registry>
-nlohmann::ordered_json describe(const Registry& registry) {
-  auto out = nlohmann::ordered_json::array();
+OrderedJson describe(const Registry& registry) {
+  auto out = OrderedJson::array();
   for (const auto& entry : registry.entries()) {
-    auto parameters = nlohmann::ordered_json::array();
+    auto parameters = OrderedJson::array();
     for (const auto& spec : entry.parameters)
       parameters.push_back({{"name", spec.name}, {"type", param_type_name(spec.type)}, {"default", default_value(spec)},
                             {"min", bound(spec.min)}, {"max", bound(spec.max)}, {"unit", spec.unit}, {"doc", spec.doc}});
@@ -39,7 +40,7 @@ nlohmann::ordered_json describe(const Registry& registry) {
   return out;
 }
 
-void print_text(const std::string& title, const nlohmann::ordered_json& list) {
+void print_text(const std::string& title, const OrderedJson& list) {
   fmt::print("{}\n", title);
   for (const auto& entry : list) {
     fmt::print("  {:<22} {}\n", entry["name"].get<std::string>(), entry["summary"].get<std::string>());
@@ -47,7 +48,7 @@ void print_text(const std::string& title, const nlohmann::ordered_json& list) {
       std::string range;
       if (!p["min"].is_null() || !p["max"].is_null())
         range = fmt::format(" [{}, {}]", p["min"].is_null() ? "-inf" : format_real(p["min"].get<double>()), p["max"].is_null() ? "inf" : format_real(p["max"].get<double>()));
-      fmt::print("      {} = {}  ({}{}{}{}) {}\n", p["name"].get<std::string>(), p["default"].is_null() ? "required" : p["default"].dump(), p["type"].get<std::string>(), range,
+      fmt::print("      {} = {}  ({}{}{}{}) {}\n", p["name"].get<std::string>(), p["default"].is_null() ? "required" : json_text(p["default"]), p["type"].get<std::string>(), range,
                  p["unit"].get<std::string>().empty() ? "" : ", ", p["unit"].get<std::string>(), p["doc"].get<std::string>());
     }
   }
@@ -55,15 +56,15 @@ void print_text(const std::string& title, const nlohmann::ordered_json& list) {
 
 }  // namespace
 
-void add_list(CLI::App& app, int*) {
-  auto* command = app.add_subcommand("list", "what there is: samplers, schedules, stop rules, denoisers, data sets, with their parameters");
+void add_list(CommandLine& line) {
+  const Command command = line.command("list", "what there is: samplers, schedules, stop rules, denoisers, data sets, with their parameters");
   auto* kind = new std::string;  // lives as long as the program, as CLI11 keeps a pointer to it
   auto* json = new bool(false);
-  command->add_option("kind", *kind, "samplers, schedules, stop_rules, denoisers, datasets or recipes (default: all)");
-  command->add_flag("--json", *json, "one JSON object");
-  command->callback([=] {
-    nlohmann::ordered_json all = {{"samplers", describe(samplers())}, {"schedules", describe(schedules())}, {"stop_rules", describe(stop_rules())},
-                                  {"denoisers", describe(denoisers())}, {"datasets", describe(datasets())}, {"recipes", nlohmann::ordered_json::array()}};
+  command.option("kind", *kind, "samplers, schedules, stop_rules, denoisers, datasets or recipes (default: all)");
+  command.flag("--json", *json, "one JSON object");
+  command.action([=] {
+    OrderedJson all = {{"samplers", describe(samplers())}, {"schedules", describe(schedules())}, {"stop_rules", describe(stop_rules())},
+                                  {"denoisers", describe(denoisers())}, {"datasets", describe(datasets())}, {"recipes", OrderedJson::array()}};
     if (!kind->empty()) {
       const std::string wanted = canonical_name(*kind);
       std::vector<std::string> names;
@@ -72,7 +73,7 @@ void add_list(CLI::App& app, int*) {
       all = {{wanted, all[wanted]}};
     }
     if (*json) {
-      fmt::print("{}\n", all.dump(2));
+      fmt::print("{}\n", json_text(all, 2));
       return;
     }
     for (const auto& [name, list] : all.items()) print_text(name, list);

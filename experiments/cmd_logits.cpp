@@ -1,5 +1,6 @@
 // canvaslab logits: one independent denoiser forward on each of the given canvases.
 #include <algorithm>
+#include <fmt/format.h>
 
 #include "core/error.h"
 #include "core/h5.h"
@@ -82,19 +83,19 @@ void run(const Arguments& a) {
 
 }  // namespace
 
-void add_logits(CLI::App& app, int*) {
-  auto* c = app.add_subcommand("logits", "one denoiser forward on given canvases");
+void add_logits(CommandLine& line) {
+  const Command c = line.command("logits", "one denoiser forward on given canvases");
   auto* a = new Arguments;
-  c->add_option("--model", a->model, "checkpoint folder, or a denoiser such as 'hmm(states=16)'")->required();
-  c->add_option("--in", a->in, "HDF5: prompt_ids i32 [P], canvas i32 [K,L], optional self_conditioning f32 [K,L,V] (tempered logits) with has_self_conditioning u8 [K]")->required();
-  c->add_option("--out", a->out, "HDF5 to write: logits f32 [K,L,V]")->required();
-  c->add_option("--dtype", a->dtype, "f32 or bf16")->capture_default_str();
-  c->add_option("--device", a->device, "cpu or cuda")->capture_default_str();
-  c->footer("Example, from Python:\n"
+  c.option("--model", a->model, "checkpoint folder, or a denoiser such as 'hmm(states=16)'").required();
+  c.option("--in", a->in, "HDF5: prompt_ids i32 [P], canvas i32 [K,L], optional self_conditioning f32 [K,L,V] (tempered logits) with has_self_conditioning u8 [K]").required();
+  c.option("--out", a->out, "HDF5 to write: logits f32 [K,L,V]").required();
+  c.option("--dtype", a->dtype, "f32 or bf16").shows_default();
+  c.option("--device", a->device, "cpu or cuda").shows_default();
+  c.footer("Example, from Python:\n"
             "  with h5py.File('f.h5', 'w') as f:\n"
             "      f['prompt_ids'] = np.array([2, 17, 9], 'i4'); f['canvas'] = np.zeros((1, 16), 'i4')\n"
             "  canvaslab logits --model DIR --in f.h5 --out g.h5");
-  c->callback([=] { run(*a); });
+  c.action([=] { run(*a); });
 }
 
 }  // namespace canvaslab

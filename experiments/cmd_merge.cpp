@@ -23,7 +23,7 @@ std::vector<std::string> journal_paths(const std::vector<std::string>& given) {
   return out;
 }
 
-void run(const std::vector<std::string>& given, std::string out, int* exit_code) {
+ExitCode run(const std::vector<std::string>& given, std::string out) {
   const auto paths = journal_paths(given);
   if (out.empty()) {
     const auto folder = std::filesystem::path(paths.front()).parent_path().string();
@@ -49,24 +49,23 @@ void run(const std::vector<std::string>& given, std::string out, int* exit_code)
   write_results(sweep, merged.samples, path, options);
   fmt::print(stderr, "merged {} journals: {} samples{}; results in {}\n", journals.size(), merged.samples.size(),
              merged.overlaps ? fmt::format(", {} of them found twice with equal content", merged.overlaps) : "", path);
-  if (merged.failed > 0) {
-    fmt::print(stderr, "{} samples failed; their shards' sweep commands try them again\n", merged.failed);
-    *exit_code = static_cast<int>(ExitCode::kSomeFailed);
-  }
+  if (merged.failed == 0) return ExitCode::kDone;
+  fmt::print(stderr, "{} samples failed; their shards' sweep commands try them again\n", merged.failed);
+  return ExitCode::kSomeFailed;
 }
 
 }  // namespace
 
-void add_merge(CLI::App& app, int* exit_code) {
-  auto* command = app.add_subcommand("merge", "join the shards of one plan (sweep --shard I/N) into run.h5");
+void add_merge(CommandLine& line) {
+  const Command command = line.command("merge", "join the shards of one plan (sweep --shard I/N) into run.h5");
   auto* given = new std::vector<std::string>;
   auto* out = new std::string;
-  command->add_option("runs", *given, "run folders with shard journals, or journals (run-I-of-N.journal)")->required();
-  command->add_option("--out", *out, "folder for run.h5 (default: that of the first journal)");
-  command->footer("Examples:\n  canvaslab merge results/runs/my\n  canvaslab merge machine-a/run-1-of-2.journal machine-b/run-2-of-2.journal --out results/runs/my\n"
+  command.option("runs", *given, "run folders with shard journals, or journals (run-I-of-N.journal)").required();
+  command.option("--out", *out, "folder for run.h5 (default: that of the first journal)");
+  command.footer("Examples:\n  canvaslab merge results/runs/my\n  canvaslab merge machine-a/run-1-of-2.journal machine-b/run-2-of-2.journal --out results/runs/my\n"
                   "The result equals an unsharded run's in every dataset that is not marked volatile. Model and data must be where they were when\n"
                   "the shards ran. Shard journals are only read. Missing shards and samples are named (exit code 3, nothing is written).");
-  command->callback([=] { run(*given, *out, exit_code); });
+  command.action([=] { return run(*given, *out); });
 }
 
 }  // namespace canvaslab

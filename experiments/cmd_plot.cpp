@@ -5,14 +5,14 @@
 
 namespace canvaslab {
 
-void add_plot(CLI::App& app, int*) {
-  auto* command = app.add_subcommand("plot", "draw PNG, SVG and one HTML report of finished runs");
+void add_plot(CommandLine& line) {
+  const Command command = line.command("plot", "draw PNG, SVG and one HTML report of finished runs");
   auto* runs = new std::vector<std::string>;
   auto* out = new std::string;
-  command->add_option("runs", *runs, "run folders or run.h5 files")->required();
-  command->add_option("--out", *out, "folder for the figures (default: plots/ beside each run)");
-  command->footer("Example:\n  canvaslab plot results/runs/quickstart");
-  command->callback([=] {
+  command.option("runs", *runs, "run folders or run.h5 files").required();
+  command.option("--out", *out, "folder for the figures (default: plots/ beside each run)");
+  command.footer("Example:\n  canvaslab plot results/runs/quickstart");
+  command.action([=] {
     for (const auto& path : plot_runs(*runs, *out)) fmt::print("{}\n", path);
   });
 }

@@ -88,22 +88,20 @@ void print_plan(const PreparedSweep& sweep, const SweepOptions& options) {
   fmt::print("\nat most {:.0f} forwards of the denoiser, into {}\n", total, options.out_dir);
 }
 
-void report(const SweepOutcome& outcome, int* exit_code) {
+ExitCode report(const SweepOutcome& outcome) {
   if (outcome.interrupted) {
     fmt::print(stderr, "interrupted: {} of {} samples are done and kept; start the same command again to go on\n", outcome.already_done + outcome.ran - outcome.failed, outcome.total);
-    *exit_code = static_cast<int>(ExitCode::kInterrupted);
-    return;
+    return ExitCode::kInterrupted;
   }
   if (outcome.ran == 0 && !outcome.wrote_results) fmt::print(stderr, "nothing to do: all {} samples are in {}\n", outcome.total, outcome.results_path);
   else if (outcome.ran == 0) fmt::print(stderr, "all {} samples were done; wrote {}\n", outcome.total, outcome.results_path);
   else fmt::print(stderr, "finished: {} samples run, {} found done, {} failed; results in {}\n", outcome.ran, outcome.already_done, outcome.failed, outcome.results_path);
-  if (outcome.failed > 0) {
-    fmt::print(stderr, "{} samples failed; the same command tries them again\n", outcome.failed);
-    *exit_code = static_cast<int>(ExitCode::kSomeFailed);
-  }
+  if (outcome.failed == 0) return ExitCode::kDone;
+  fmt::print(stderr, "{} samples failed; the same command tries them again\n", outcome.failed);
+  return ExitCode::kSomeFailed;
 }
 
-void run(const Arguments& a, int* exit_code) {
+ExitCode run(const Arguments& a) {
   SweepOptions options;
   read_shard(a.shard, options);
   SweepPlan plan = read_sweep(a.config, a.set);
@@ -115,7 +113,7 @@ void run(const Arguments& a, int* exit_code) {
   options.batch = a.batch;
   options.command_line = command_line();
   options.interrupt = &interrupts;
-  if (a.dry_run) return print_plan(sweep, options);
+  if (a.dry_run) return print_plan(sweep, options), ExitCode::kDone;
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
   if (!a.quiet)
@@ -131,26 +129,26 @@ void run(const Arguments& a, int* exit_code) {
   };
   const SweepOutcome outcome = run_sweep(sweep, options);
   progress.end_line();
-  report(outcome, exit_code);
+  return report(outcome);
 }
 
 }  // namespace
 
-void add_sweep(CLI::App& app, int* exit_code) {
-  auto* command = app.add_subcommand("sweep", "run the configurations of a TOML file; finished samples are never run twice");
+void add_sweep(CommandLine& line) {
+  const Command command = line.command("sweep", "run the configurations of a TOML file; finished samples are never run twice");
   auto* a = new Arguments;
-  command->add_option("config", a->config, "sweep file, for example experiments/quickstart.toml")->required();
-  command->add_option("--out", a->out, "folder of the run (default: results/runs/NAME)");
-  command->add_option("--set", a->set, "override a key of the file: --set run.repeats=3 --set dataset.name='source(items=50)'");
-  command->add_option("--shard", a->shard, "I/N: run the I-th of N disjoint parts, into files of its own (run-I-of-N)");
-  command->add_option("--limit", a->limit, "only the first so many items")->check(CLI::PositiveNumber);
-  command->add_option("--threads", a->threads, "samples run side by side (default: all cores)")->check(CLI::PositiveNumber);
-  command->add_option("--batch", a->batch, "samples of one configuration that go through the denoiser together; never changes results")->check(CLI::Range(1, 65536));
-  command->add_flag("--dry-run", a->dry_run, "print the plan (configurations, items, most forwards) and run nothing");
-  command->add_flag("--quiet", a->quiet, "no progress");
-  command->footer("Examples:\n  canvaslab sweep experiments/quickstart.toml\n  canvaslab sweep my.toml --shard 1/4 --out runs/my   (then 2/4 ... elsewhere)\n"
+  command.option("config", a->config, "sweep file, for example experiments/quickstart.toml").required();
+  command.option("--out", a->out, "folder of the run (default: results/runs/NAME)");
+  command.option("--set", a->set, "override a key of the file: --set run.repeats=3 --set dataset.name='source(items=50)'");
+  command.option("--shard", a->shard, "I/N: run the I-th of N disjoint parts, into files of its own (run-I-of-N)");
+  command.option("--limit", a->limit, "only the first so many items").positive();
+  command.option("--threads", a->threads, "samples run side by side (default: all cores)").positive();
+  command.option("--batch", a->batch, "samples of one configuration that go through the denoiser together; never changes results").range(1, 65536);
+  command.flag("--dry-run", a->dry_run, "print the plan (configurations, items, most forwards) and run nothing");
+  command.flag("--quiet", a->quiet, "no progress");
+  command.footer("Examples:\n  canvaslab sweep experiments/quickstart.toml\n  canvaslab sweep my.toml --shard 1/4 --out runs/my   (then 2/4 ... elsewhere)\n"
                   "Ctrl-C finishes the current samples; the same command goes on where it stopped.");
-  command->callback([=] { run(*a, exit_code); });
+  command.action([=] { return run(*a); });
 }
 
 }  // namespace canvaslab

@@ -1,23 +1,22 @@
 // canvaslab tokenize: text to ids and back, line by line.
+#include <fmt/format.h>
 #include <iostream>
 
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "core/text/tokenizer.h"
 #include "experiments/commands.h"
 
 namespace canvaslab {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-std::vector<int32_t> read_ids(const Json& list, size_t size) {
+std::vector<int32_t> read_ids(const OrderedJson& list, size_t size) {
   if (!list.is_array()) throw input_error("ids must be an array of whole numbers");
   std::vector<int32_t> out;
   for (const auto& id : list) {
-    if (!id.is_number_integer()) throw input_error("ids must hold whole numbers, got {}", id.dump(-1, ' ', false, Json::error_handler_t::replace));
-    if (id.get<double>() < 0 || id.get<double>() >= static_cast<double>(size)) throw input_error("{} is no id of this tokenizer; ids go from 0 to {}", id.dump(), size - 1);
+    if (!id.is_number_integer()) throw input_error("ids must hold whole numbers, got {}", json_text(id));
+    if (id.get<double>() < 0 || id.get<double>() >= static_cast<double>(size)) throw input_error("{} is no id of this tokenizer; ids go from 0 to {}", json_text(id), size - 1);
     out.push_back(id.get<int32_t>());
   }
   return out;
@@ -25,7 +24,7 @@ std::vector<int32_t> read_ids(const Json& list, size_t size) {
 
 /// One line of --jsonl: {"text": ..} or {"ids": [..]} to {"ids": [..], "text": ".. decoded .."}.
 std::string convert(const Tokenizer& tokenizer, const std::string& line) {
-  const Json object = Json::parse(line, nullptr, false);
+  const OrderedJson object = parse_ordered_json(line);
   if (object.is_discarded()) throw input_error("malformed JSON; expected an object with text or ids");
   if (!object.is_object()) throw input_error("expected an object with text or ids, got {}", object.type_name());
   const bool has_text = object.contains("text"), has_ids = object.contains("ids");
@@ -34,7 +33,7 @@ std::string convert(const Tokenizer& tokenizer, const std::string& line) {
   if (has_ids) ids = read_ids(object["ids"], tokenizer.size());
   else if (object["text"].is_string()) ids = tokenizer.encode(object["text"].get_ref<const std::string&>());
   else throw input_error("text must be a string, got {}", object["text"].type_name());
-  return Json{{"ids", ids}, {"text", tokenizer.decode(ids)}}.dump();
+  return json_text(OrderedJson{{"ids", ids}, {"text", tokenizer.decode(ids)}});
 }
 
 void run(const std::string& path, bool jsonl) {
@@ -54,16 +53,16 @@ void run(const std::string& path, bool jsonl) {
 
 }  // namespace
 
-void add_tokenize(CLI::App& app, int*) {
-  auto* command = app.add_subcommand("tokenize", "text to token ids and back, line by line from standard input");
+void add_tokenize(CommandLine& line) {
+  const Command command = line.command("tokenize", "text to token ids and back, line by line from standard input");
   auto* path = new std::string;
   auto* jsonl = new bool(false);
-  command->add_option("--tokenizer", *path, "tokenizer.json, or the checkpoint folder that holds it")->required();
-  command->add_flag("--jsonl", *jsonl, "lines are {\"text\": ..} or {\"ids\": [..]}; each gives {\"ids\": [..], \"text\": \".. decoded ..\"}");
-  command->footer("Without --jsonl each line is a text and gives its ids. No special tokens are added; those in a text are recognised.\n"
+  command.option("--tokenizer", *path, "tokenizer.json, or the checkpoint folder that holds it").required();
+  command.flag("--jsonl", *jsonl, "lines are {\"text\": ..} or {\"ids\": [..]}; each gives {\"ids\": [..], \"text\": \".. decoded ..\"}");
+  command.footer("Without --jsonl each line is a text and gives its ids. No special tokens are added; those in a text are recognised.\n"
                   "Examples:\n  echo 'Why is the sky blue?' | canvaslab tokenize --tokenizer DIR\n"
                   "  echo '{\"ids\": [2, 105, 2364, 107]}' | canvaslab tokenize --tokenizer DIR/tokenizer.json --jsonl");
-  command->callback([=] { run(*path, *jsonl); });
+  command.action([=] { run(*path, *jsonl); });
 }
 
 }  // namespace canvaslab

@@ -1,16 +1,16 @@
 #pragma once
-// One function per subcommand: adds it to the command line; running it is a callback that sets *exit_code.
-#include <CLI/CLI.hpp>
+// One function per subcommand: adds it, with its options and what it does, to the command line.
+#include "experiments/command_line.h"
 
 namespace canvaslab {
 
-void add_list(CLI::App& app, int* exit_code);
-void add_inspect(CLI::App& app, int* exit_code);
-void add_tokenize(CLI::App& app, int* exit_code);
-void add_generate(CLI::App& app, int* exit_code);
-void add_logits(CLI::App& app, int* exit_code);
-void add_sweep(CLI::App& app, int* exit_code);
-void add_plot(CLI::App& app, int* exit_code);
-void add_merge(CLI::App& app, int* exit_code);
+void add_list(CommandLine& line);
+void add_inspect(CommandLine& line);
+void add_tokenize(CommandLine& line);
+void add_generate(CommandLine& line);
+void add_logits(CommandLine& line);
+void add_sweep(CommandLine& line);
+void add_plot(CommandLine& line);
+void add_merge(CommandLine& line);
 
 }  // namespace canvaslab

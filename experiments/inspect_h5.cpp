@@ -8,9 +8,7 @@
 namespace canvaslab {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-void list_datasets(const H5Reader& file, const std::string& group, Json& out) {
+void list_datasets(const H5Reader& file, const std::string& group, OrderedJson& out) {
   for (const auto& name : file.names(group.empty() ? "/" : group)) {
     const std::string path = group.empty() ? name : group + "/" + name;
     if (file.is_group(path)) list_datasets(file, path, out);
@@ -18,16 +16,16 @@ void list_datasets(const H5Reader& file, const std::string& group, Json& out) {
   }
 }
 
-Json attributes(const H5Reader& file) {
-  Json out = Json::object();
+OrderedJson attributes(const H5Reader& file) {
+  OrderedJson out = OrderedJson::object();
   for (const auto& name : file.attribute_names("/")) {
     switch (file.attribute_class("/", name)) {
       case H5T_INTEGER: out[name] = file.integer_attribute("/", name); break;
       case H5T_FLOAT: out[name] = file.real_attribute("/", name); break;
       case H5T_STRING: {
         const std::string text = file.text_attribute("/", name);
-        const Json parsed = Json::parse(text, nullptr, false);
-        out[name] = parsed.is_object() ? parsed : Json(text);
+        const OrderedJson parsed = parse_ordered_json(text);
+        out[name] = parsed.is_object() ? parsed : OrderedJson(text);
         break;
       }
       default: out[name] = "(an array or a variable-length string)";
@@ -37,11 +35,11 @@ Json attributes(const H5Reader& file) {
 }
 
 /// One object per configuration: its settings, then every aggregate.
-Json summarise_run(const H5Reader& file) {
-  Json rows = Json::array();
+OrderedJson summarise_run(const H5Reader& file) {
+  OrderedJson rows = OrderedJson::array();
   if (!file.has("aggregates/num_samples")) return rows;
   const size_t count = file.shape("aggregates/num_samples").at(0);
-  for (size_t c = 0; c < count; ++c) rows.push_back(Json::object());
+  for (size_t c = 0; c < count; ++c) rows.push_back(OrderedJson::object());
   const auto fill = [&](const std::string& name, const auto& values) {
     for (size_t c = 0; c < std::min(count, values.size()); ++c) rows[c][name] = values[c];
   };
@@ -60,14 +58,14 @@ Json summarise_run(const H5Reader& file) {
 }
 
 /// Steps of every canvas, per row of the batch where rows were recorded apart.
-Json summarise_trace(const H5Reader& file) {
-  Json rows = Json::array();
+OrderedJson summarise_trace(const H5Reader& file) {
+  OrderedJson rows = OrderedJson::array();
   std::vector<std::string> groups;
   if (file.has("steps")) groups.push_back("");
   else
     for (const auto& row : file.names("rows")) groups.push_back("rows/" + row + "/");
   for (const auto& group : groups) {
-    Json row;
+    OrderedJson row;
     row["num_tokens"] = file.shape(group + "tokens").back();
     std::vector<int64_t> steps;
     if (file.has(group + "steps/canvas_idx")) {
@@ -85,15 +83,15 @@ Json summarise_trace(const H5Reader& file) {
 
 }  // namespace
 
-Json inspect_h5(const std::string& path) {
+OrderedJson inspect_h5(const std::string& path) {
   const H5Reader file(path);
   const bool run = file.has("samples") && file.has("config"), trace = !run && (file.has("steps") || file.has("rows")) && (file.has("tokens") || file.has("rows"));
-  Json out;
+  OrderedJson out;
   out["kind"] = run ? "run" : trace ? "trace" : "other HDF5 file";
   out["path"] = path;
   out["attributes"] = attributes(file);
   if (run && file.has("run/plan")) out["plan"] = file.read_strings("run/plan").at(0);
-  Json datasets = Json::object();
+  OrderedJson datasets = OrderedJson::object();
   list_datasets(file, "", datasets);
   out["datasets"] = datasets;
   if (run) out["configurations"] = summarise_run(file);

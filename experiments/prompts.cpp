@@ -2,16 +2,14 @@
 
 #include <fstream>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "core/params.h"
 
 namespace canvaslab {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 class PromptReader {
  public:
@@ -20,10 +18,10 @@ class PromptReader {
   std::vector<int32_t> from_text(const std::string& prompt) const { return model().prompt(prompt, model().has_chat() && a_.chat, options()); }
 
   /// One line of a JSONL file.
-  std::vector<int32_t> from_object(const Json& object) const {
+  std::vector<int32_t> from_object(const OrderedJson& object) const {
     if (!object.is_object()) throw input_error("expected a JSON object, got {}", object.is_discarded() ? "malformed JSON" : object.type_name());
     if (object.contains("prompt_ids")) return ids(object["prompt_ids"]);
-    if (object.contains("messages")) return model().conversation(object["messages"], object.value("tools", Json()), options());
+    if (object.contains("messages")) return model().conversation(object["messages"], object.value("tools", OrderedJson()), options());
     if (!object.contains("prompt")) throw input_error("the object has neither 'prompt', 'messages' nor 'prompt_ids'");
     if (!object["prompt"].is_string()) throw input_error("prompt must be a string, got {}", object["prompt"].type_name());
     return from_text(object["prompt"].get<std::string>());
@@ -36,11 +34,11 @@ class PromptReader {
   }
   ChatOptions options() const { return {.thinking = a_.thinking}; }
 
-  static std::vector<int32_t> ids(const Json& list) {
+  static std::vector<int32_t> ids(const OrderedJson& list) {
     if (!list.is_array()) throw input_error("prompt_ids must be an array of whole numbers");
     std::vector<int32_t> out;
     for (const auto& id : list) {
-      if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > std::numeric_limits<int32_t>::max()) throw input_error("prompt_ids must hold token ids, got {}", id.dump());
+      if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > std::numeric_limits<int32_t>::max()) throw input_error("prompt_ids must hold token ids, got {}", json_text(id));
       out.push_back(id.get<int32_t>());
     }
     return out;
@@ -85,7 +83,7 @@ std::vector<std::vector<int32_t>> read_prompts(const PromptArguments& a, const s
   for (size_t number = 1; std::getline(in, line); ++number) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     try {
-      out.push_back(reader.from_object(Json::parse(line, nullptr, false)));
+      out.push_back(reader.from_object(parse_ordered_json(line)));
     } catch (const UserError& error) {
       throw UserError(error.code(), fmt::format("{}:{}: {}", a.jsonl, number, error.what()));
     }

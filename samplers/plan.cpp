@@ -1,5 +1,6 @@
 // Resolving what was asked for into a complete plan.
 #include <algorithm>
+#include <fmt/format.h>
 
 #include "core/error.h"
 #include "samplers/engine.h"

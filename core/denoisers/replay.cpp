@@ -1,11 +1,11 @@
 // replay - the logits of a recorded generation: another sampler or stop rule on the same forwards, without the model.
 #include <map>
 #include <mutex>
-#include <nlohmann/json.hpp>
 
 #include "core/denoiser.h"
 #include "core/digest.h"
 #include "core/h5.h"
+#include "core/json.h"
 
 namespace canvaslab {
 namespace {
@@ -104,7 +104,7 @@ class Replay final : public LogitsDenoiser {
   }
   /// End and pad ids of the recorded run: without them the replay would run on after the end token.
   void read_config() {
-    const auto config = nlohmann::json::parse(file_.text_attribute("/", "config"), nullptr, false);
+    const auto config = parse_json(file_.text_attribute("/", "config"));
     if (!config.is_object())
       throw input_error("{}: attribute 'config' is no JSON object; the trace is damaged", file_.path());
     facts_.defaults.pad_id = config.value("pad_id", -1);

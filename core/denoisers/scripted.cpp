@@ -1,16 +1,15 @@
 // scripted - logits written down in a JSON file, step by step: for tests, goldens and teaching.
 #include <algorithm>
+#include <fmt/format.h>
 #include <fstream>
 #include <iterator>
-#include <nlohmann/json.hpp>
 
 #include "core/denoiser.h"
 #include "core/digest.h"
+#include "core/json.h"
 
 namespace canvaslab {
 namespace {
-
-using Json = nlohmann::json;
 
 /// The file, an object:
 ///   "vocabulary": 6, "canvas_length": 4                                  required
@@ -28,12 +27,9 @@ class Script {
     if (!in) throw input_error("{}: cannot be opened; expected a JSON script of logits", path);
     const std::string bytes((std::istreambuf_iterator<char>(in)), {});
     hash_ = hex(sha256(bytes));
-    Json root;
-    try {
-      root = Json::parse(bytes);
-    } catch (const Json::parse_error& error) {
-      throw input_error("{}: is no JSON: {}", path, error.what());
-    }
+    std::string problem;
+    const Json root = parse_json(bytes, &problem);
+    if (root.is_discarded()) throw input_error("{}: is no JSON: {}", path, problem);
     const Json empty = Json::array();
     only(root, "script", {"vocabulary", "canvas_length", "background", "end_ids", "pad_id", "comment", "canvases"});
     vocabulary = whole(root, "vocabulary", 1, 1 << 24, std::nullopt);
@@ -79,7 +75,7 @@ class Script {
              fmt::format("unknown key '{}'{}; known: {}", key, did_you_mean(key, known), fmt::join(known, ", ")));
   }
   float number(const Json& value, const std::string& where) const {
-    if (!value.is_number()) fail(where, fmt::format("expected a number, got {}", value.dump()));
+    if (!value.is_number()) fail(where, fmt::format("expected a number, got {}", json_text(value)));
     return value.get<float>();
   }
   int32_t whole(const Json& object, const std::string& key, int64_t low, int64_t high,
@@ -90,16 +86,16 @@ class Script {
     }
     const Json& value = object[key];
     if (!value.is_number_integer() || value.get<int64_t>() < low || value.get<int64_t>() > high)
-      fail(key, fmt::format("expected a whole number in [{}, {}], got {}", low, high, value.dump()));
+      fail(key, fmt::format("expected a whole number in [{}, {}], got {}", low, high, json_text(value)));
     return value.get<int32_t>();
   }
   int32_t token(const Json& value, const std::string& where) const {
     if (!value.is_number_integer() || value.get<int64_t>() < 0 || value.get<int64_t>() >= vocabulary)
-      fail(where, fmt::format("expected a token id in [0, {}), got {}", vocabulary, value.dump()));
+      fail(where, fmt::format("expected a token id in [0, {}), got {}", vocabulary, json_text(value)));
     return value.get<int32_t>();
   }
   int32_t index(const std::string& key, int32_t limit, const std::string& where) const {
-    const Json value = Json::parse(key, nullptr, false);
+    const Json value = parse_json(key);
     if (!value.is_number_integer() || value.get<int64_t>() < 0 || value.get<int64_t>() >= limit)
       fail(where, fmt::format("the key '{}' is no index in [0, {})", key, limit));
     return value.get<int32_t>();

@@ -1,9 +1,9 @@
 // tabulated - any joint law of a few tokens, from a seed or written down in a file.
 #include <cmath>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "core/digest.h"
+#include "core/json.h"
 #include "core/sources/automaton.h"
 #include "core/sources/source_denoiser.h"
 
@@ -42,7 +42,7 @@ Table from_file(const std::string& path, std::string& text) {
   std::ifstream in(path, std::ios::binary);
   if (!in) throw input_error("{}: cannot be opened; expected a JSON object with vocabulary, block and weights", path);
   text.assign(std::istreambuf_iterator<char>(in), {});
-  const auto json = nlohmann::json::parse(text, nullptr, false);
+  const auto json = parse_json(text);
   if (!json.is_object()) throw input_error("{}: is no JSON object; expected vocabulary, block and weights", path);
   for (const auto& [key, value] : json.items())
     if (key != "vocabulary" && key != "block" && key != "weights" && key != "comment")
@@ -54,7 +54,7 @@ Table from_file(const std::string& path, std::string& text) {
   };
   Table out{.vocabulary = static_cast<int32_t>(whole("vocabulary", 2)), .block = static_cast<size_t>(whole("block", 1)), .weight = {}};
   const size_t count = num_sequences(out.vocabulary, static_cast<int64_t>(out.block), path);
-  const auto weights = json.value("weights", nlohmann::json());
+  const auto weights = json.value("weights", Json());
   if (!weights.is_array() || weights.size() != count)
     throw input_error("{}: field 'weights' must list {} numbers, one a sequence, the last token running fastest", path, count);
   for (size_t i = 0; i < count; ++i) {

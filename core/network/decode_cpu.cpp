@@ -1,7 +1,10 @@
 // Both forwards in f32 on the CPU without tensors: own matrix products on buffers that stay, row-wise loops between
 // them. The same weights, order of operations and rounding points as network.cpp, whose tensor path trains, runs on GPUs
 // and in bf16, and is what this one is tested against.
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 
 #include <algorithm>
 #include <cmath>

@@ -4,20 +4,18 @@
 #include <fstream>
 #include <limits>
 
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "core/params.h"
 
 namespace canvaslab {
 namespace {
 
-using Json = nlohmann::json;
-
 Json read_json(const std::string& path) {
   std::ifstream in(path);
   if (!in) throw input_error("{}: cannot be opened; a checkpoint folder needs it", path);
-  Json json = Json::parse(in, nullptr, false);
+  Json json = parse_json(std::string(std::istreambuf_iterator<char>(in), {}));
   if (!json.is_object()) throw input_error("{}: is no JSON object", path);
   return json;
 }
@@ -32,30 +30,30 @@ class Fields {
       if (fallback) return *fallback;
       throw input_error("{}: field '{}' is missing; expected a whole number", where_, key);
     }
-    if (!object_[key].is_number_integer()) throw input_error("{}: field '{}' is {}; expected a whole number", where_, key, object_[key].dump());
+    if (!object_[key].is_number_integer()) throw input_error("{}: field '{}' is {}; expected a whole number", where_, key, json_text(object_[key]));
     // Unsigned values above the signed range would turn negative.
     const auto value = object_[key].is_number_unsigned() && object_[key].get<uint64_t>() > static_cast<uint64_t>(most) ? most + 1 : object_[key].get<int64_t>();
-    if (value < least || value > most) throw input_error("{}: field '{}' is {}; expected {} to {}", where_, key, object_[key].dump(), least, most);
+    if (value < least || value > most) throw input_error("{}: field '{}' is {}; expected {} to {}", where_, key, json_text(object_[key]), least, most);
     return value;
   }
   double real(const char* key, double fallback) const {
     if (!has(key)) return fallback;
-    if (!object_[key].is_number()) throw input_error("{}: field '{}' is {}; expected a number", where_, key, object_[key].dump());
+    if (!object_[key].is_number()) throw input_error("{}: field '{}' is {}; expected a number", where_, key, json_text(object_[key]));
     return object_[key].get<double>();
   }
   bool boolean(const char* key, bool fallback) const {
     if (!has(key)) return fallback;
-    if (!object_[key].is_boolean()) throw input_error("{}: field '{}' is {}; expected true or false", where_, key, object_[key].dump());
+    if (!object_[key].is_boolean()) throw input_error("{}: field '{}' is {}; expected true or false", where_, key, json_text(object_[key]));
     return object_[key].get<bool>();
   }
   std::string text(const char* key, const std::string& fallback) const {
     if (!has(key)) return fallback;
-    if (!object_[key].is_string()) throw input_error("{}: field '{}' is {}; expected a string", where_, key, object_[key].dump());
+    if (!object_[key].is_string()) throw input_error("{}: field '{}' is {}; expected a string", where_, key, json_text(object_[key]));
     return object_[key].get<std::string>();
   }
   /// The object under `key`; errors when it is something else.
   Fields object(const char* key) const {
-    if (!object_[key].is_object()) throw input_error("{}: field '{}' is {}; expected an object", where_, key, object_[key].dump());
+    if (!object_[key].is_object()) throw input_error("{}: field '{}' is {}; expected an object", where_, key, json_text(object_[key]));
     return Fields(fmt::format("{}: {}", where_, key), object_[key]);
   }
   /// A token id or a list of them.
@@ -65,7 +63,7 @@ class Fields {
     const Json list = object_[key].is_array() ? object_[key] : Json::array({object_[key]});
     for (const auto& item : list) {
       if (!item.is_number_unsigned() || item.get<uint64_t>() > std::numeric_limits<int32_t>::max())
-        throw input_error("{}: field '{}' must be a token id or a list of them, got {}", where_, key, object_[key].dump());
+        throw input_error("{}: field '{}' must be a token id or a list of them, got {}", where_, key, json_text(object_[key]));
       out.push_back(item.get<int32_t>());
     }
     return out;
@@ -125,8 +123,8 @@ ModelConfig ModelConfig::read(const std::string& folder) {
 
   std::vector<std::string> types;
   if (text.has("layer_types")) {
-    if (!text.raw()["layer_types"].is_array()) throw input_error("{}: field 'layer_types' is {}; expected a list", text.where(), text.raw()["layer_types"].dump());
-    for (const auto& item : text.raw()["layer_types"]) types.push_back(item.is_string() ? item.get<std::string>() : item.dump());
+    if (!text.raw()["layer_types"].is_array()) throw input_error("{}: field 'layer_types' is {}; expected a list", text.where(), json_text(text.raw()["layer_types"]));
+    for (const auto& item : text.raw()["layer_types"]) types.push_back(item.is_string() ? item.get<std::string>() : json_text(item));
     if (static_cast<int64_t>(types.size()) != c.num_layers) throw input_error("{}: layer_types lists {} layers, num_hidden_layers is {}", text.where(), types.size(), c.num_layers);
   } else {
     for (int64_t i = 0; i < c.num_layers; ++i) types.push_back((i + 1) % 6 ? "sliding_attention" : "full_attention");

@@ -1,6 +1,9 @@
 // The network as a denoiser: sequences are KV caches plus the last prediction.
-#include <ATen/ATen.h>
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/tensor.h>
 #include <c10/core/GradMode.h>
 
 #include "core/error.h"
@@ -79,7 +82,7 @@ class NetworkDenoiser final : public Denoiser {
     if (request.self_conditioning == SelfConditioning::kGiven)
       feedback = at::from_blob(const_cast<float*>(request.given_logits.data()), {static_cast<int64_t>(request.canvas.size()), facts_.vocabulary}, at::kFloat).to(network_.device());
     const auto logits = network_.decode(to_tensor(request.canvas), s.cache, feedback);  // [L, V] f32
-    if (!request.hold_prediction) s.prediction = (request.temperature > 0 ? logits / request.temperature : logits).to(network_.dtype());
+    if (!request.hold_prediction) s.prediction = (request.temperature > 0 ? logits.div(request.temperature) : logits).to(network_.dtype());
     const auto host = logits.to(at::kCPU).contiguous();
     return result_of({host.const_data_ptr<float>(), static_cast<size_t>(host.numel())}, request);
   }

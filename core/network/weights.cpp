@@ -1,8 +1,10 @@
 // Binding checkpoint tensors to the network: every name, shape and dtype checked.
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/scalar_tensor.h>
 
 #include <cmath>
 #include <filesystem>
+#include <fmt/format.h>
 #include <set>
 
 #include "core/error.h"

@@ -56,7 +56,7 @@ void Bpe::read_vocabulary(const JsonFields& model) {
   ids_.reserve(vocabulary.size());
   for (const auto& [token, value] : vocabulary.items()) {
     if (!value.is_number_integer() || value.get<int64_t>() < 0 || value.get<int64_t>() > kMaxId)
-      throw input_error("{}: token '{}' has id {}; expected a whole number from 0 to {}", model.at("vocab"), token, value.dump(), kMaxId);
+      throw input_error("{}: token '{}' has id {}; expected a whole number from 0 to {}", model.at("vocab"), token, json_text(value), kMaxId);
     const int32_t id = value.get<int32_t>();
     ids_[token] = id;
     if (static_cast<size_t>(id) >= tokens_.size()) {
@@ -96,7 +96,7 @@ void Bpe::read_merges(const JsonFields& model) {
       left = entry[0].get_ref<const std::string&>();
       right = entry[1].get_ref<const std::string&>();
     } else {
-      throw input_error("{}: expected [\"left\", \"right\"] or \"left right\", got {}", where(), entry.dump().substr(0, 60));
+      throw input_error("{}: expected [\"left\", \"right\"] or \"left right\", got {}", where(), json_text(entry).substr(0, 60));
     }
     const auto l = id(left), r = id(right), product = id(left + right);
     for (const auto& [token, known] : {std::pair(left, l), std::pair(right, r), std::pair(left + right, product)})

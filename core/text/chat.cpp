@@ -1,30 +1,26 @@
 #include "core/text/chat.h"
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json.h"
 
 namespace canvaslab {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 /// A JSON file of the folder, or an empty object when it is not there.
-Json read_json(const std::filesystem::path& path) {
+OrderedJson read_json(const std::filesystem::path& path) {
   std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored)) return Json::object();
-  try {
-    Json out = Json::parse(read_text_file(path.string()));
-    if (out.is_object()) return out;
-  } catch (const nlohmann::json::exception& error) {
-    throw input_error("{}: malformed JSON; expected an object\n{}", path.string(), error.what());
-  }
-  throw input_error("{}: expected a JSON object", path.string());
+  if (!std::filesystem::exists(path, ignored)) return OrderedJson::object();
+  std::string problem;
+  OrderedJson out = parse_ordered_json(read_text_file(path.string()), &problem);
+  if (out.is_discarded()) throw input_error("{}: malformed JSON; expected an object\n{}", path.string(), problem);
+  if (!out.is_object()) throw input_error("{}: expected a JSON object", path.string());
+  return out;
 }
 
 /// Special tokens are written as strings or as objects with their content.
-void add_special_tokens(const Json& file, jinja::Dict& names) {
+void add_special_tokens(const OrderedJson& file, jinja::Dict& names) {
   for (const auto& [key, value] : file.items()) {
     if (!key.ends_with("_token")) continue;
     if (value.is_string()) names.set(jinja::Value::text(key), jinja::Value::text(value.get<std::string>()));
@@ -34,13 +30,13 @@ void add_special_tokens(const Json& file, jinja::Dict& names) {
 }
 
 /// The template text in tokenizer_config.json: a string, or a list of named ones of which "default" counts.
-std::optional<std::string> configured_template(const Json& config, const std::string& where) {
+std::optional<std::string> configured_template(const OrderedJson& config, const std::string& where) {
   const auto found = config.find("chat_template");
   if (found == config.end() || found->is_null()) return std::nullopt;
   if (found->is_string()) return found->get<std::string>();
   if (found->is_array())
     for (const auto& entry : *found)
-      if (entry.is_object() && entry.value("name", Json()) == "default" && entry.contains("template") && entry["template"].is_string()) return entry["template"].get<std::string>();
+      if (entry.is_object() && entry.value("name", OrderedJson()) == "default" && entry.contains("template") && entry["template"].is_string()) return entry["template"].get<std::string>();
   throw input_error("{}: chat_template: expected a string, or a list with an entry named 'default'", where);
 }
 
@@ -49,7 +45,7 @@ std::optional<std::string> configured_template(const Json& config, const std::st
 std::optional<ChatTemplate> ChatTemplate::load(const std::string& folder) {
   const std::filesystem::path root = folder;
   const auto file = root / "chat_template.jinja", config_file = root / "tokenizer_config.json";
-  const Json config = read_json(config_file);
+  const OrderedJson config = read_json(config_file);
   std::error_code ignored;
   std::string name = file.string();
   std::optional<std::string> source;
@@ -66,7 +62,7 @@ std::optional<ChatTemplate> ChatTemplate::load(const std::string& folder) {
   return ChatTemplate(JinjaTemplate(std::move(*source), std::move(name)), std::move(names));
 }
 
-std::string ChatTemplate::render(const Json& messages, const Json& tools, const ChatOptions& options) const {
+std::string ChatTemplate::render(const OrderedJson& messages, const OrderedJson& tools, const ChatOptions& options) const {
   if (!messages.is_array() || messages.empty()) throw input_error("messages: expected an array of objects with role and content, not an empty one");
   for (size_t i = 0; i < messages.size(); ++i)
     if (!messages[i].is_object() || !messages[i].contains("role") || !messages[i]["role"].is_string())
@@ -93,10 +89,10 @@ std::optional<TextModel> TextModel::load(const std::string& folder) {
 
 std::vector<int32_t> TextModel::prompt(const std::string& text, bool chat, const ChatOptions& options) const {
   if (!chat) return tokenizer_->encode(text);
-  return conversation(Json::array({Json{{"role", "user"}, {"content", text}}}), nullptr, options);
+  return conversation(OrderedJson::array({OrderedJson{{"role", "user"}, {"content", text}}}), nullptr, options);
 }
 
-std::vector<int32_t> TextModel::conversation(const Json& messages, const Json& tools, const ChatOptions& options) const {
+std::vector<int32_t> TextModel::conversation(const OrderedJson& messages, const OrderedJson& tools, const ChatOptions& options) const {
   if (!chat_) throw input_error("messages need a chat template, and the checkpoint has none (chat_template.jinja, or chat_template in tokenizer_config.json)");
   return tokenizer_->encode(chat_->render(messages, tools, options));
 }

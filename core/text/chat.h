@@ -1,11 +1,11 @@
 #pragma once
 // Conversations to prompts: the checkpoint's chat template, then its tokenizer.
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "core/json_types.h"
 #include "core/text/jinja.h"
 #include "core/text/tokenizer.h"
 
@@ -25,7 +25,7 @@ class ChatTemplate {
 
   /// `messages`: array of objects with role and content. `tools`: array, or null for none.
   /// Errors: input error for malformed messages, and what the template raises.
-  std::string render(const nlohmann::ordered_json& messages, const nlohmann::ordered_json& tools, const ChatOptions& options) const;
+  std::string render(const OrderedJson& messages, const OrderedJson& tools, const ChatOptions& options) const;
 
  private:
   ChatTemplate(JinjaTemplate form, jinja::Dict names) : template_(std::move(form)), names_(std::move(names)) {}
@@ -44,7 +44,7 @@ class TextModel {
   /// A plain text as it is, or with `chat` as the user's message.
   std::vector<int32_t> prompt(const std::string& text, bool chat, const ChatOptions& options) const;
   /// Errors: input error when there is no chat template.
-  std::vector<int32_t> conversation(const nlohmann::ordered_json& messages, const nlohmann::ordered_json& tools, const ChatOptions& options) const;
+  std::vector<int32_t> conversation(const OrderedJson& messages, const OrderedJson& tools, const ChatOptions& options) const;
 
  private:
   std::shared_ptr<const Tokenizer> tokenizer_;

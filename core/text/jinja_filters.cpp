@@ -89,7 +89,7 @@ Value json_text(Evaluator& e, const Value& input, const Arguments& a) {
   const Value indent = a.get(1, "indent"), separators = a.get(2, "separators");
   if (!indent.is_undefined() && !indent.is_none()) {
     style.indent = static_cast<int>(std::clamp<int64_t>(need_integer(indent, "tojson"), 0, 64));
-    style.item_separator = ",";
+    style.item_separator = std::string(",");
   }
   if (separators.is_sequence() && separators.list->size() == 2) {
     style.item_separator = need_text((*separators.list)[0], "tojson");

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "core/text/utf8.h"
 
 namespace canvaslab::jinja {
@@ -169,7 +169,7 @@ void write_json(const Value& value, const JsonStyle& style, int depth, std::stri
   }
 }
 
-Value json_value(const nlohmann::ordered_json& json, int depth) {
+Value json_value(const OrderedJson& json, int depth) {
   check_depth(depth);
   if (json.is_null()) return Value::none();
   if (json.is_boolean()) return Value::boolean(json.get<bool>());
@@ -281,7 +281,7 @@ Value Value::callable(Function function) {
   out.function = std::make_shared<const Function>(std::move(function));
   return out;
 }
-Value Value::from_json(const nlohmann::ordered_json& json) { return json_value(json, 0); }
+Value Value::from_json(const OrderedJson& json) { return json_value(json, 0); }
 
 bool Value::truth() const {
   switch (kind) {

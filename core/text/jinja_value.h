@@ -3,11 +3,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
+
+#include "core/json_types.h"
 
 namespace canvaslab::jinja {
 
@@ -59,7 +60,7 @@ struct Value {
   static Value sequence(List values, Kind kind = Kind::kList);
   static Value mapping(Dict values, Kind kind = Kind::kDict);
   static Value callable(Function function);
-  static Value from_json(const nlohmann::ordered_json& json);
+  static Value from_json(const OrderedJson& json);
 
   bool is_undefined() const { return kind == Kind::kUndefined; }
   bool is_none() const { return kind == Kind::kNone; }

@@ -1,10 +1,10 @@
 #pragma once
 // Reading fields of a JSON file with errors that name them.
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "core/text/regex.h"
 
 namespace canvaslab {
@@ -12,7 +12,7 @@ namespace canvaslab {
 /// One object of a JSON file and the path to it, for errors: "tokenizer.json: decoder.decoders[1]".
 class JsonFields {
  public:
-  JsonFields(const nlohmann::json& object, std::string where) : object_(object), where_(std::move(where)) {
+  JsonFields(const Json& object, std::string where) : object_(object), where_(std::move(where)) {
     if (!object.is_object()) throw input_error("{}: expected an object, got {}", where_, object.type_name());
   }
 
@@ -20,11 +20,11 @@ class JsonFields {
   std::string at(std::string_view key) const { return where_ + (where_.ends_with(": ") ? "" : ".") + std::string(key); }
 
   /// The value, or null when it is absent or null.
-  const nlohmann::json* find(const std::string& key) const {
+  const Json* find(const std::string& key) const {
     const auto found = object_.find(key);
     return found == object_.end() || found->is_null() ? nullptr : &*found;
   }
-  const nlohmann::json& need(const std::string& key) const {
+  const Json& need(const std::string& key) const {
     if (const auto* value = find(key)) return *value;
     throw input_error("{}: the field is missing", at(key));
   }
@@ -44,19 +44,19 @@ class JsonFields {
     if (!value.is_number_integer()) throw input_error("{}: expected a whole number, got {}", at(key), value.type_name());
     return value.get<int64_t>();
   }
-  const nlohmann::json& array(const std::string& key) const {
+  const Json& array(const std::string& key) const {
     const auto& value = need(key);
     if (!value.is_array()) throw input_error("{}: expected an array, got {}", at(key), value.type_name());
     return value;
   }
 
  private:
-  std::string as_text(const nlohmann::json& value, const std::string& key) const {
+  std::string as_text(const Json& value, const std::string& key) const {
     if (!value.is_string()) throw input_error("{}: expected a string, got {}", at(key), value.type_name());
     return value.get<std::string>();
   }
 
-  const nlohmann::json& object_;
+  const Json& object_;
   std::string where_;
 };
 

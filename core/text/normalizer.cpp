@@ -162,7 +162,7 @@ std::string to_byte_level(std::string_view text) {
 
 int32_t byte_level_byte(int32_t code) { return code >= 0 && code < 324 ? byte_table().byte[static_cast<size_t>(code)] : -1; }
 
-std::unique_ptr<Normalizer> make_normalizer(const nlohmann::json* spec, const std::string& where) {
+std::unique_ptr<Normalizer> make_normalizer(const Json* spec, const std::string& where) {
   if (!spec) return nullptr;
   const JsonFields fields(*spec, where);
   const std::string type = fields.text("type");

@@ -1,8 +1,9 @@
 #pragma once
 // What a tokenizer does to text before it looks for tokens.
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
+
+#include "core/json_types.h"
 
 namespace canvaslab {
 
@@ -16,7 +17,7 @@ class Normalizer {
 
 /// The `normalizer` entry of tokenizer.json: Sequence, Replace, Prepend, Strip, ByteLevel, NFC, NFD, NFKC, NFKD; null for none.
 /// Errors: input error naming the field for anything else.
-std::unique_ptr<Normalizer> make_normalizer(const nlohmann::json* spec, const std::string& where);
+std::unique_ptr<Normalizer> make_normalizer(const Json* spec, const std::string& where);
 
 /// The printable stand-in of each byte that byte-level files use, as UTF-8; for a whole text.
 std::string to_byte_level(std::string_view text);

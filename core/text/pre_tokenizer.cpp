@@ -182,7 +182,7 @@ std::unique_ptr<PreTokenizer> make_metaspace(const JsonFields& fields) {
 
 }  // namespace
 
-std::unique_ptr<PreTokenizer> make_pre_tokenizer(const nlohmann::json* spec, const std::string& where) {
+std::unique_ptr<PreTokenizer> make_pre_tokenizer(const Json* spec, const std::string& where) {
   if (!spec) return nullptr;
   const JsonFields fields(*spec, where);
   const std::string type = fields.text("type");

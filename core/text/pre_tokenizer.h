@@ -2,9 +2,10 @@
 // Cutting a text into the stretches that byte pair encoding works on.
 #include <functional>
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
+
+#include "core/json_types.h"
 
 namespace canvaslab {
 
@@ -25,6 +26,6 @@ class PreTokenizer {
 
 /// The `pre_tokenizer` entry of tokenizer.json: Sequence, Split, ByteLevel, Metaspace, Digits, WhitespaceSplit; null for none.
 /// Errors: input error naming the field for anything else.
-std::unique_ptr<PreTokenizer> make_pre_tokenizer(const nlohmann::json* spec, const std::string& where);
+std::unique_ptr<PreTokenizer> make_pre_tokenizer(const Json* spec, const std::string& where);
 
 }  // namespace canvaslab

@@ -181,7 +181,7 @@ std::string one_character(const JsonFields& fields, const std::string& key) {
   return out;
 }
 
-void add_stages(const nlohmann::json& spec, const std::string& where, std::vector<std::unique_ptr<DecodeStage>>& out) {
+void add_stages(const Json& spec, const std::string& where, std::vector<std::unique_ptr<DecodeStage>>& out) {
   const JsonFields fields(spec, where);
   const std::string type = fields.text("type");
   if (type == "Sequence") {
@@ -245,7 +245,7 @@ std::string DecodeChain::finish() {
   return out;
 }
 
-DecodeChain make_decoder(const nlohmann::json* spec, const std::string& where) {
+DecodeChain make_decoder(const Json* spec, const std::string& where) {
   std::vector<std::unique_ptr<DecodeStage>> stages;
   if (spec) add_stages(*spec, where, stages);
   else stages.push_back(std::make_unique<JoinBySpaces>());

@@ -2,9 +2,10 @@
 // Turning the texts of tokens back into text, one token at a time.
 #include <functional>
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
+
+#include "core/json_types.h"
 
 namespace canvaslab {
 
@@ -40,6 +41,6 @@ class DecodeChain {
 
 /// The `decoder` entry of tokenizer.json: Sequence, Replace, ByteFallback, Fuse, Strip, ByteLevel, Metaspace; null for none
 /// (tokens are then joined by spaces). Errors: input error naming the field for anything else.
-DecodeChain make_decoder(const nlohmann::json* spec, const std::string& where);
+DecodeChain make_decoder(const Json* spec, const std::string& where);
 
 }  // namespace canvaslab

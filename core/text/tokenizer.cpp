@@ -25,12 +25,9 @@ Tokenizer Tokenizer::load(const std::string& path) {
 }
 
 Tokenizer Tokenizer::parse(std::string_view json, const std::string& name) {
-  nlohmann::json file;
-  try {
-    file = nlohmann::json::parse(json);
-  } catch (const nlohmann::json::exception& error) {
-    throw input_error("{}: malformed JSON; expected a tokenizer.json\n{}", name, error.what());
-  }
+  std::string problem;
+  const Json file = parse_json(json, &problem);
+  if (file.is_discarded()) throw input_error("{}: malformed JSON; expected a tokenizer.json\n{}", name, problem);
   return Tokenizer(JsonFields(file, name + ": "));
 }
 

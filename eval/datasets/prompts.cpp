@@ -2,10 +2,10 @@
 #include <fstream>
 #include <set>
 
-#include <nlohmann/json.hpp>
 
 #include "core/digest.h"
 #include "core/error.h"
+#include "core/json.h"
 #include "eval/dataset.h"
 
 namespace canvaslab {
@@ -26,15 +26,15 @@ class Prompts final : public Dataset {
     std::string line;
     for (size_t number = 1; std::getline(in, line); ++number) {
       if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-      const auto object = nlohmann::json::parse(line, nullptr, false);
+      const auto object = parse_json(line);
       if (!object.is_object()) throw input_error("{}:{}: expected a JSON object, got {}", path_, number, object.is_discarded() ? "malformed JSON" : object.type_name());
       Example example;
-      example.id = object.contains("id") ? (object["id"].is_string() ? object["id"].get<std::string>() : object["id"].dump()) : fmt::format("line-{}", number);
+      example.id = object.contains("id") ? (object["id"].is_string() ? object["id"].get<std::string>() : json_text(object["id"])) : fmt::format("line-{}", number);
       if (!ids.insert(example.id).second) throw input_error("{}:{}: id '{}' occurs twice", path_, number, example.id);
       if (object.contains("prompt_ids")) {
         if (!object["prompt_ids"].is_array()) throw input_error("{}:{}: prompt_ids must be an array of whole numbers", path_, number);
         for (const auto& id : object["prompt_ids"]) {
-          if (!id.is_number_integer()) throw input_error("{}:{}: prompt_ids must hold whole numbers, got {}", path_, number, id.dump());
+          if (!id.is_number_integer()) throw input_error("{}:{}: prompt_ids must hold whole numbers, got {}", path_, number, json_text(id));
           example.prompt_ids.push_back(id.get<int32_t>());
         }
         example.has_ids = true;

@@ -1,5 +1,6 @@
 // Every exact source against enumeration of all its sequences: laws written down here a second time, in both forms of
 // corruption, with the level known and unknown, after a context, and in causal order.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,6 +1,7 @@
 // Golden trajectories: what every sampler does to a scripted denoiser, step by step, in tests/golden/samplers.txt.
 // A change of behaviour shows there in review. To write the file anew:
 //   CANVASLAB_WRITE_GOLDENS=1 build/samplers_tests --gtest_filter='Golden.*'
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>

@@ -1,0 +1,71 @@
+#include "experiments/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <exception>
+#include <fmt/format.h>
+
+namespace canvaslab {
+
+CommandOption CommandOption::required() const { return option_->required(), *this; }
+CommandOption CommandOption::positive() const { return option_->check(CLI::PositiveNumber), *this; }
+CommandOption CommandOption::range(int64_t least, int64_t most) const { return option_->check(CLI::Range(least, most)), *this; }
+CommandOption CommandOption::shows_default() const { return option_->capture_default_str(), *this; }
+CommandOption CommandOption::excludes(const CommandOption& other) const { return option_->excludes(other.option_), *this; }
+bool CommandOption::given() const { return option_->count() > 0; }
+
+template <typename T>
+CommandOption Command::option(const std::string& names, T& target, const std::string& help) const {
+  return CommandOption(app_->add_option(names, target, help));
+}
+template CommandOption Command::option(const std::string&, std::string&, const std::string&) const;
+template CommandOption Command::option(const std::string&, std::vector<std::string>&, const std::string&) const;
+template CommandOption Command::option(const std::string&, int32_t&, const std::string&) const;
+template CommandOption Command::option(const std::string&, int64_t&, const std::string&) const;
+template CommandOption Command::option(const std::string&, uint64_t&, const std::string&) const;
+template CommandOption Command::option(const std::string&, double&, const std::string&) const;
+
+CommandOption Command::flag(const std::string& names, bool& target, const std::string& help) const {
+  return CommandOption(app_->add_flag(names, target, help));
+}
+void Command::footer(const std::string& text) const { app_->footer(text); }
+void Command::set_action(std::function<ExitCode()> run) const {
+  app_->callback([exit_code = exit_code_, run = std::move(run)] { *exit_code = run(); });
+}
+
+CommandLine::CommandLine(const std::string& description, const std::string& footer) : app_(std::make_unique<CLI::App>(description, "canvaslab")) {
+  app_->set_version_flag("--version", "canvaslab " CANVASLAB_VERSION);
+  app_->require_subcommand(1);
+  app_->footer(footer);
+}
+CommandLine::~CommandLine() = default;
+
+Command CommandLine::command(const std::string& name, const std::string& help) { return Command(app_->add_subcommand(name, help), &exit_code_); }
+
+int CommandLine::run(int argc, char** argv) {
+  try {
+    std::vector<std::string> names;
+    for (const auto* command : app_->get_subcommands(nullptr)) names.push_back(command->get_name());
+    if (argc > 1 && argv[1][0] != '-' && std::find(names.begin(), names.end(), argv[1]) == names.end())
+      throw usage_error("there is no command '{}'{}\nknown: {}", argv[1], did_you_mean(argv[1], names), fmt::join(names, ", "));
+    app_->parse(argc, argv);
+  } catch (const CLI::Success& help_or_version) {
+    return app_->exit(help_or_version);
+  } catch (const CLI::ParseError& error) {
+    const auto commands = app_->get_subcommands();
+    fmt::print(stderr, "error: {}\nsee canvaslab {} --help\n", error.what(), commands.empty() ? "" : commands.front()->get_name());
+    return static_cast<int>(ExitCode::kUsage);
+  } catch (const UserError& error) {
+    fmt::print(stderr, "error: {}\n", error.what());
+    return static_cast<int>(error.code());
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "error: out of memory\ntry a smaller model, canvas or batch\n");
+    return static_cast<int>(ExitCode::kBadInput);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "error: {}\n", error.what());
+    return 1;
+  }
+  return static_cast<int>(exit_code_);
+}
+
+}  // namespace canvaslab
