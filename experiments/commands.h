@@ -12,5 +12,7 @@ void add_logits(CLI::App& app, int* exit_code);
 void add_sweep(CLI::App& app, int* exit_code);
 void add_plot(CLI::App& app, int* exit_code);
 void add_merge(CLI::App& app, int* exit_code);
+void add_diff(CLI::App& app, int* exit_code);
+void add_export(CLI::App& app, int* exit_code);
 
 }  // namespace canvaslab

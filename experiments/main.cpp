@@ -26,6 +26,8 @@ int main(int argc, char** argv) {
   add_sweep(app, &exit_code);
   add_plot(app, &exit_code);
   add_merge(app, &exit_code);
+  add_diff(app, &exit_code);
+  add_export(app, &exit_code);
   try {
     std::vector<std::string> names;
     for (const auto* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
