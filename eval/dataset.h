@@ -15,6 +15,7 @@ struct Example {
   std::vector<int32_t> prompt_ids;    ///< when it is ids
   bool has_ids = false;
   std::string category, reference;
+  uint32_t number = 0;                ///< place in the whole data set, which names its draws whatever subset is run
 };
 
 /// A further number per sample.

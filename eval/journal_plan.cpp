@@ -1,9 +1,11 @@
 // The plan that a journal's header describes.
 #include <map>
+#include <regex>
 #include <sstream>
 
 #include "core/error.h"
 #include "eval/merge.h"
+#include "eval/run_scores.h"
 
 namespace canvaslab {
 namespace {
@@ -23,6 +25,14 @@ class HeaderLines {
     if (!line.starts_with(key + " ")) throw input_error("{}: the header has '{}' where '{} ...' was expected; was it written by another build?", path_, line, key);
     return line.substr(key.size() + 1);
   }
+  /// The value of the next line when it has this key; else "" and the line stays.
+  std::string optional_value(const std::string& key) {
+    const auto here = in_.tellg();
+    const std::string line = next();
+    if (line.starts_with(key + " ")) return line.substr(key.size() + 1);
+    in_.seekg(here);
+    return "";
+  }
   int64_t integer(const std::string& key) { return parse_integer(value(key), path_ + ": header line '" + key + "'"); }
 
  private:
@@ -30,20 +40,9 @@ class HeaderLines {
   std::istringstream in_;
 };
 
-/// "key=value; key=value" as resolved settings are written.
-std::map<std::string, std::string> settings_of(const std::string& path, const std::string& line) {
-  std::map<std::string, std::string> out;
-  for (size_t begin = 0; begin < line.size();) {
-    const size_t end = std::min(line.find("; ", begin), line.size()), equals = line.find('=', begin);
-    if (equals >= end) throw input_error("{}: the header's configuration '{}' is not understood", path, line);
-    out[line.substr(begin, equals - begin)] = line.substr(equals + 1, end - equals - 1);
-    begin = end + 2;
-  }
-  return out;
-}
-
 SweepConfig config_of(const std::string& path, const std::string& line) {
-  const auto settings = settings_of(path, line);
+  const auto split = split_settings(line);
+  const std::map<std::string, std::string> settings(split.begin(), split.end());
   const auto get = [&](const char* key) {
     const auto at = settings.find(key);
     if (at == settings.end()) throw input_error("{}: the header's configuration '{}' has no '{}'", path, line, key);
@@ -78,6 +77,14 @@ SweepPlan plan_of_journal(const ShardJournal& journal) {
   plan.dataset = lines.value("dataset");
   lines.value("data");
   plan.limit = lines.integer("items");
+  if (const auto subset = lines.optional_value("subset"); !subset.empty()) {
+    static const std::regex form(R"((\d{1,18}) seed (\d{1,19}) of items [0-9a-f]+)");
+    std::smatch match;
+    if (!std::regex_match(subset, match, form)) throw input_error("{}: the header's 'subset {}' is not understood", journal.path, subset);
+    plan.limit.reset();
+    plan.subset = std::stoll(match[1]);
+    plan.subset_seed = std::stoull(match[2]);
+  }
   std::istringstream seeds(lines.value("seeds"));
   plan.seeds.clear();
   for (uint64_t seed; seeds >> seed;) plan.seeds.push_back(seed);

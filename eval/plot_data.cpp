@@ -2,29 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <map>
 #include <set>
 
 #include "core/error.h"
 #include "core/h5.h"
 #include "core/params.h"
+#include "eval/run_scores.h"
 #include "eval/statistics.h"
 
 namespace canvaslab {
 namespace {
-
-std::string results_file(const std::string& run) {
-  if (!std::filesystem::exists(run)) throw input_error("{}: no such file or folder; give a run folder or a run.h5", run);
-  if (!std::filesystem::is_directory(run)) return run;
-  const std::string path = run + "/run.h5";
-  if (std::filesystem::exists(path)) return path;
-  std::string shard;
-  for (const auto& entry : std::filesystem::directory_iterator(run))
-    if (entry.path().extension() == ".h5") shard = entry.path().string();
-  if (!shard.empty()) throw input_error("{}: holds shards but no run.h5; give one of them by name, for example {}", run, shard);
-  throw input_error("{}: there is no run.h5 in it; is the sweep finished? start the same sweep command again to go on", run);
-}
 
 /// entropy_bound(entropy_bound=0.1) -> "entropy_bound 0.1"; constant(1) -> "1": names of values say nothing new here.
 std::string short_name(const std::string& text) {
@@ -137,9 +125,7 @@ void read_points(PlotRun& run, const H5Reader& file) {
 }  // namespace
 
 PlotRun read_plot_run(const std::string& run_path) {
-  const H5Reader file(results_file(run_path));
-  if (!file.has("aggregates/score_mean")) throw input_error("{}: is no results file of a sweep (there is no /aggregates)", file.path());
-  if (!file.has_attribute("/", "complete")) throw input_error("{}: is not complete; start the same sweep command again", file.path());
+  const H5Reader file = open_results(run_path);
   PlotRun out;
   out.path = file.path();
   out.name = file.text_attribute("/", "name");

@@ -64,7 +64,7 @@ SampleRecord blank(const PreparedSweep& sweep, const SweepTask& task) {
 
 void draw_control(const PreparedSweep& sweep, SampleRecord& out) {
   const auto& plan = sweep.generation[out.config_idx];
-  const DrawKey key{.seed = out.seed, .item = out.item_idx, .repeat = out.repeat % sweep.plan.repeats};
+  const DrawKey key{.seed = out.seed, .item = sweep.examples[out.item_idx].number, .repeat = out.repeat % sweep.plan.repeats};
   out.token_ids = sweep.denoiser->source()->sample(static_cast<size_t>(plan.num_canvases()) * static_cast<size_t>(plan.canvas_length), key);
   out.canvas_ids = out.token_ids;
   out.stop_reason = "control";
@@ -77,7 +77,7 @@ void generate_samples(const PreparedSweep& sweep, std::span<SampleRecord> sample
   for (size_t i = 0; i < samples.size(); ++i) {
     inputs[i].prompt.ids = sweep.examples[samples[i].item_idx].prompt_ids;
     inputs[i].seed = samples[i].seed;
-    inputs[i].item = samples[i].item_idx;
+    inputs[i].item = sweep.examples[samples[i].item_idx].number;
     inputs[i].repeat = samples[i].repeat % sweep.plan.repeats;
   }
   StepRecorder recorder(samples.size(), sweep.plan.record_positions);

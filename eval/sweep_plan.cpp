@@ -148,8 +148,11 @@ SweepPlan read_sweep(const std::string& path, const std::vector<std::string>& ov
   if (!std::filesystem::exists(plan.denoiser, ignored) && plan.denoiser.find('/') == std::string::npos)
     plan.denoiser = located(denoiser.at("model"), [&] { return denoisers().canonical(plan.denoiser); });
   plan.dtype = denoiser.text("dtype", "f32");
-  const TomlTable dataset(path, "[dataset]", section(path, root, "dataset", "name = \"source(items=300)\""), {"name"});
+  const TomlTable dataset(path, "[dataset]", section(path, root, "dataset", "name = \"source(items=300)\""), {"name", "subset", "subset_seed"});
   plan.dataset = located(dataset.at("name"), [&] { return datasets().canonical(dataset.text("name", std::nullopt)); });
+  if (dataset.has("subset")) plan.subset = dataset.integer("subset", 0, 1);
+  else if (dataset.has("subset_seed")) throw usage_error("{}: 'subset_seed' without 'subset', the number of items to draw", dataset.at("subset_seed"));
+  plan.subset_seed = static_cast<uint64_t>(dataset.integer("subset_seed", 1, 0));
   read_grids(path, root, plan);
   if (root.contains("reference")) {
     const TomlTable table(path, "[reference]", section(path, root, "reference", ""), kGridKeys);

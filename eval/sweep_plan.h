@@ -24,6 +24,8 @@ struct SweepPlan {
   std::vector<uint64_t> seeds = {1};
   uint32_t repeats = 1;                   ///< per seed
   std::optional<int64_t> limit;           ///< first items only
+  std::optional<int64_t> subset;          ///< so many items, drawn by category (eval/subset.h); not together with limit
+  uint64_t subset_seed = 1;
   bool record_positions = false;          ///< every position of every step goes on record
   std::optional<SweepConfig> reference;   ///< the configuration that others' tokens are compared with
   std::vector<SweepConfig> configs;

@@ -4,13 +4,25 @@
 
 #include "core/error.h"
 #include "core/model.h"
+#include "eval/subset.h"
 #include "eval/sweep.h"
 
 namespace canvaslab {
 namespace {
 
+std::vector<Example> take_subset(const SweepPlan& plan, std::vector<Example> all) {
+  const auto count = static_cast<size_t>(*plan.subset);
+  if (count > all.size()) throw usage_error("[dataset] subset is {}, but '{}' has {} items; leave subset out to take them all", count, plan.dataset, all.size());
+  std::vector<Example> out;
+  for (const size_t i : stratified_subset(all, count, plan.subset_seed)) out.push_back(std::move(all[i]));
+  return out;
+}
+
 std::vector<Example> load_examples(const SweepPlan& plan, const Dataset& dataset, const Denoiser& denoiser, const PromptEncoder& encode) {
   auto examples = dataset.load();
+  for (size_t i = 0; i < examples.size(); ++i) examples[i].number = static_cast<uint32_t>(i);
+  if (plan.limit && plan.subset) throw usage_error("'limit' takes the first items, 'subset' draws some by category; give one of them");
+  if (plan.subset) examples = take_subset(plan, std::move(examples));
   if (plan.limit && static_cast<size_t>(*plan.limit) < examples.size()) examples.resize(static_cast<size_t>(*plan.limit));
   for (auto& example : examples) {
     if (!example.has_ids) {
@@ -64,12 +76,20 @@ void add_controls(PreparedSweep& sweep, Points& points) {
   }
 }
 
+/// A line of the header, or nothing when all items are run: plans without a subset keep the header they had.
+std::string subset_line(const PreparedSweep& sweep) {
+  if (!sweep.plan.subset) return "";
+  std::string ids;
+  for (const auto& example : sweep.examples) ids += example.id + "\n";
+  return fmt::format("subset {} seed {} of items {}\n", *sweep.plan.subset, sweep.plan.subset_seed, hex(sha256(ids)));
+}
+
 /// One line a fact, so that a refusal can name the line that differs.
 std::string plan_header(const PreparedSweep& sweep) {
   const SweepPlan& plan = sweep.plan;
-  return fmt::format("canvaslab run 1\nengine {}\ndenoiser {}\nmodel {}\ndtype {}\ndataset {}\ndata {}\nitems {}\nseeds {}\nrepeats {}\nrecord {}\nreference {}\n"
+  return fmt::format("canvaslab run 1\nengine {}\ndenoiser {}\nmodel {}\ndtype {}\ndataset {}\ndata {}\nitems {}\n{}seeds {}\nrepeats {}\nrecord {}\nreference {}\n"
                      "configurations {}\n{}\n",
-                     kEngineVersion, plan.denoiser, sweep.model_hash, plan.dtype, plan.dataset, sweep.data_hash, sweep.examples.size(), fmt::join(plan.seeds, " "),
+                     kEngineVersion, plan.denoiser, sweep.model_hash, plan.dtype, plan.dataset, sweep.data_hash, sweep.examples.size(), subset_line(sweep), fmt::join(plan.seeds, " "),
                      plan.repeats, plan.record_positions ? "positions" : "steps", sweep.reference ? sweep.settings_text[*sweep.reference] : "none",
                      plan.configs.size(), fmt::join(sweep.settings_text, "\n"));
 }
@@ -98,7 +118,7 @@ PreparedSweep prepare_sweep(SweepPlan plan, const PromptEncoder& encode) {
 
 Sha256 PreparedSweep::content_key(uint32_t config, uint32_t item, uint32_t repeat) const {
   return sha256(fmt::format("canvaslab sample 1\nengine {}\nmodel {}\ndtype {}\ndata {}\nitem {} {}\nprompt {}\nsettings {}\nseed {}\nrepeat {}\n", kEngineVersion, model_hash,
-                            plan.dtype, data_hash, item, examples[item].id, fmt::join(examples[item].prompt_ids, " "), settings_text[config], plan.seed_of(repeat),
+                            plan.dtype, data_hash, examples[item].number, examples[item].id, fmt::join(examples[item].prompt_ids, " "), settings_text[config], plan.seed_of(repeat),
                             repeat % plan.repeats));
 }
 

@@ -82,6 +82,7 @@ void print_plan(const PreparedSweep& sweep, const SweepOptions& options) {
     shortest = std::min(shortest, example.prompt_ids.size());
     longest = std::max(longest, example.prompt_ids.size());
   }
+  if (sweep.plan.subset) fmt::print("\nsubset: {} items drawn by category with seed {}", *sweep.plan.subset, sweep.plan.subset_seed);
   fmt::print("\n{} items ({} to {}), prompts of {} to {} tokens\n", sweep.examples.size(), sweep.examples.front().id, sweep.examples.back().id, shortest, longest);
   fmt::print("{} configurations x {} items x {} seeds x {} repeats = {} samples", samples.size(), sweep.examples.size(), sweep.plan.seeds.size(), sweep.plan.repeats, sweep.num_samples());
   if (options.num_shards > 1) fmt::print("; {} of them in shard {}/{}", tasks.size(), options.shard, options.num_shards);
@@ -141,7 +142,7 @@ void add_sweep(CommandLine& line) {
   command.option("--out", a->out, "folder of the run (default: results/runs/NAME)");
   command.option("--set", a->set, "override a key of the file: --set run.repeats=3 --set dataset.name='source(items=50)'");
   command.option("--shard", a->shard, "I/N: run the I-th of N disjoint parts, into files of its own (run-I-of-N)");
-  command.option("--limit", a->limit, "only the first so many items").positive();
+  command.option("--limit", a->limit, "only the first so many items (biased when the data set is sorted; [dataset] subset = N draws some by category)").positive();
   command.option("--threads", a->threads, "samples run side by side (default: all cores)").positive();
   command.option("--batch", a->batch, "samples of one configuration that go through the denoiser together; never changes results").range(1, 65536);
   command.flag("--dry-run", a->dry_run, "print the plan (configurations, items, most forwards) and run nothing");

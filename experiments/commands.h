@@ -12,5 +12,7 @@ void add_logits(CommandLine& line);
 void add_sweep(CommandLine& line);
 void add_plot(CommandLine& line);
 void add_merge(CommandLine& line);
+void add_diff(CommandLine& line);
+void add_export(CommandLine& line);
 
 }  // namespace canvaslab

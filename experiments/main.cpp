@@ -20,5 +20,7 @@ int main(int argc, char** argv) {
   add_sweep(line);
   add_plot(line);
   add_merge(line);
+  add_diff(line);
+  add_export(line);
   return line.run(argc, argv);
 }

@@ -11,7 +11,7 @@
 namespace canvaslab {
 namespace {
 
-/// One object a line: {"prompt": "..."} or {"prompt_ids": [..]}, optional "id". The score is the number of tokens written;
+/// One object a line: {"prompt": "..."} or {"prompt_ids": [..]}, optional "id" and "category" (for subsets). The score is the number of tokens written;
 /// what matters is computed at aggregation from stored ids.
 class Prompts final : public Dataset {
  public:
@@ -31,6 +31,10 @@ class Prompts final : public Dataset {
       Example example;
       example.id = object.contains("id") ? (object["id"].is_string() ? object["id"].get<std::string>() : json_text(object["id"])) : fmt::format("line-{}", number);
       if (!ids.insert(example.id).second) throw input_error("{}:{}: id '{}' occurs twice", path_, number, example.id);
+      if (object.contains("category")) {
+        if (!object["category"].is_string()) throw input_error("{}:{}: category must be a text, got {}", path_, number, object["category"].dump());
+        example.category = object["category"];
+      }
       if (object.contains("prompt_ids")) {
         if (!object["prompt_ids"].is_array()) throw input_error("{}:{}: prompt_ids must be an array of whole numbers", path_, number);
         for (const auto& id : object["prompt_ids"]) {

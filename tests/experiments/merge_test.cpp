@@ -123,6 +123,15 @@ TEST_F(MergeCommand, AFailureGivesWayToALaterSuccessAndElseIsCounted) {
   EXPECT_NE(alone.output.find("1 samples failed"), std::string::npos) << alone.output;
 }
 
+TEST_F(MergeCommand, ShardsOfASubsetJoinToo) {
+  const std::string subset = "--set dataset.subset=5 --set dataset.subset_seed=9 ";
+  sweep("whole", subset);
+  for (int i = 1; i <= 2; ++i) sweep("parts", subset + "--shard " + std::to_string(i) + "/2");
+  const auto result = merge("parts");
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_EQ(h5_difference(folder / "whole/run.h5", folder / "parts/run.h5"), "");
+}
+
 TEST_F(MergeCommand, MistakesAreNamed) {
   shards("parts", 2);
   sweep("other", "--shard 2/2 --set run.repeats=3");

@@ -1,0 +1,126 @@
+#include "eval/export.h"
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+
+#include "core/error.h"
+#include "eval/export_json.h"
+#include "eval/statistics.h"
+
+namespace canvaslab {
+namespace {
+
+/// Quoted when it must be (RFC 4180).
+std::string csv_cell(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string out = "\"";
+  for (char c : text) out += c == '"' ? "\"\"" : std::string(1, c);
+  return out + "\"";
+}
+
+/// Shortest text that reads back as the same number; empty where undefined.
+std::string csv_number(double value) { return std::isnan(value) ? "" : fmt::format("{}", value); }
+
+/// A column as texts: strings as they are, enumerations by their words, numbers exactly.
+std::vector<std::string> column_text(const H5Reader& file, const std::string& name) {
+  if (!file.is_number(name)) return file.read_strings(name);
+  std::vector<std::string> out;
+  const auto names = file.has_attribute(name, "names") ? file.list_attribute(name, "names") : std::vector<std::string>{};
+  if (name == "samples/seed") {  // 64 bits do not fit a double
+    for (const auto value : file.read<uint64_t>(name)) out.push_back(fmt::format("{}", value));
+    return out;
+  }
+  for (const double value : file.read<double>(name)) {
+    const auto code = static_cast<size_t>(std::max(0.0, value));
+    out.push_back(code < names.size() ? names[code] : csv_number(value));
+  }
+  return out;
+}
+
+using Table = std::vector<std::pair<std::string, std::vector<std::string>>>;
+
+void write_csv(const std::string& path, const Table& table) {
+  std::ofstream out(path, std::ios::binary);
+  for (size_t c = 0; c < table.size(); ++c) out << (c ? "," : "") << csv_cell(table[c].first);
+  out << "\n";
+  for (size_t row = 0; row < table[0].second.size(); ++row) {
+    for (size_t c = 0; c < table.size(); ++c) out << (c ? "," : "") << csv_cell(table[c].second[row]);
+    out << "\n";
+  }
+  finish_export(out, path);
+}
+
+/// Every column of a group with one value a row.
+void add_group(Table& table, const H5Reader& file, const std::string& group, size_t rows) {
+  for (const auto& name : file.names(group)) {
+    const std::string path = group + "/" + name;
+    if (const auto shape = file.shape(path); shape.size() == 1 && shape[0] == rows) table.emplace_back(name, column_text(file, path));
+  }
+}
+
+std::vector<std::string> export_csv(const H5Reader& file, const std::string& folder) {
+  const size_t configs = file.shape("config/settings")[0], samples = file.shape("samples/score")[0];
+  Table table = {{"config_idx", {}}};
+  for (size_t c = 0; c < configs; ++c) table[0].second.push_back(std::to_string(c));
+  add_group(table, file, "config", configs);
+  add_group(table, file, "aggregates", configs);
+  write_csv(folder + "/configurations.csv", table);
+  table.clear();
+  const auto ids = file.read_strings("items/item_id"), category = file.read_strings("items/category");
+  table = {{"item_id", {}}, {"category", {}}};
+  for (const auto item : file.read<uint32_t>("samples/item_idx")) table[0].second.push_back(ids[item]), table[1].second.push_back(category[item]);
+  add_group(table, file, "samples", samples);
+  add_group(table, file, "metrics", samples);
+  write_csv(folder + "/samples.csv", table);
+  return {folder + "/configurations.csv", folder + "/samples.csv"};
+}
+
+/// Text inside a Markdown table's cell.
+std::string markdown_cell(const std::string& text) {
+  std::string out;
+  for (char c : text) out += c == '|' ? "\\|" : std::string(1, c);
+  return out;
+}
+
+std::vector<std::string> export_markdown(const H5Reader& file, const std::string& folder) {
+  const std::string path = folder + "/results.md", quality = file.text_attribute("aggregates", "quality");
+  const auto read = [&](const std::string& name) { return file.read<double>("aggregates/" + name); };
+  const auto value = read(quality), error = read(file.text_attribute("aggregates", "quality_standard_error")), score = read("score_mean"), score_error = read("score_standard_error");
+  const auto speed = read("tokens_per_denoiser_forward_mean"), speed_error = read("tokens_per_denoiser_forward_standard_error");
+  const auto count = file.read<int64_t>("aggregates/num_samples"), failed = file.read<int64_t>("aggregates/num_failed");
+  const auto settings = file.read_strings("config/settings");
+  std::ofstream out(path, std::ios::binary);
+  out << "# " << file.text_attribute("/", "name") << "\n\n" << file.text_attribute("/", "denoiser") << "; " << file.text_attribute("/", "dataset") << "; seeds "
+      << file.text_attribute("/", "seeds") << ". After +-: half a 95% interval.\n\n"
+      << fmt::format("|  | samples | failed | {} ({}) | {} ({}) | tokens per denoiser forward | settings |\n|--:|--:|--:|--:|--:|--:|---|\n", quality,
+                     file.integer_attribute("aggregates", "quality_higher_is_better") ? "higher is better" : "lower is better",
+                     file.text_attribute("samples/score", "quality_name"), file.text_attribute("samples/score", "unit"));
+  const auto cell = [](double mean, double spread) { return std::isnan(mean) ? std::string("-") : fmt::format("{:.5g} +- {:.2g}", mean, kZ95 * spread); };
+  for (size_t c = 0; c < settings.size(); ++c)
+    out << fmt::format("| {} | {} | {} | {} | {} | {} | {} |\n", c, count[c], failed[c], cell(value[c], error[c]), cell(score[c], score_error[c]), cell(speed[c], speed_error[c]),
+                       markdown_cell(settings[c]));
+  finish_export(out, path);
+  return {path};
+}
+
+}  // namespace
+
+void finish_export(std::ofstream& out, const std::string& path) {
+  if (!out.flush()) throw input_error("{}: cannot be written; check that the folder is writable and has free space", path);
+}
+
+std::vector<std::string> export_run(const std::string& run, const std::string& format, const std::string& folder) {
+  if (format != "csv" && format != "markdown" && format != "json")
+    throw usage_error("--format {}: expected csv, markdown or json{}", format, did_you_mean(format, {"csv", "markdown", "json"}));
+  const H5Reader file = open_results(run);
+  std::error_code made;
+  std::filesystem::create_directories(folder, made);
+  if (made) throw input_error("{}: the folder cannot be created ({})\ngive another folder with --out", folder, made.message());
+  if (format == "csv") return export_csv(file, folder);
+  if (format == "markdown") return export_markdown(file, folder);
+  return export_json(file, folder);
+}
+
+}  // namespace canvaslab

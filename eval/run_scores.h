@@ -1,0 +1,47 @@
+#pragma once
+// A finished run's scores, read back: configurations, items, one mean per item.
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/h5.h"
+
+namespace canvaslab {
+
+/// The results file that a user names: run.h5 itself or a folder with one. Errors: input, saying what is there instead.
+std::string results_file(const std::string& run);
+
+/// Opens a results file. Errors: input when it is no complete results file of a sweep.
+H5Reader open_results(const std::string& run);
+
+struct ItemScore {
+  double mean = 0;        ///< over finished repeats
+  int64_t count = 0;      ///< finished repeats
+  bool binary = true;     ///< all of them 0 or 1
+};
+
+struct ConfigScores {
+  std::string settings;                    ///< canonical, "key=value; key=value"
+  bool control = false;
+  std::map<std::string, ItemScore> items;  ///< by item id; items without a finished sample are left out
+  std::vector<double> left_out;            ///< quality with each jackknife group left out
+  double quality = 0;
+};
+
+struct RunScores {
+  std::string path, name, denoiser, model_sha256, dtype, dataset, dataset_sha256;
+  std::string score_name, score_unit, quality_name;
+  bool higher_is_better = true;
+  std::vector<std::string> items;
+  std::vector<ConfigScores> configs;
+};
+RunScores read_run_scores(const std::string& run);
+
+/// "key=value; key=value" taken apart, in order. "control=..." too.
+std::vector<std::pair<std::string, std::string>> split_settings(const std::string& settings);
+
+/// The configuration a label names: its number, its settings, or a part of them that no other has.
+/// Errors: usage, listing what there is or what the label fits.
+size_t find_config(const RunScores& run, const std::string& label);
+
+}  // namespace canvaslab
