@@ -97,7 +97,10 @@ std::vector<std::string> export_markdown(const H5Reader& file, const std::string
       << fmt::format("|  | samples | failed | {} ({}) | {} ({}) | tokens per denoiser forward | settings |\n|--:|--:|--:|--:|--:|--:|---|\n", quality,
                      file.integer_attribute("aggregates", "quality_higher_is_better") ? "higher is better" : "lower is better",
                      file.text_attribute("samples/score", "quality_name"), file.text_attribute("samples/score", "unit"));
-  const auto cell = [](double mean, double spread) { return std::isnan(mean) ? std::string("-") : fmt::format("{:.5g} +- {:.2g}", mean, kZ95 * spread); };
+  const auto cell = [](double mean, double spread) {
+    if (spread <= 1e-12 * std::abs(mean)) return fmt::format("{:.5g}", mean);  // rounding, no spread
+    return std::isnan(mean) ? std::string("-") : fmt::format("{:.5g} +- {:.2g}", mean, kZ95 * spread);
+  };
   for (size_t c = 0; c < settings.size(); ++c)
     out << fmt::format("| {} | {} | {} | {} | {} | {} | {} |\n", c, count[c], failed[c], cell(value[c], error[c]), cell(score[c], score_error[c]), cell(speed[c], speed_error[c]),
                        markdown_cell(settings[c]));

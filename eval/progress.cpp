@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+
+#include "core/json.h"
 
 namespace canvaslab {
 namespace {
@@ -39,6 +42,16 @@ MeanError ProgressMeter::score() const {
   for (size_t i = 0; i < score_sum_.size(); ++i)
     if (score_count_[i] > 0) means.push_back(score_sum_[i] / static_cast<double>(score_count_[i]));
   return mean_error(means);
+}
+
+std::string ProgressMeter::json() const {
+  const double elapsed = std::max(1e-9, now_seconds() - begin_), rate = static_cast<double>(ran_) / elapsed;
+  const MeanError mean = score();
+  const auto when = [](bool known, double value) { return known && std::isfinite(value) ? OrderedJson(value) : OrderedJson(nullptr); };
+  return json_text(OrderedJson{{"done", done()}, {"total", total_}, {"failed", failed_}, {"samples_per_second", when(ran_ > 0, rate)}, {"score_name", score_name_},
+                               {"score", when(mean.count > 0, mean.mean)}, {"score_standard_error", when(mean.count > 1, mean.standard_error)},
+                               {"tokens_per_forward", when(forwards_ > 0, tokens_ / forwards_)}, {"tokens_per_second", when(forwards_ > 0, tokens_ / elapsed)},
+                               {"eta_seconds", when(rate > 0, static_cast<double>(total_ - std::min(total_, done())) / rate)}});
 }
 
 std::string ProgressMeter::text() const {

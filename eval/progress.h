@@ -22,6 +22,9 @@ class ProgressMeter {
   MeanError score() const;
   /// "120/300 samples  4.2/s  score 1.234 +- 0.012  3.10 tokens/forward  812 tokens/s  ETA 43 s"
   std::string text() const;
+  /// One JSON object: done, total, failed, samples_per_second, score_name, score, score_standard_error, tokens_per_forward,
+  /// tokens_per_second, eta_seconds; null where there is nothing to say yet.
+  std::string json() const;
 
  private:
   size_t total_, found_ = 0, ran_ = 0, failed_ = 0;

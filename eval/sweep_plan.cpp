@@ -88,7 +88,8 @@ std::vector<SweepConfig> expand_grid(const TomlTable& table) {
 }
 
 std::string node_place(const std::string& path, const toml::node& node) {
-  return node.source().begin.line ? fmt::format("{}:{}:{}", path, node.source().begin.line, node.source().begin.column) : path;
+  const auto& source = node.source();
+  return source.begin.line ? fmt::format("{}:{}:{}", source.path ? *source.path : path, source.begin.line, source.begin.column) : path;
 }
 
 const toml::table& section(const std::string& path, const toml::table& root, const std::string& name, const std::string& example) {

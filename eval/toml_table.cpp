@@ -1,6 +1,7 @@
 #include "eval/toml_table.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <fmt/format.h>
 #include <fstream>
 #include <sstream>
@@ -10,7 +11,30 @@
 
 namespace canvaslab {
 
-toml::table parse_toml(const std::string& path) {
+namespace {
+
+constexpr int kDeepestInclude = 16;
+
+/// "file:line:column"; without a line it came from the command line.
+std::string place(const std::string& path, const toml::source_region& source) {
+  if (!source.begin.line) return path + " (with --set)";
+  return fmt::format("{}:{}:{}", source.path ? *source.path : path, source.begin.line, source.begin.column);
+}
+
+/// Moves everything of `over` into `base`. Moved nodes keep their places in the file; copies would lose them.
+void overlay(toml::table& base, toml::table&& over) {
+  for (auto&& [key, node] : over) {
+    toml::node* below = base.get(key.str());
+    if (below && below->is_table() && node.is_table()) {
+      overlay(*below->as_table(), std::move(*node.as_table()));
+      continue;
+    }
+    base.erase(key.str());
+    node.visit([&, name = key](auto& value) { base.insert(name, std::move(value)); });
+  }
+}
+
+toml::table parse_one(const std::string& path) {
   std::ifstream in(path);
   if (!in) throw input_error("{}: cannot be opened; expected a sweep file in TOML (see experiments/quickstart.toml)", path);
   std::stringstream text;
@@ -22,6 +46,27 @@ toml::table parse_toml(const std::string& path) {
     throw usage_error("{}:{}:{}: {}", path, error.source().begin.line, error.source().begin.column, error.description());
   }
 }
+
+toml::table parse_with_base(const std::string& path, int depth) {
+  toml::table file = parse_one(path);
+  const toml::node* include = file.get("include");
+  if (!include) return file;
+  const std::string where = place(path, include->source());
+  const auto name = include->value<std::string>();
+  if (!name) throw usage_error("{}: 'include' must be the name of one TOML file", where);
+  if (depth >= kDeepestInclude) throw usage_error("{}: files include each other more than {} deep; does one include itself?", where, kDeepestInclude);
+  const std::string base_path = (std::filesystem::path(path).parent_path() / *name).string();
+  std::error_code ignored;
+  if (!std::filesystem::exists(base_path, ignored)) throw input_error("{}: the included file {} is not there; names are relative to the file that includes", where, base_path);
+  toml::table base = parse_with_base(base_path, depth + 1);
+  file.erase("include");
+  overlay(base, std::move(file));
+  return base;
+}
+
+}  // namespace
+
+toml::table parse_toml(const std::string& path) { return parse_with_base(path, 0); }
 
 void apply_override(toml::table& root, const std::string& text) {
   const auto equals = text.find('=');
@@ -49,15 +94,12 @@ TomlTable::TomlTable(std::string path, std::string name, const toml::table& tabl
   for (const auto& [key, node] : table_) {
     const std::string word(key.str());
     if (std::find(keys.begin(), keys.end(), word) != keys.end()) continue;
-    const auto& begin = key.source().begin;
-    throw usage_error("{}: unknown key '{}' in {}{}\nknown keys: {}", begin.line ? fmt::format("{}:{}:{}", path_, begin.line, begin.column) : path_ + " (with --set)",
-                      word, name_, did_you_mean(word, keys), fmt::join(keys, ", "));
+    throw usage_error("{}: unknown key '{}' in {}{}\nknown keys: {}", place(path_, key.source()), word, name_, did_you_mean(word, keys), fmt::join(keys, ", "));
   }
 }
 
 std::string TomlTable::where(const toml::node& node) const {
-  const auto& begin = node.source().begin;
-  return begin.line ? fmt::format("{}:{}:{}", path_, begin.line, begin.column) : path_ + " (with --set)";
+  return place(path_, node.source());
 }
 
 std::string TomlTable::at(const std::string& key) const { return has(key) ? where(*table_.get(key)) : path_; }

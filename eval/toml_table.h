@@ -10,7 +10,9 @@
 
 namespace canvaslab {
 
-/// Parses a file. Errors: input when it cannot be opened; usage, with line and column, when it is no TOML.
+/// Parses a file. A top-level `include = "base.toml"` (beside the file, or absolute) is read first; what the file itself
+/// says wins, key by key in tables, as a whole for lists and values.
+/// Errors: input when it cannot be opened; usage, with file, line and column, when it is no TOML or includes itself.
 toml::table parse_toml(const std::string& path);
 
 /// Applies one `key=value` with a dotted key. The value is TOML; what does not parse as TOML is taken as a string.

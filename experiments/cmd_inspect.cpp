@@ -162,8 +162,9 @@ void print_h5(const OrderedJson& out) {
   print_lines(out["datasets"], "  ");
 }
 
-void run(const std::string& model, int64_t context, bool json) {
+void run(std::string model, int64_t context, bool json) {
   std::error_code ignored;
+  if (std::filesystem::exists(model + "/run.h5", ignored) && !std::filesystem::exists(model + "/config.json", ignored)) model += "/run.h5";
   const bool folder = std::filesystem::is_directory(model, ignored), file = !folder && std::filesystem::exists(model, ignored);
   if (!folder && !file && model.ends_with(".h5")) throw input_error("{}: no such file", model);
   const OrderedJson out = folder ? describe_checkpoint(model, context) : file ? inspect_h5(model) : describe_plugin(model);
@@ -180,7 +181,7 @@ void add_inspect(CommandLine& line) {
   auto* model = new std::string;
   auto* context = new int64_t(8192);
   auto* json = new bool(false);
-  command.option("model", *model, "checkpoint folder, a denoiser such as 'hmm(states=16)', or a .h5 run or trace").required();
+  command.option("model", *model, "checkpoint folder, a denoiser such as 'hmm(states=16)', a run's folder, or a .h5 run or trace").required();
   command.option("--context", *context, "tokens of context for the memory estimate").range(int64_t{0}, int64_t{1} << 32).shows_default();
   command.flag("--json", *json, "one JSON object");
   command.footer("Examples:\n  canvaslab inspect DIR --context 32768\n  canvaslab inspect 'hmm(states=16)'\n  canvaslab inspect results/runs/quickstart/run.h5 --json\n"

@@ -1,11 +1,17 @@
 // canvaslab sweep: the main job; resumes by itself.
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <bit>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <map>
+#include <thread>
 
 #include "core/error.h"
+#include "eval/shard.h"
 #include "eval/sweep.h"
 #include "experiments/commands.h"
 #include "experiments/sweep_setup.h"
@@ -20,32 +26,37 @@ void on_signal(int) {
 }
 
 struct Arguments {
-  std::string config, out, shard;
+  std::string config, out, shard, progress = "text";
   std::vector<std::string> set;
   int threads = 0, batch = 1;
   int64_t limit = 0;
   bool dry_run = false, quiet = false;
 };
 
-void read_shard(const std::string& text, SweepOptions& options) {
-  if (text.empty()) return;
-  const auto slash = text.find('/');
-  if (slash == std::string::npos) throw usage_error("--shard {}: expected I/N, for example 1/8", text);
-  const int64_t i = parse_integer(text.substr(0, slash), "--shard"), n = parse_integer(text.substr(slash + 1), "--shard");
-  if (n < 1 || i < 1 || i > n || n > 1000000) throw usage_error("--shard {}: expected 1 <= I <= N <= 1000000", text);
-  options.shard = static_cast<uint32_t>(i);
-  options.num_shards = static_cast<uint32_t>(n);
+void read_shard(const Arguments& a, SweepOptions& options) {
+  const Shard shard = a.shard.empty() ? shard_of_environment([](const char* name) { return std::string(std::getenv(name) ? std::getenv(name) : ""); }) : parse_shard(a.shard);
+  options.shard = shard.index;
+  options.num_shards = shard.count;
+  if (a.shard.empty() && shard.count > 1)
+    fmt::print(stderr, "{} says: shard {}/{} (--shard 1/1 runs everything)\n", shard.source, shard.index, shard.count);
 }
 
-/// Progress on stderr: one line redrawn on a terminal, a plain line every ten seconds elsewhere.
+/// Progress: on stderr one line redrawn on a terminal, a plain line every ten seconds elsewhere; or a JSON object a line
+/// on stdout, at most one a second.
 class ProgressPrinter {
  public:
-  explicit ProgressPrinter(bool quiet) : tty_(::isatty(2) && !std::getenv("NO_COLOR") && std::string(std::getenv("TERM") ? std::getenv("TERM") : "dumb") != "dumb"), quiet_(quiet) {}
+  ProgressPrinter(bool quiet, bool json)
+      : tty_(!json && ::isatty(2) && !std::getenv("NO_COLOR") && std::string(std::getenv("TERM") ? std::getenv("TERM") : "dumb") != "dumb"), quiet_(quiet), json_(json) {}
   void show(const ProgressMeter& meter) {
     const auto now = std::chrono::steady_clock::now();
-    const bool due = now - shown_ >= (tty_ ? std::chrono::milliseconds(200) : std::chrono::milliseconds(10000));
+    const bool due = now - shown_ >= std::chrono::milliseconds(tty_ ? 200 : json_ ? 1000 : 10000);
     if (quiet_ || (!due && !meter.finished())) return;
     shown_ = now;
+    if (json_) {
+      fmt::print("{}\n", meter.json());
+      std::fflush(stdout);
+      return;
+    }
     fmt::print(stderr, "{}{}{}", tty_ ? "\r\033[K" : "", meter.text(), tty_ ? "" : "\n");
     open_line_ = tty_;
     std::fflush(stderr);
@@ -57,9 +68,60 @@ class ProgressPrinter {
   }
 
  private:
-  bool tty_, quiet_, open_line_ = false;
+  bool tty_, quiet_, json_, open_line_ = false;
   std::chrono::steady_clock::time_point shown_ = std::chrono::steady_clock::now();
 };
+
+/// Seconds of one denoising step with everything around it, prompt and loading left out: the difference of two short runs.
+double seconds_per_forward(const Denoiser& denoiser, PlanRequest request, int32_t canvas_length, const std::vector<int32_t>& prompt) {
+  request.canvas_length = request.max_new_tokens = canvas_length;
+  request.stop = "never";
+  request.anneal_over.reset();
+  std::vector<RowInput> row(1);
+  row[0].prompt.ids = prompt;
+  const auto timed = [&](int32_t steps) {
+    request.num_steps = steps;
+    const GenerationPlan plan = resolve_plan(request, denoiser);
+    const auto begin = std::chrono::steady_clock::now();
+    generate(denoiser, plan, row);
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
+  timed(4);  // first touches
+  const double few = timed(4), more = timed(12);
+  return std::max(0.0, (more - few) / 8);
+}
+
+/// How many prompts have how many tokens, by powers of two.
+void print_prompt_lengths(const PreparedSweep& sweep) {
+  std::map<size_t, size_t> counts;  // by the least power of two above the length: 0 -> 1 (no prompt), 1 -> 2, 2..3 -> 4, ...
+  for (const auto& example : sweep.examples) ++counts[std::bit_ceil(example.prompt_ids.size() + 1)];
+  size_t most = 1;
+  for (const auto& [above, count] : counts) most = std::max(most, count);
+  for (const auto& [above, count] : counts) {
+    const std::string range = above == 1 ? "no prompt" : above == 2 ? "1 token" : fmt::format("{} to {} tokens", above / 2, above - 1);
+    fmt::print("  {:<22} {:>7}  {}\n", range, count, std::string((count * 40 + most - 1) / most, '#'));
+  }
+}
+
+/// Times a short generation per canvas length and says what the plan takes at most on this machine.
+void print_cost(const PreparedSweep& sweep, const std::vector<SweepTask>& tasks, const SweepOptions& options) {
+  std::map<int32_t, double> seconds;  // a forward, by canvas length
+  double total = 0;
+  for (const auto& task : tasks) {
+    const GenerationPlan& plan = sweep.generation[task.config];
+    const SweepConfig& config = sweep.plan.configs[task.config];
+    if (config.control) continue;
+    const double forwards = static_cast<double>(plan.num_steps) * plan.num_canvases() + plan.num_canvases() - 1;
+    auto at = seconds.find(plan.canvas_length);
+    if (at == seconds.end()) at = seconds.emplace(plan.canvas_length, seconds_per_forward(*sweep.denoiser, config.request, plan.canvas_length, sweep.examples[task.item].prompt_ids)).first;
+    total += forwards * at->second;
+  }
+  const unsigned threads = options.threads > 0 ? static_cast<unsigned>(options.threads) : std::max(1u, std::thread::hardware_concurrency());
+  for (const auto& [length, each] : seconds) fmt::print("a forward on {} positions, sampler included: {:.3g} ms (measured now, one thread)\n", length, 1e3 * each);
+  struct rusage usage {};
+  ::getrusage(RUSAGE_SELF, &usage);
+  fmt::print("at most {} on {} thread{}; {:.0f} MB of memory with the denoiser open and one sequence\n", duration_text(total / threads), threads, threads > 1 ? "s" : "", static_cast<double>(usage.ru_maxrss) / 1024);
+}
 
 /// The plan on stdout: configurations, items, the most forwards it can take. Nothing is run or written.
 void print_plan(const PreparedSweep& sweep, const SweepOptions& options) {
@@ -77,16 +139,13 @@ void print_plan(const PreparedSweep& sweep, const SweepOptions& options) {
     total += most;
     fmt::print("{:4}  {:8}  {:12.0f}  {}\n", c, samples[c], most, sweep.settings_text[c]);
   }
-  size_t shortest = SIZE_MAX, longest = 0;
-  for (const auto& example : sweep.examples) {
-    shortest = std::min(shortest, example.prompt_ids.size());
-    longest = std::max(longest, example.prompt_ids.size());
-  }
   if (sweep.plan.subset) fmt::print("\nsubset: {} items drawn by category with seed {}", *sweep.plan.subset, sweep.plan.subset_seed);
-  fmt::print("\n{} items ({} to {}), prompts of {} to {} tokens\n", sweep.examples.size(), sweep.examples.front().id, sweep.examples.back().id, shortest, longest);
+  fmt::print("\n{} items ({} to {})\n", sweep.examples.size(), sweep.examples.front().id, sweep.examples.back().id);
+  print_prompt_lengths(sweep);
   fmt::print("{} configurations x {} items x {} seeds x {} repeats = {} samples", samples.size(), sweep.examples.size(), sweep.plan.seeds.size(), sweep.plan.repeats, sweep.num_samples());
   if (options.num_shards > 1) fmt::print("; {} of them in shard {}/{}", tasks.size(), options.shard, options.num_shards);
   fmt::print("\nat most {:.0f} forwards of the denoiser, into {}\n", total, options.out_dir);
+  print_cost(sweep, tasks, options);
 }
 
 ExitCode report(const SweepOutcome& outcome) {
@@ -104,7 +163,10 @@ ExitCode report(const SweepOutcome& outcome) {
 
 ExitCode run(const Arguments& a) {
   SweepOptions options;
-  read_shard(a.shard, options);
+  if (a.progress != "text" && a.progress != "json" && a.progress != "none")
+    throw usage_error("--progress {}: expected text, json or none{}", a.progress, did_you_mean(a.progress, {"text", "json", "none"}));
+  const bool quiet = a.quiet || a.progress == "none", json = a.progress == "json";
+  read_shard(a, options);
   SweepPlan plan = read_sweep(a.config, a.set);
   if (a.limit > 0) plan.limit = a.limit;
   const PromptEncoder encode = prompt_encoder(plan.denoiser);
@@ -117,10 +179,10 @@ ExitCode run(const Arguments& a) {
   if (a.dry_run) return print_plan(sweep, options), ExitCode::kDone;
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
-  if (!a.quiet)
+  if (!quiet)
     fmt::print(stderr, "{}: {} configurations x {} items x {} repeats = {} samples -> {}\n", sweep.plan.name, sweep.plan.configs.size(), sweep.examples.size(),
                sweep.plan.total_repeats(), sweep.num_samples(), options.out_dir);
-  ProgressPrinter progress(a.quiet);
+  ProgressPrinter progress(quiet, json);
   size_t failures = 0;
   options.on_progress = [&](const ProgressMeter& meter) { progress.show(meter); };
   options.on_failure = [&](const std::string& what) {
@@ -141,12 +203,13 @@ void add_sweep(CommandLine& line) {
   command.option("config", a->config, "sweep file, for example experiments/quickstart.toml").required();
   command.option("--out", a->out, "folder of the run (default: results/runs/NAME)");
   command.option("--set", a->set, "override a key of the file: --set run.repeats=3 --set dataset.name='source(items=50)'");
-  command.option("--shard", a->shard, "I/N: run the I-th of N disjoint parts, into files of its own (run-I-of-N)");
+  command.option("--shard", a->shard, "I/N: run the I-th of N disjoint parts, into files of its own (run-I-of-N); default: what Slurm or MPI variables say");
   command.option("--limit", a->limit, "only the first so many items (biased when the data set is sorted; [dataset] subset = N draws some by category)").positive();
   command.option("--threads", a->threads, "samples run side by side (default: all cores)").positive();
   command.option("--batch", a->batch, "samples of one configuration that go through the denoiser together; never changes results").range(1, 65536);
-  command.flag("--dry-run", a->dry_run, "print the plan (configurations, items, most forwards) and run nothing");
-  command.flag("--quiet", a->quiet, "no progress");
+  command.flag("--dry-run", a->dry_run, "print the plan (configurations, items, prompt lengths, most forwards, time and memory on this machine) and run nothing");
+  command.option("--progress", a->progress, "text on stderr, json (one object a line on stdout), or none").shows_default();
+  command.flag("--quiet", a->quiet, "same as --progress none");
   command.footer("Examples:\n  canvaslab sweep experiments/quickstart.toml\n  canvaslab sweep my.toml --shard 1/4 --out runs/my   (then 2/4 ... elsewhere)\n"
                   "Ctrl-C finishes the current samples; the same command goes on where it stopped.");
   command.action([=] { return run(*a); });

@@ -2,14 +2,41 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
+#include <csignal>
 #include <exception>
+#include <system_error>
 #include <fmt/format.h>
 
 namespace canvaslab {
 
 CommandOption CommandOption::required() const { return option_->required(), *this; }
-CommandOption CommandOption::positive() const { return option_->check(CLI::PositiveNumber), *this; }
-CommandOption CommandOption::range(int64_t least, int64_t most) const { return option_->check(CLI::Range(least, most)), *this; }
+namespace {
+
+/// Lets through whole numbers (or any number, with `real`) that `fits`.
+CLI::Validator number_check(const std::string& expected, bool real, std::function<bool(double)> fits) {
+  return CLI::Validator(
+      [=](const std::string& text) {
+        size_t used = 0;
+        double value = 0;
+        try {
+          value = std::stod(text, &used);
+        } catch (const std::exception&) {
+          used = 0;
+        }
+        const bool good = used == text.size() && used > 0 && fits(value) && (real || value == std::floor(value));
+        return good ? std::string() : fmt::format("{} is not {}", text.empty() ? "''" : text, expected);
+      },
+      "");
+}
+
+}  // namespace
+
+CommandOption CommandOption::positive() const { return option_->check(number_check("a number above 0", true, [](double v) { return v > 0 && std::isfinite(v); })), *this; }
+CommandOption CommandOption::range(int64_t least, int64_t most) const {
+  return option_->check(number_check(fmt::format("a whole number from {} to {}", least, most), false,
+                                     [=](double v) { return v >= static_cast<double>(least) && v <= static_cast<double>(most); })), *this;
+}
 CommandOption CommandOption::shows_default() const { return option_->capture_default_str(), *this; }
 CommandOption CommandOption::excludes(const CommandOption& other) const { return option_->excludes(other.option_), *this; }
 bool CommandOption::given() const { return option_->count() > 0; }
@@ -58,6 +85,10 @@ int CommandLine::run(int argc, char** argv) {
   } catch (const UserError& error) {
     fmt::print(stderr, "error: {}\n", error.what());
     return static_cast<int>(error.code());
+  } catch (const std::system_error& error) {
+    if (error.code() == std::errc::broken_pipe) return 128 + SIGPIPE;  // whoever read our output has seen enough
+    fmt::print(stderr, "error: {}\n", error.what());
+    return 1;
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "error: out of memory\ntry a smaller model, canvas or batch\n");
     return static_cast<int>(ExitCode::kBadInput);
