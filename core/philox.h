@@ -41,13 +41,14 @@ struct DrawKey {
   uint32_t repeat = 0;
   uint32_t canvas_idx = 0;
   uint32_t step_idx = 0;
+  uint32_t first_position = 0;  ///< added to positions: draws that belong to a place in the text, not in a canvas
 
   /// 128 random bits for (purpose, position, lane).
   std::array<uint32_t, 4> bits(Purpose purpose, uint32_t position, uint32_t lane = 0) const {
     // (seed, item, repeat) exceed the 64-bit key: one block under a fixed counter folds them.
     const auto folded = philox4x32({static_cast<uint32_t>(item), static_cast<uint32_t>(item >> 32), repeat, 0xC0FFEEu},
                                    {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
-    return philox4x32({position, step_idx, (static_cast<uint32_t>(purpose) << 24) | (lane & 0xFFFFFFu), canvas_idx},
+    return philox4x32({first_position + position, step_idx, (static_cast<uint32_t>(purpose) << 24) | (lane & 0xFFFFFFu), canvas_idx},
                       {folded[0], folded[1]});
   }
   /// Uniform in (0, 1): 53 bits, centred so that neither end occurs.

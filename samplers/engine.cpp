@@ -96,6 +96,12 @@ class Run {
     return {.seed = inputs_[r].seed, .item = inputs_[r].item, .repeat = inputs_[r].repeat,
             .canvas_idx = static_cast<uint32_t>(canvas_idx), .step_idx = static_cast<uint32_t>(step_idx)};
   }
+  /// Of draws that belong to a place in the text: position 0 is the row's next token.
+  DrawKey text_key(size_t r) const {
+    DrawKey out = key(r, 0, 0);
+    out.first_position = static_cast<uint32_t>(rows_[r].result.canvas_ids.size());
+    return out;
+  }
   int32_t noise(const DrawKey& draws, Purpose purpose, size_t position) {
     if (facts_.absorbing) return facts_.mask_id;
     const auto vocabulary = static_cast<uint32_t>(facts_.vocabulary);
@@ -191,7 +197,7 @@ class Run {
       StepRequest request = step_request(row, canvas_idx, step_idx, temperature);
       request.hold_prediction = row.converged;
       request.want_logits = want_logits;
-      if (!torch()) request.draw_key = key(r, canvas_idx, step_idx);
+      if (!torch()) request.draw_key = plan_.sampler.facts.coupled_draws ? text_key(r) : key(r, canvas_idx, step_idx);
       if (plan_.sampler.facts.needs_level) request.noise_level = level_now;
       const Stopwatch watch;
       results[r] = forward(row, request);
@@ -330,13 +336,15 @@ class Run {
       rows = denoiser_.append(*ahead, std::span(draft).first(known), true);
       ++row.result.forwards.verify;
     }
-    const DrawKey draws = key(r, canvas_idx, 0);
+    const bool coupled = plan_.sampler.facts.coupled_draws;
+    const DrawKey draws = coupled ? text_key(r) : key(r, canvas_idx, 0);
+    const Purpose purpose = coupled ? Purpose::kCandidate : Purpose::kVerify;
     std::vector<int32_t> out;
     bool agrees = true;
     for (size_t p = 0; agrees && p < draft.size() && row.result.canvas_ids.size() + p < total_length_; ++p) {
       const std::span<const float> law = p == 0 ? std::span<const float>(row.next_logits) : std::span<const float>(rows).subspan((p - 1) * V, V);
       try {
-        out.push_back(row.allowed[p] ? draw_token(law, static_cast<float>(*plan_.sampler.facts.causal_verify), draws.uniform(Purpose::kVerify, static_cast<uint32_t>(p))) : draft[p]);
+        out.push_back(row.allowed[p] ? draw_token(law, static_cast<float>(*plan_.sampler.facts.causal_verify), draws.uniform(purpose, static_cast<uint32_t>(p))) : draft[p]);
       } catch (const NonFiniteLogits&) {
         throw UserError(ExitCode::kSomeFailed, fmt::format("the causal logits are NaN or infinite at canvas {}, position {}", canvas_idx, p));
       }

@@ -84,6 +84,9 @@ struct SamplerFacts {
   /// Present: a finished canvas is checked in the denoiser's causal mode at this temperature, and cut behind the first token
   /// that the causal mode would not have written (it is replaced by the one that it writes).
   std::optional<double> causal_verify = std::nullopt;
+  /// With causal_verify: one uniform per place in the text makes the draft's candidates, at every step, and the causal
+  /// mode's token alike. Drafts then agree as often as their laws do, and the text is the same for any draft.
+  bool coupled_draws = false;
   ReferenceOrder reference_order = ReferenceOrder::kNone;
   std::string default_stop = "never";
   std::string default_emission;        ///< "argmax", "canvas", or empty: whatever the denoiser prefers

@@ -72,7 +72,9 @@ double excess_of(const std::string& denoiser_text, const std::string& sampler) {
 
 TEST(CausalVerify, WritesTheLawOfTheSourceForAnyDraft) {  // one draft step: independent tokens; seed 33
   for (const std::string denoiser : {"hmm(states=2, alphabet=2, sharpness=2)", "parity(alphabet=2, block=4, slip=0.05)", "hmm(states=2, alphabet=2, sharpness=2, corruption=absorbing)"}) {
-    for (const char* draft : {"fixed_step", "entropy_bound(0)"}) EXPECT_LT(excess_of(denoiser, fmt::format("causal_verify({})", draft)), 1) << denoiser << " drafted by " << draft;
+    for (const char* draft : {"fixed_step", "entropy_bound(0)"})
+      for (const char* draws : {"coupled", "independent"})
+        EXPECT_LT(excess_of(denoiser, fmt::format("causal_verify({}, draws={})", draft, draws)), 1) << denoiser << " drafted by " << draft << ", draws " << draws;
     EXPECT_GT(excess_of(denoiser, "fixed_step"), 2) << denoiser << ": the draft alone must fail, or nothing was tested";
   }
 }
@@ -93,6 +95,44 @@ TEST(CausalVerify, GreedyIsTheGreedyContinuation) {
       }
       EXPECT_EQ(result.token_ids, expected) << text << " drafted by " << draft;
     }
+  }
+}
+
+/// Tokens of causal_verify over canvases, mean of all but the last.
+double mean_accepted(const Denoiser& denoiser, const std::string& sampler) {
+  double tokens = 0, canvases = 0;
+  for (uint64_t item = 0; item < 40; ++item) {
+    RowInput row;
+    row.seed = 5, row.item = item, row.prompt.ids = {1};
+    const auto plan = resolve_plan(plan_of(sampler, 1, 16, 48), denoiser);
+    const auto result = generate(denoiser, plan, std::span(&row, 1))[0];
+    for (size_t c = 0; c + 1 < result.valid_per_canvas.size(); ++c) tokens += result.valid_per_canvas[c], ++canvases;
+  }
+  return tokens / canvases;
+}
+
+TEST(CausalVerify, CoupledTextIsTheSameForAnyDraftAndCanvasLength) {  // a function of one uniform per place
+  for (const char* text : {"hmm(states=6, alphabet=9)", "markov(alphabet=50)", "hmm(states=4, alphabet=6, corruption=absorbing)"}) {
+    const auto denoiser = denoisers().make(text);
+    std::vector<int32_t> first;
+    for (const char* draft : {"fixed_step", "confidence_threshold", "leftmost", "entropy_bound"})
+      for (const int length : {3, 8, 24}) {
+        const auto result = run(*denoiser, plan_of(fmt::format("causal_verify({})", draft), 4, length, 24), 3, {1, 0});
+        const std::vector<int32_t> tokens(result.canvas_ids.begin(), result.canvas_ids.begin() + 24);
+        if (first.empty()) first = tokens;
+        EXPECT_EQ(tokens, first) << text << " drafted by " << draft << " in canvases of " << length;
+      }
+    const auto alone = run(*denoiser, plan_of("causal_verify(fixed_step, draws=independent)", 4, 8, 24), 3, {1, 0});
+    EXPECT_NE(std::vector<int32_t>(alone.canvas_ids.begin(), alone.canvas_ids.begin() + 24), first) << text << ": independent draws are others, or nothing was tested";
+  }
+}
+
+TEST(CausalVerify, CoupledDraftsAreAcceptedFurther) {  // 40 texts of 48 tokens, seed 5
+  for (const char* text : {"hmm(states=6, alphabet=9, sharpness=6)", "parity(alphabet=2, block=4, slip=0.05)"}) {
+    const auto denoiser = denoisers().make(text);
+    const double coupled = mean_accepted(*denoiser, "causal_verify(fixed_step)"), independent = mean_accepted(*denoiser, "causal_verify(fixed_step, draws=independent)");
+    std::printf("%s: %.2f tokens of 16 accepted, %.2f with independent draws\n", text, coupled, independent);
+    EXPECT_GT(coupled, 1.5 * independent) << text;
   }
 }
 
