@@ -87,15 +87,10 @@ std::vector<SweepConfig> expand_grid(const TomlTable& table) {
   return out;
 }
 
-std::string node_place(const std::string& path, const toml::node& node) {
-  const auto& source = node.source();
-  return source.begin.line ? fmt::format("{}:{}:{}", source.path ? *source.path : path, source.begin.line, source.begin.column) : path;
-}
-
 const toml::table& section(const std::string& path, const toml::table& root, const std::string& name, const std::string& example) {
   const auto* node = root.get(name);
   if (!node) throw usage_error("{}: table [{}] is missing; for example\n[{}]\n{}", path, name, name, example);
-  if (!node->is_table()) throw usage_error("{}: '{}' must be a table [{}]", node_place(path, *node), name, name);
+  if (!node->is_table()) throw usage_error("{}: '{}' must be a table [{}]", toml_place(path, node->source()), name, name);
   return *node->as_table();
 }
 
@@ -124,13 +119,13 @@ void read_grids(const std::string& path, const toml::table& root, SweepPlan& pla
   };
   if (const auto* list = grid->as_array()) {
     for (const auto& entry : *list) {
-      if (!entry.is_table()) throw usage_error("{}: [[grid]] must be a table", node_place(path, entry));
+      if (!entry.is_table()) throw usage_error("{}: [[grid]] must be a table", toml_place(path, entry.source()));
       add(*entry.as_table(), "[[grid]]");
     }
   } else if (grid->is_table()) {
     add(*grid->as_table(), "[grid]");
   } else {
-    throw usage_error("{}: 'grid' must be a table [grid] or a list of tables [[grid]]", node_place(path, *grid));
+    throw usage_error("{}: 'grid' must be a table [grid] or a list of tables [[grid]]", toml_place(path, grid->source()));
   }
 }
 

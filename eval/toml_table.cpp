@@ -11,15 +11,14 @@
 
 namespace canvaslab {
 
-namespace {
-
-constexpr int kDeepestInclude = 16;
-
-/// "file:line:column"; without a line it came from the command line.
-std::string place(const std::string& path, const toml::source_region& source) {
+std::string toml_place(const std::string& path, const toml::source_region& source) {
   if (!source.begin.line) return path + " (with --set)";
   return fmt::format("{}:{}:{}", source.path ? *source.path : path, source.begin.line, source.begin.column);
 }
+
+namespace {
+
+constexpr int kDeepestInclude = 16;
 
 /// Moves everything of `over` into `base`. Moved nodes keep their places in the file; copies would lose them.
 void overlay(toml::table& base, toml::table&& over) {
@@ -51,7 +50,7 @@ toml::table parse_with_base(const std::string& path, int depth) {
   toml::table file = parse_one(path);
   const toml::node* include = file.get("include");
   if (!include) return file;
-  const std::string where = place(path, include->source());
+  const std::string where = toml_place(path, include->source());
   const auto name = include->value<std::string>();
   if (!name) throw usage_error("{}: 'include' must be the name of one TOML file", where);
   if (depth >= kDeepestInclude) throw usage_error("{}: files include each other more than {} deep; does one include itself?", where, kDeepestInclude);
@@ -94,12 +93,12 @@ TomlTable::TomlTable(std::string path, std::string name, const toml::table& tabl
   for (const auto& [key, node] : table_) {
     const std::string word(key.str());
     if (std::find(keys.begin(), keys.end(), word) != keys.end()) continue;
-    throw usage_error("{}: unknown key '{}' in {}{}\nknown keys: {}", place(path_, key.source()), word, name_, did_you_mean(word, keys), fmt::join(keys, ", "));
+    throw usage_error("{}: unknown key '{}' in {}{}\nknown keys: {}", toml_place(path_, key.source()), word, name_, did_you_mean(word, keys), fmt::join(keys, ", "));
   }
 }
 
 std::string TomlTable::where(const toml::node& node) const {
-  return place(path_, node.source());
+  return toml_place(path_, node.source());
 }
 
 std::string TomlTable::at(const std::string& key) const { return has(key) ? where(*table_.get(key)) : path_; }

@@ -15,6 +15,10 @@ namespace canvaslab {
 /// Errors: input when it cannot be opened; usage, with file, line and column, when it is no TOML or includes itself.
 toml::table parse_toml(const std::string& path);
 
+/// "file:line:column" of a node or key, in the included file where it stands in one; what came from no file is said to be
+/// from --set.
+std::string toml_place(const std::string& path, const toml::source_region& source);
+
 /// Applies one `key=value` with a dotted key. The value is TOML; what does not parse as TOML is taken as a string.
 void apply_override(toml::table& root, const std::string& text);
 

@@ -72,6 +72,9 @@ class ProgressPrinter {
   std::chrono::steady_clock::time_point shown_ = std::chrono::steady_clock::now();
 };
 
+/// Forwards of a sample that meets no stop: denoising steps up to the limit, one append between canvases.
+double most_forwards(const GenerationPlan& plan) { return static_cast<double>(plan.num_steps) * plan.num_canvases() + plan.num_canvases() - 1; }
+
 /// Seconds of one denoising step with everything around it, prompt and loading left out: the difference of two short runs.
 double seconds_per_forward(const Denoiser& denoiser, PlanRequest request, int32_t canvas_length, const std::vector<int32_t>& prompt) {
   request.canvas_length = request.max_new_tokens = canvas_length;
@@ -111,10 +114,9 @@ void print_cost(const PreparedSweep& sweep, const std::vector<SweepTask>& tasks,
     const GenerationPlan& plan = sweep.generation[task.config];
     const SweepConfig& config = sweep.plan.configs[task.config];
     if (config.control) continue;
-    const double forwards = static_cast<double>(plan.num_steps) * plan.num_canvases() + plan.num_canvases() - 1;
     auto at = seconds.find(plan.canvas_length);
     if (at == seconds.end()) at = seconds.emplace(plan.canvas_length, seconds_per_forward(*sweep.denoiser, config.request, plan.canvas_length, sweep.examples[task.item].prompt_ids)).first;
-    total += forwards * at->second;
+    total += most_forwards(plan) * at->second;
   }
   const unsigned threads = options.threads > 0 ? static_cast<unsigned>(options.threads) : std::max(1u, std::thread::hardware_concurrency());
   for (const auto& [length, each] : seconds) fmt::print("a forward on {} positions, sampler included: {:.3g} ms (measured now, one thread)\n", length, 1e3 * each);
@@ -123,7 +125,7 @@ void print_cost(const PreparedSweep& sweep, const std::vector<SweepTask>& tasks,
   fmt::print("at most {} on {} thread{}; {:.0f} MB of memory with the denoiser open and one sequence\n", duration_text(total / threads), threads, threads > 1 ? "s" : "", static_cast<double>(usage.ru_maxrss) / 1024);
 }
 
-/// The plan on stdout: configurations, items, the most forwards it can take. Nothing is run or written.
+/// The plan on stdout: configurations, items, the most forwards it can take. Nothing is written.
 void print_plan(const PreparedSweep& sweep, const SweepOptions& options) {
   const auto tasks = shard_tasks(sweep, options.shard, options.num_shards);
   std::vector<size_t> samples(sweep.plan.configs.size());
@@ -133,8 +135,7 @@ void print_plan(const PreparedSweep& sweep, const SweepOptions& options) {
   fmt::print("\n{:>4}  {:>8}  {:>12}  settings\n", "", "samples", "forwards <=");
   for (size_t c = 0; c < samples.size(); ++c) {
     const auto& plan = sweep.generation[c];
-    // Denoising steps up to the limit, one append between canvases.
-    const double each = sweep.plan.configs[c].control ? 0 : static_cast<double>(plan.num_steps) * plan.num_canvases() + plan.num_canvases() - 1;
+    const double each = sweep.plan.configs[c].control ? 0 : most_forwards(plan);
     const double most = each * static_cast<double>(samples[c]);
     total += most;
     fmt::print("{:4}  {:8}  {:12.0f}  {}\n", c, samples[c], most, sweep.settings_text[c]);
@@ -145,7 +146,12 @@ void print_plan(const PreparedSweep& sweep, const SweepOptions& options) {
   fmt::print("{} configurations x {} items x {} seeds x {} repeats = {} samples", samples.size(), sweep.examples.size(), sweep.plan.seeds.size(), sweep.plan.repeats, sweep.num_samples());
   if (options.num_shards > 1) fmt::print("; {} of them in shard {}/{}", tasks.size(), options.shard, options.num_shards);
   fmt::print("\nat most {:.0f} forwards of the denoiser, into {}\n", total, options.out_dir);
-  print_cost(sweep, tasks, options);
+  std::fflush(stdout);  // the plan is there while the cost is measured
+  try {
+    print_cost(sweep, tasks, options);
+  } catch (const UserError& error) {  // the plan stands all the same
+    fmt::print("time and memory could not be measured: {}\n", error.what());
+  }
 }
 
 ExitCode report(const SweepOutcome& outcome) {
@@ -207,7 +213,7 @@ void add_sweep(CommandLine& line) {
   command.option("--limit", a->limit, "only the first so many items (biased when the data set is sorted; [dataset] subset = N draws some by category)").positive();
   command.option("--threads", a->threads, "samples run side by side (default: all cores)").positive();
   command.option("--batch", a->batch, "samples of one configuration that go through the denoiser together; never changes results").range(1, 65536);
-  command.flag("--dry-run", a->dry_run, "print the plan (configurations, items, prompt lengths, most forwards, time and memory on this machine) and run nothing");
+  command.flag("--dry-run", a->dry_run, "print the plan (configurations, items, prompt lengths, most forwards, time and memory on this machine by a few forwards) and write nothing");
   command.option("--progress", a->progress, "text on stderr, json (one object a line on stdout), or none").shows_default();
   command.flag("--quiet", a->quiet, "same as --progress none");
   command.footer("Examples:\n  canvaslab sweep experiments/quickstart.toml\n  canvaslab sweep my.toml --shard 1/4 --out runs/my   (then 2/4 ... elsewhere)\n"

@@ -18,15 +18,9 @@
 namespace canvaslab {
 namespace {
 
+using parity::golden_names;
+using parity::kGoldens;
 using parity::Recording;
-const std::string kGoldens = std::string(CANVASLAB_SOURCE_DIR) + "/tests/network/goldens/";
-
-std::vector<std::string> golden_names() {
-  std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(kGoldens)) names.push_back(entry.path().filename().string());
-  std::sort(names.begin(), names.end());
-  return names;
-}
 
 at::Tensor ids_of(std::span<const int32_t> ids) { return at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong); }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 namespace canvaslab::parity {
 namespace {
@@ -41,6 +42,13 @@ void expect_equal(Comparison& out, const std::string& where, const char* what, c
 }
 
 }  // namespace
+
+std::vector<std::string> golden_names() {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(kGoldens)) names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
 
 Recording::Recording(const std::string& path) {
   const H5Reader file(path);

@@ -8,6 +8,10 @@
 
 namespace canvaslab::parity {
 
+/// Folder of the recorded models, and their names in order.
+inline const std::string kGoldens = std::string(CANVASLAB_SOURCE_DIR) + "/tests/network/goldens/";
+std::vector<std::string> golden_names();
+
 /// A generation of transformers 5.17 as reference.py recorded it. S steps, B rows, L positions, V tokens.
 struct Recording {
   explicit Recording(const std::string& path);

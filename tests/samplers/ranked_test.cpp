@@ -17,12 +17,8 @@ using testing_support::decide;
 using testing_support::sampler_of;
 using testing_support::Step;
 using testing_support::taken;
+using testing_support::with_confidences;
 
-Step with_confidences(const std::vector<double>& c) {
-  Step step(c.size());
-  for (size_t p = 0; p < c.size(); ++p) step.statistics.candidate_logprob[p] = static_cast<float>(std::log(c[p]));
-  return step;
-}
 /// Positions taken at step 0 of 9 by a fresh canvas.
 std::vector<size_t> first(const std::string& sampler, const Step& step) {
   CanvasState state;

@@ -14,12 +14,7 @@ using testing_support::decide;
 using testing_support::sampler_of;
 using testing_support::Step;
 using testing_support::taken;
-
-Step with_confidences(const std::vector<double>& c) {
-  Step step(c.size());
-  for (size_t p = 0; p < c.size(); ++p) step.statistics.candidate_logprob[p] = static_cast<float>(std::log(c[p]));
-  return step;
-}
+using testing_support::with_confidences;
 
 TEST(ConfidenceThreshold, TakesExactlyAtTheThreshold) {
   for (double tau : {0.9, 0.7, 0.55, 0.1, 1.0}) {

@@ -56,6 +56,13 @@ struct Step {
   }
 };
 
+/// A step whose candidates have these probabilities.
+inline Step with_confidences(const std::vector<double>& c) {
+  Step step(c.size());
+  for (size_t p = 0; p < c.size(); ++p) step.statistics.candidate_logprob[p] = static_cast<float>(std::log(c[p]));
+  return step;
+}
+
 /// Fills what was not declared with values that would show at once.
 inline void poison(RowStatistics& s, StatisticSet declared) {
   const float nan = std::nanf("");
