@@ -19,11 +19,17 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& w, double eps) {
   return y.to(x.scalar_type());
 }
 
-at::Tensor gated_mlp(const at::Tensor& x, const at::Tensor& gate, const at::Tensor& up, const at::Tensor& down) {
-  return at::linear(at::gelu(at::linear(x, gate), "tanh") * at::linear(x, up), down);
+/// x [.., K] times w [N, K] transposed, in x's dtype.
+at::Tensor product(const at::Tensor& x, const at::Tensor& w, const TrainingPass* training) {
+  if (!training || !training->bf16_products) return at::linear(x, w);
+  return at::linear(x.to(at::kBFloat16), w.to(at::kBFloat16)).to(x.scalar_type());
 }
 
-/// x [S, heads, Dh] with cos, sin [S, 1, Dh]; pairs t and t + Dh/2.
+at::Tensor gated_mlp(const at::Tensor& x, const at::Tensor& gate, const at::Tensor& up, const at::Tensor& down, const TrainingPass* training) {
+  return product(at::gelu(product(x, gate, training), "tanh") * product(x, up, training), down, training);
+}
+
+/// x [.., S, heads, Dh] with cos, sin [S, 1, Dh]; pairs t and t + Dh/2.
 at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
   const auto halves = x.chunk(2, -1);
   return x * cos + at::cat({-halves[1], halves[0]}, -1) * sin;
@@ -43,15 +49,24 @@ std::vector<int64_t> vision_blocks(const std::vector<uint8_t>& types) {
 
 }  // namespace
 
-KvCache Network::empty_cache(int64_t left_padding) const {
+KvCache Network::empty_cache(int64_t left_padding, int64_t batch) const {
   KvCache cache;
   cache.length = cache.padding = left_padding;
   const auto options = embedding_.options().requires_grad(false);
   for (const auto& shape : config_.layers) {
-    const auto nothing = at::empty({shape.num_kv_heads, 0, shape.head_dim}, options);
+    auto nothing = at::empty({shape.num_kv_heads, 0, shape.head_dim}, options);
+    if (batch > 0) nothing = nothing.unsqueeze(0).expand({batch, -1, -1, -1});
     cache.layers.push_back({nothing, nothing});
   }
   return cache;
+}
+
+void Network::make_trainable() {
+  for (auto& [name, parameter] : parameters_) {
+    parameter.set_data(parameter.to(at::kFloat).clone());
+    parameter.requires_grad_(true);
+  }
+  embedding_scale_ = embedding_scale_.to(at::kFloat);
 }
 
 at::Tensor Network::embed(const at::Tensor& ids) const { return at::embedding(embedding_, ids) * embedding_scale_; }
@@ -74,9 +89,11 @@ std::pair<at::Tensor, at::Tensor> Network::rope_tables(bool sliding, int64_t fir
 
 at::Tensor Network::attention(const LayerConfig& shape, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t first_key, int64_t first_query, bool causal,
                               const std::vector<int64_t>& block) const {
-  // q [S, H, Dh]; k, v [Hkv, P, Dh] -> [S, H * Dh]
-  const auto keys = k.unsqueeze(0), values = v.unsqueeze(0), queries = q.transpose(0, 1).unsqueeze(0);
-  const int64_t S = q.size(0), P = k.size(1);
+  // q [.., S, H, Dh]; k, v [.., Hkv, P, Dh] -> [.., S, H * Dh]
+  const bool batched = q.dim() == 4;
+  const auto keys = batched ? k : k.unsqueeze(0), values = batched ? v : v.unsqueeze(0);
+  const auto queries = batched ? q.transpose(1, 2) : q.transpose(0, 1).unsqueeze(0);
+  const int64_t S = q.size(-3), P = k.size(-2);
   const auto attend = [&](const at::Tensor& part, const std::optional<at::Tensor>& mask) {
     return at::scaled_dot_product_attention(part, keys, values, mask, 0.0, false, 1.0, shape.num_kv_heads != config_.num_heads);
   };
@@ -105,10 +122,12 @@ at::Tensor Network::attention(const LayerConfig& shape, const at::Tensor& q, con
     }
     out = parts.size() == 1 ? parts[0] : at::cat(parts, 2);
   }
-  return out.squeeze(0).transpose(0, 1).reshape({S, config_.num_heads * shape.head_dim});
+  const auto rows = out.transpose(1, 2).flatten(2);  // [.., S, H * Dh]
+  return batched ? rows : rows.squeeze(0);
 }
 
-at::Tensor Network::experts(const LayerWeights& w, const at::Tensor& x, const at::Tensor& raw) const {
+at::Tensor Network::experts(const LayerWeights& w, const at::Tensor& x, const at::Tensor& raw, TrainingPass* training) const {
+  if (x.dim() == 3) return experts(w, x.flatten(0, 1), raw.flatten(0, 1), training).view_as(x);
   // Router on the raw residual, in f32 from the softmax on; ties among experts as torch.topk leaves them.
   auto t = rms_norm(raw, {}, config_.rms_norm_eps) * w.router_scale * std::pow(static_cast<double>(config_.hidden_size), -0.5);
   const auto probability = at::softmax(at::linear(t, w.router_proj), -1, at::kFloat);  // [T, E]
@@ -121,13 +140,18 @@ at::Tensor Network::experts(const LayerWeights& w, const at::Tensor& x, const at
   const auto token = at::floor_divide(order, k);
   const auto counts = at::bincount(flat, {}, config_.num_experts).to(at::kCPU);
   const auto grouped = x.index_select(0, token);                                        // [R, D]
+  if (training) {
+    const auto share = counts.to(probability.options()) / static_cast<double>(flat.size(0));
+    const auto balance = at::dot(share, probability.mean(0)) * static_cast<double>(config_.num_experts);
+    training->balance = training->balance.defined() ? training->balance + balance : balance;
+  }
   const auto* rows = counts.const_data_ptr<int64_t>();
   std::vector<at::Tensor> parts;
   int64_t begin = 0;
   for (int64_t e = 0; e < config_.num_experts; ++e) {
     if (rows[e] == 0) continue;
-    const auto halves = at::linear(grouped.slice(0, begin, begin + rows[e]), w.experts_gate_up.select(0, e)).chunk(2, -1);
-    parts.push_back(at::linear(at::gelu(halves[0], "tanh") * halves[1], w.experts_down.select(0, e)));
+    const auto halves = product(grouped.slice(0, begin, begin + rows[e]), w.experts_gate_up.select(0, e), training).chunk(2, -1);
+    parts.push_back(product(at::gelu(halves[0], "tanh") * halves[1], w.experts_down.select(0, e), training));
     begin += rows[e];
   }
   const auto y = at::cat(parts, 0) * weight.flatten().index_select(0, order).unsqueeze(1);  // [R, D] f32
@@ -136,35 +160,35 @@ at::Tensor Network::experts(const LayerWeights& w, const at::Tensor& x, const at
   return y.index_select(0, back).view({x.size(0), k, x.size(1)}).sum(1).to(x.scalar_type());
 }
 
-at::Tensor Network::layer(size_t index, at::Tensor x, const at::Tensor& cos, const at::Tensor& sin, const KvCache& cache, KvCache* append, const std::vector<int64_t>& block) const {
+at::Tensor Network::layer(size_t index, at::Tensor x, const at::Tensor& cos, const at::Tensor& sin, const KvCache& cache, KvCache* append, const std::vector<int64_t>& block,
+                          TrainingPass* training) const {
   const LayerWeights& w = layers_[index];
   const LayerConfig& shape = config_.layers[index];
   const double eps = config_.rms_norm_eps;
-  const int64_t S = x.size(0);
   const auto h = rms_norm(x, w.input_norm, eps);
-  const auto q = rotate(rms_norm(at::linear(h, w.q_proj).view({S, config_.num_heads, shape.head_dim}), w.q_norm, eps), cos, sin);
-  const auto raw_k = at::linear(h, w.k_proj).view({S, shape.num_kv_heads, shape.head_dim});
-  const auto raw_v = w.v_proj.defined() ? at::linear(h, w.v_proj).view({S, shape.num_kv_heads, shape.head_dim}) : raw_k;
-  const auto k = rotate(rms_norm(raw_k, w.k_norm, eps), cos, sin).transpose(0, 1);  // [Hkv, S, Dh]
-  const auto v = rms_norm(raw_v, {}, eps).transpose(0, 1);
-  const auto all_k = at::cat({cache.layers[index].k, k}, 1), all_v = at::cat({cache.layers[index].v, v}, 1);
-  const int64_t first_key = cache.length - cache.layers[index].k.size(1);
+  const auto q = rotate(rms_norm(product(h, w.q_proj, training).unflatten(-1, {config_.num_heads, shape.head_dim}), w.q_norm, eps), cos, sin);
+  const auto raw_k = product(h, w.k_proj, training).unflatten(-1, {shape.num_kv_heads, shape.head_dim});
+  const auto raw_v = w.v_proj.defined() ? product(h, w.v_proj, training).unflatten(-1, {shape.num_kv_heads, shape.head_dim}) : raw_k;
+  const auto k = rotate(rms_norm(raw_k, w.k_norm, eps), cos, sin).transpose(-3, -2);  // [.., Hkv, S, Dh]
+  const auto v = rms_norm(raw_v, {}, eps).transpose(-3, -2);
+  const auto all_k = at::cat({cache.layers[index].k, k}, -2), all_v = at::cat({cache.layers[index].v, v}, -2);
+  const int64_t first_key = cache.length - cache.layers[index].k.size(-2);
   const auto attended = attention(shape, q, all_k, all_v, first_key, cache.length, append != nullptr, block);
   if (append) {
-    const int64_t total = all_k.size(1), keep = shape.sliding ? std::min(total, config_.sliding_window - 1) : total;
+    const int64_t total = all_k.size(-2), keep = shape.sliding ? std::min(total, config_.sliding_window - 1) : total;
     // A copy when trimmed, so that the cut-off part is freed.
     append->layers[index] = keep == total ? KvCache::Layer{all_k, all_v}
-                                          : KvCache::Layer{all_k.slice(1, total - keep, total).contiguous(), all_v.slice(1, total - keep, total).contiguous()};
+                                          : KvCache::Layer{all_k.slice(-2, total - keep, total).contiguous(), all_v.slice(-2, total - keep, total).contiguous()};
   }
-  x = x + rms_norm(at::linear(attended, w.o_proj), w.post_attention_norm, eps);
-  const auto dense = rms_norm(gated_mlp(rms_norm(x, w.pre_ffn_norm, eps), w.gate_proj, w.up_proj, w.down_proj), w.post_ffn_norm_1, eps);
-  const auto sparse = rms_norm(experts(w, rms_norm(x, w.pre_ffn_norm_2, eps), x), w.post_ffn_norm_2, eps);
+  x = x + rms_norm(product(attended, w.o_proj, training), w.post_attention_norm, eps);
+  const auto dense = rms_norm(gated_mlp(rms_norm(x, w.pre_ffn_norm, eps), w.gate_proj, w.up_proj, w.down_proj, training), w.post_ffn_norm_1, eps);
+  const auto sparse = rms_norm(experts(w, rms_norm(x, w.pre_ffn_norm_2, eps), x, training), w.post_ffn_norm_2, eps);
   x = x + rms_norm(dense + sparse, w.post_ffn_norm, eps);
   return x * (append ? w.encoder_scalar : w.decoder_scalar);
 }
 
-at::Tensor Network::encode(const at::Tensor& ids, const std::vector<uint8_t>& token_types, KvCache& cache, bool want_hidden) const {
-  const int64_t S = ids.size(0);
+at::Tensor Network::encode(const at::Tensor& ids, const std::vector<uint8_t>& token_types, KvCache& cache, bool want_hidden, TrainingPass* training) const {
+  const int64_t S = ids.size(-1);
   if (S == 0) return {};
   const auto block = vision_blocks(token_types);
   if (has_cpu_path() && block.empty() && !c10::GradMode::is_enabled()) return encode_cpu(ids, cache, want_hidden);
@@ -174,34 +198,36 @@ at::Tensor Network::encode(const at::Tensor& ids, const std::vector<uint8_t>& to
   KvCache next = cache;
   for (size_t i = 0; i < layers_.size(); ++i) {
     const auto& [cos, sin] = config_.layers[i].sliding ? sliding : full;
-    x = layer(i, x, cos, sin, cache, &next, block);
+    x = layer(i, x, cos, sin, cache, &next, block, training);
   }
   next.length = cache.length + S;
   cache = std::move(next);
   return want_hidden ? rms_norm(x, final_norm_, config_.rms_norm_eps) : at::Tensor();
 }
 
-at::Tensor Network::decode(const at::Tensor& canvas, const KvCache& cache, const at::Tensor& feedback) const {
+at::Tensor Network::decode(const at::Tensor& canvas, const KvCache& cache, const at::Tensor& feedback, TrainingPass* training) const {
   const double eps = config_.rms_norm_eps;
   auto x = embed(canvas);  // [L, D]
   if (feedback.defined()) {
     const auto p = at::softmax(feedback.to(embedding_.scalar_type()).to(at::kFloat), -1).to(embedding_.scalar_type());
-    const auto soft = at::matmul(p, embedding_) * embedding_scale_;
-    x = x + gated_mlp(rms_norm(soft, sc_pre_norm_, eps), sc_gate_, sc_up_, sc_down_);
+    const auto soft = product(p, embedding_.t(), training) * embedding_scale_;
+    const auto conditioning = gated_mlp(rms_norm(soft, sc_pre_norm_, eps), sc_gate_, sc_up_, sc_down_, training);
+    const int64_t rows = conditioning.size(0);
+    x = rows == x.size(0) ? x + conditioning : at::cat({x.slice(0, 0, rows) + conditioning, x.slice(0, rows)}, 0);
   }
   x = rms_norm(x, {}, eps);
-  const int64_t L = canvas.size(0);
+  const int64_t L = canvas.size(-1);
   const auto sliding = rope_tables(true, cache.length, L), full = rope_tables(false, cache.length, L);
   for (size_t i = 0; i < layers_.size(); ++i) {
     const auto& [cos, sin] = config_.layers[i].sliding ? sliding : full;
-    x = layer(i, x, cos, sin, cache, nullptr, {});
+    x = layer(i, x, cos, sin, cache, nullptr, {}, training);
   }
-  return logits(rms_norm(x, final_norm_, eps));
+  return logits(rms_norm(x, final_norm_, eps), training);
 }
 
-at::Tensor Network::logits(const at::Tensor& hidden) const {
+at::Tensor Network::logits(const at::Tensor& hidden, const TrainingPass* training) const {
   const double cap = config_.final_logit_softcapping;
-  return at::tanh(at::linear(hidden, lm_head_).to(at::kFloat) / cap) * cap;
+  return at::tanh(product(hidden, lm_head_, training).to(at::kFloat) / cap) * cap;
 }
 
 }  // namespace canvaslab

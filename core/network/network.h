@@ -11,10 +11,10 @@
 
 namespace canvaslab {
 
-/// Keys and values of one sequence. Letters: P cached tokens, Hkv key-value heads, Dh head width.
+/// Keys and values of one sequence, or of B sequences of one length. Letters: P cached tokens, Hkv key-value heads, Dh head width.
 struct KvCache {
   struct Layer {
-    at::Tensor k, v;        // [Hkv, P, Dh]; sliding layers hold the last window - 1 tokens only
+    at::Tensor k, v;        // [Hkv, P, Dh] or [B, Hkv, P, Dh]; sliding layers hold the last window - 1 tokens only
   };
   std::vector<Layer> layers;
   int64_t length = 0;       ///< tokens seen, left padding included: the position of the next one
@@ -38,7 +38,15 @@ struct LayerWeights {
   at::Tensor decoder_scalar, encoder_scalar;                                 // [1]
 };
 
+/// What training asks of a forward besides its result.
+struct TrainingPass {
+  bool bf16_products = false;  ///< matrix products of weights in bf16, the rest in the weights' dtype
+  at::Tensor balance;          ///< out, []: sum over layers of E * sum_e(share of choices * mean probability); 1 a layer when even (Fedus et al. 2021, eq. 4)
+};
+
 /// Differentiable in every weight. Calls are thread-safe for distinct caches; run them under at::NoGradGuard to infer.
+/// Tensors of tokens may carry an axis B in front (sequences of one length), then so do cache and results; the CPU path
+/// takes none.
 class Network {
  public:
   /// Loads a checkpoint folder. Weights in `dtype` already stay views of the memory map.
@@ -47,34 +55,39 @@ class Network {
 
   const ModelConfig& config() const { return config_; }
   const std::string& content_hash() const { return content_hash_; }
-  KvCache empty_cache(int64_t left_padding) const;
+  /// batch > 0: an axis B in front.
+  KvCache empty_cache(int64_t left_padding, int64_t batch = 0) const;
 
   /// Runs tokens causally (sliding layers within their window; runs of token types 1 or 2 see each other) and appends
   /// their keys and values to the cache. ids [S] i64; token_types [S] or empty. Returns hidden states [S, D] after the
   /// final norm when wanted, else an undefined tensor. Without grad mode f32 on the CPU takes the path of decode_cpu.
-  at::Tensor encode(const at::Tensor& ids, const std::vector<uint8_t>& token_types, KvCache& cache, bool want_hidden) const;
-  /// One denoiser forward. canvas [L] i64; feedback: the previous step's tempered logits [L, V] or undefined.
-  /// Returns logits [L, V] f32 after the soft-cap. The cache is only read.
-  at::Tensor decode(const at::Tensor& canvas, const KvCache& cache, const at::Tensor& feedback) const;
+  at::Tensor encode(const at::Tensor& ids, const std::vector<uint8_t>& token_types, KvCache& cache, bool want_hidden, TrainingPass* training = nullptr) const;
+  /// One denoiser forward. canvas [L] i64; feedback: the previous step's tempered logits [L, V] or undefined; with an
+  /// axis B it may cover the first rows only, the others then have none. Returns logits [L, V] f32 after the soft-cap.
+  /// The cache is only read.
+  at::Tensor decode(const at::Tensor& canvas, const KvCache& cache, const at::Tensor& feedback, TrainingPass* training = nullptr) const;
   /// Whether decode_cpu serves these weights: f32 on the CPU.
   bool has_cpu_path() const;
   /// decode without tensors and several times as fast: writes logits [L, V] and needs no grad mode. `feedback` holds
   /// logits [L, V] before division by feedback_temperature, or is null. `tables` is refilled when positions change.
   void decode_cpu(std::span<const int32_t> canvas, const KvCache& cache, const float* feedback, float feedback_temperature, RopeTables& tables, float* logits) const;
   /// hidden [S, D] after the final norm -> logits [S, V] f32 after the soft-cap.
-  at::Tensor logits(const at::Tensor& hidden) const;
+  at::Tensor logits(const at::Tensor& hidden, const TrainingPass* training = nullptr) const;
 
   at::ScalarType dtype() const { return embedding_.scalar_type(); }
   at::Device device() const { return embedding_.device(); }
+  /// Gives every parameter memory of its own in f32 and asks for its gradient.
+  void make_trainable();
   /// Every trainable tensor by checkpoint name.
   std::map<std::string, at::Tensor>& parameters() { return parameters_; }
 
  private:
   at::Tensor embed(const at::Tensor& ids) const;
-  at::Tensor layer(size_t index, at::Tensor x, const at::Tensor& cos, const at::Tensor& sin, const KvCache& cache, KvCache* append, const std::vector<int64_t>& block) const;
+  at::Tensor layer(size_t index, at::Tensor x, const at::Tensor& cos, const at::Tensor& sin, const KvCache& cache, KvCache* append, const std::vector<int64_t>& block,
+                   TrainingPass* training) const;
   at::Tensor attention(const LayerConfig& shape, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t first_key, int64_t first_query, bool causal,
                        const std::vector<int64_t>& block) const;
-  at::Tensor experts(const LayerWeights& w, const at::Tensor& x, const at::Tensor& raw) const;
+  at::Tensor experts(const LayerWeights& w, const at::Tensor& x, const at::Tensor& raw, TrainingPass* training) const;
   struct CpuLayer;
   void fill_tables(RopeTables& tables, int64_t first, int64_t count) const;
   at::Tensor encode_cpu(const at::Tensor& ids, KvCache& cache, bool want_hidden) const;
