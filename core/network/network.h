@@ -2,6 +2,7 @@
 // The DiffusionGemma text network: one definition for training and inference, CPU or CUDA, f32 or bf16.
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -53,6 +54,9 @@ class Network {
   /// Errors: input errors naming missing, surplus or misshapen tensors.
   static Network load(const std::string& folder, at::ScalarType dtype, at::Device device);
 
+  /// Random weights in f32 on the CPU for DIR/config.json, a pure function of it and the seed.
+  static Network fresh(const std::string& folder, uint64_t seed);
+
   const ModelConfig& config() const { return config_; }
   const std::string& content_hash() const { return content_hash_; }
   /// batch > 0: an axis B in front.
@@ -80,8 +84,10 @@ class Network {
   void make_trainable();
   /// Every trainable tensor by checkpoint name.
   std::map<std::string, at::Tensor>& parameters() { return parameters_; }
+  const std::map<std::string, at::Tensor>& parameters() const { return parameters_; }
 
  private:
+  void bind_weights(const std::function<at::Tensor(const std::string& name, std::vector<int64_t> shape)>& take);
   at::Tensor embed(const at::Tensor& ids) const;
   at::Tensor layer(size_t index, at::Tensor x, const at::Tensor& cos, const at::Tensor& sin, const KvCache& cache, KvCache* append, const std::vector<int64_t>& block,
                    TrainingPass* training) const;

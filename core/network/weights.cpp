@@ -1,30 +1,34 @@
 // Binding checkpoint tensors to the network: every name, shape and dtype checked.
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/scalar_tensor.h>
 
 #include <cmath>
 #include <filesystem>
 #include <fmt/format.h>
+#include <numbers>
 #include <set>
+#include <span>
 
 #include "core/error.h"
 #include "core/network/network.h"
 #include "core/network/safetensors.h"
+#include "core/philox.h"
 
 namespace canvaslab {
 namespace {
 
+constexpr Purpose kInitialWeight{32};
 constexpr const char* kDecoder = "model.decoder.";
 constexpr const char* kEncoder = "model.encoder.language_model.";
 
 std::string shape_text(at::IntArrayRef shape) { return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ", ")); }
 
-/// Takes tensors by name, remembers which were asked for.
+/// Takes tensors of a checkpoint by name, remembers which were asked for.
 class Binder {
  public:
   Binder(const SafetensorsFolder& folder, std::string where, at::ScalarType dtype, at::Device device, std::map<std::string, at::Tensor>& parameters)
       : folder_(folder), where_(std::move(where)), dtype_(dtype), device_(device), parameters_(parameters) {}
-  bool has(const std::string& name) const { return folder_.tensors().contains(name); }
   at::Tensor take(const std::string& name, std::vector<int64_t> shape) {
     const auto found = folder_.tensors().find(name);
     if (found == folder_.tensors().end()) throw input_error("{}: tensor '{}' is missing; expected shape {}", where_, name, shape_text(shape));
@@ -53,64 +57,114 @@ class Binder {
   std::set<std::string> used_;
 };
 
+/// Random weights by what a tensor is for. Activations keep a root mean square near 1 through the network: the attention's
+/// scale is 1 and its gains are those of q_norm and k_norm; both branches of a layer start at half strength.
+class FreshWeights {
+ public:
+  FreshWeights(uint64_t seed, std::map<std::string, at::Tensor>& parameters) : seed_(seed), parameters_(parameters) {}
+  at::Tensor take(const std::string& name, std::vector<int64_t> shape) {
+    at::Tensor tensor = at::empty(shape, at::TensorOptions().dtype(at::kFloat));
+    const bool is_norm = name.find("norm") != std::string::npos, is_vector = shape.size() == 1;
+    if (is_vector) {
+      tensor.fill_(is_norm ? gain(name, shape[0]) : 1.0);
+    } else {
+      double deviation = 1 / std::sqrt(static_cast<double>(shape.back()));
+      if (name.ends_with("router.proj.weight")) deviation = 1;  // its input has length 1
+      if (name.ends_with("self_conditioning.down_proj.weight")) deviation /= 2;
+      fill_normal(tensor, deviation);
+    }
+    return parameters_[name] = tensor;
+  }
+
+ private:
+  static double gain(const std::string& name, int64_t width) {
+    if (name.ends_with("q_norm.weight") || name.ends_with("k_norm.weight")) return std::pow(static_cast<double>(width), -0.25);
+    return name.ends_with("post_attention_layernorm.weight") || name.ends_with("post_feedforward_layernorm.weight") ? 0.5 : 1.0;
+  }
+  void fill_normal(at::Tensor& tensor, double deviation) {
+    const DrawKey draw{.seed = seed_, .item = parameters_.size()};
+    const std::span<float> values(tensor.mutable_data_ptr<float>(), static_cast<size_t>(tensor.numel()));
+    for (size_t i = 0; i < values.size(); ++i) {  // Box and Muller 1958
+      const auto position = static_cast<uint32_t>(i);
+      const double radius = std::sqrt(-2 * std::log(draw.uniform(kInitialWeight, position, 0)));
+      values[i] = static_cast<float>(deviation * radius * std::cos(2 * std::numbers::pi * draw.uniform(kInitialWeight, position, 1)));
+    }
+  }
+  uint64_t seed_;
+  std::map<std::string, at::Tensor>& parameters_;
+};
+
 }  // namespace
 
 Network Network::load(const std::string& folder, at::ScalarType dtype, at::Device device) {
   Network net;
   net.config_ = ModelConfig::read(folder);
-  const ModelConfig& c = net.config_;
   const SafetensorsFolder files(folder);
   Binder bind(files, folder, dtype, device, net.parameters_);
+  net.bind_weights([&](const std::string& name, std::vector<int64_t> shape) { return bind.take(name, std::move(shape)); });
+  if (net.config_.tie_word_embeddings) bind.allow("lm_head.weight");
+  // A checkpoint may store the encoder's text weights too; they are tied to the decoder's.
+  for (const auto& [name, entry] : files.tensors()) {
+    const std::string prefix = kEncoder;
+    if (name.starts_with(prefix) && files.tensors().contains(kDecoder + name.substr(prefix.size()))) bind.allow(name);
+  }
+  bind.finish();
+  net.embedding_scale_ = at::scalar_tensor(std::sqrt(static_cast<double>(net.config_.hidden_size)), at::TensorOptions().dtype(at::kFloat)).to(dtype).to(device);
+  net.content_hash_ = files.content_hash();
+  return net;
+}
+
+Network Network::fresh(const std::string& folder, uint64_t seed) {
+  Network net;
+  net.config_ = ModelConfig::read(folder);
+  FreshWeights weights(seed, net.parameters_);
+  net.bind_weights([&](const std::string& name, std::vector<int64_t> shape) { return weights.take(name, std::move(shape)); });
+  net.embedding_scale_ = at::scalar_tensor(std::sqrt(static_cast<double>(net.config_.hidden_size)), at::TensorOptions().dtype(at::kFloat));
+  return net;
+}
+
+void Network::bind_weights(const std::function<at::Tensor(const std::string& name, std::vector<int64_t> shape)>& take) {
+  const ModelConfig& c = config_;
   const std::string d = kDecoder;
   const int64_t D = c.hidden_size, F = c.intermediate_size, M = c.moe_intermediate_size, E = c.num_experts;
-  net.embedding_ = bind.take(d + "embed_tokens.weight", {c.vocab_size, D});
-  net.lm_head_ = net.embedding_;
-  if (!c.tie_word_embeddings) net.lm_head_ = bind.take("lm_head.weight", {c.vocab_size, D});
-  else bind.allow("lm_head.weight");
-  net.final_norm_ = bind.take(d + "norm.weight", {D});
-  net.sc_pre_norm_ = bind.take(d + "self_conditioning.pre_norm.weight", {D});
-  net.sc_gate_ = bind.take(d + "self_conditioning.gate_proj.weight", {F, D});
-  net.sc_up_ = bind.take(d + "self_conditioning.up_proj.weight", {F, D});
-  net.sc_down_ = bind.take(d + "self_conditioning.down_proj.weight", {D, F});
+  embedding_ = take(d + "embed_tokens.weight", {c.vocab_size, D});
+  lm_head_ = embedding_;
+  if (!c.tie_word_embeddings) lm_head_ = take("lm_head.weight", {c.vocab_size, D});
+  final_norm_ = take(d + "norm.weight", {D});
+  sc_pre_norm_ = take(d + "self_conditioning.pre_norm.weight", {D});
+  sc_gate_ = take(d + "self_conditioning.gate_proj.weight", {F, D});
+  sc_up_ = take(d + "self_conditioning.up_proj.weight", {F, D});
+  sc_down_ = take(d + "self_conditioning.down_proj.weight", {D, F});
   for (int64_t i = 0; i < c.num_layers; ++i) {
     const LayerConfig& shape = c.layers[static_cast<size_t>(i)];
     const int64_t H = c.num_heads, Dh = shape.head_dim, Hkv = shape.num_kv_heads;
     const std::string l = fmt::format("{}layers.{}.", d, i);
     LayerWeights w;
-    w.q_proj = bind.take(l + "self_attn.q_proj.weight", {H * Dh, D});
-    w.k_proj = bind.take(l + "self_attn.k_proj.weight", {Hkv * Dh, D});
-    if (shape.sliding) w.v_proj = bind.take(l + "self_attn.v_proj.weight", {Hkv * Dh, D});
-    w.o_proj = bind.take(l + "self_attn.o_proj.weight", {D, H * Dh});
-    w.q_norm = bind.take(l + "self_attn.q_norm.weight", {Dh});
-    w.k_norm = bind.take(l + "self_attn.k_norm.weight", {Dh});
-    w.input_norm = bind.take(l + "input_layernorm.weight", {D});
-    w.post_attention_norm = bind.take(l + "post_attention_layernorm.weight", {D});
-    w.pre_ffn_norm = bind.take(l + "pre_feedforward_layernorm.weight", {D});
-    w.post_ffn_norm_1 = bind.take(l + "post_feedforward_layernorm_1.weight", {D});
-    w.pre_ffn_norm_2 = bind.take(l + "pre_feedforward_layernorm_2.weight", {D});
-    w.post_ffn_norm_2 = bind.take(l + "post_feedforward_layernorm_2.weight", {D});
-    w.post_ffn_norm = bind.take(l + "post_feedforward_layernorm.weight", {D});
-    w.gate_proj = bind.take(l + "mlp.gate_proj.weight", {F, D});
-    w.up_proj = bind.take(l + "mlp.up_proj.weight", {F, D});
-    w.down_proj = bind.take(l + "mlp.down_proj.weight", {D, F});
-    w.router_proj = bind.take(l + "router.proj.weight", {E, D});
-    w.router_scale = bind.take(l + "router.scale", {D});
-    w.per_expert_scale = bind.take(l + "router.per_expert_scale", {E});
-    w.experts_gate_up = bind.take(l + "experts.gate_up_proj", {E, 2 * M, D});
-    w.experts_down = bind.take(l + "experts.down_proj", {E, D, M});
-    w.decoder_scalar = bind.take(l + "layer_scalar", {1});
-    w.encoder_scalar = bind.take(fmt::format("{}layers.{}.layer_scalar", kEncoder, i), {1});
-    net.layers_.push_back(std::move(w));
+    w.q_proj = take(l + "self_attn.q_proj.weight", {H * Dh, D});
+    w.k_proj = take(l + "self_attn.k_proj.weight", {Hkv * Dh, D});
+    if (shape.sliding) w.v_proj = take(l + "self_attn.v_proj.weight", {Hkv * Dh, D});
+    w.o_proj = take(l + "self_attn.o_proj.weight", {D, H * Dh});
+    w.q_norm = take(l + "self_attn.q_norm.weight", {Dh});
+    w.k_norm = take(l + "self_attn.k_norm.weight", {Dh});
+    w.input_norm = take(l + "input_layernorm.weight", {D});
+    w.post_attention_norm = take(l + "post_attention_layernorm.weight", {D});
+    w.pre_ffn_norm = take(l + "pre_feedforward_layernorm.weight", {D});
+    w.post_ffn_norm_1 = take(l + "post_feedforward_layernorm_1.weight", {D});
+    w.pre_ffn_norm_2 = take(l + "pre_feedforward_layernorm_2.weight", {D});
+    w.post_ffn_norm_2 = take(l + "post_feedforward_layernorm_2.weight", {D});
+    w.post_ffn_norm = take(l + "post_feedforward_layernorm.weight", {D});
+    w.gate_proj = take(l + "mlp.gate_proj.weight", {F, D});
+    w.up_proj = take(l + "mlp.up_proj.weight", {F, D});
+    w.down_proj = take(l + "mlp.down_proj.weight", {D, F});
+    w.router_proj = take(l + "router.proj.weight", {E, D});
+    w.router_scale = take(l + "router.scale", {D});
+    w.per_expert_scale = take(l + "router.per_expert_scale", {E});
+    w.experts_gate_up = take(l + "experts.gate_up_proj", {E, 2 * M, D});
+    w.experts_down = take(l + "experts.down_proj", {E, D, M});
+    w.decoder_scalar = take(l + "layer_scalar", {1});
+    w.encoder_scalar = take(fmt::format("{}layers.{}.layer_scalar", kEncoder, i), {1});
+    layers_.push_back(std::move(w));
   }
-  // A checkpoint may store the encoder's text weights too; they are tied to the decoder's.
-  for (const auto& [name, entry] : files.tensors()) {
-    const std::string prefix = kEncoder;
-    if (name.starts_with(prefix) && files.tensors().contains(d + name.substr(prefix.size()))) bind.allow(name);
-  }
-  bind.finish();
-  net.embedding_scale_ = at::scalar_tensor(std::sqrt(static_cast<double>(D)), at::TensorOptions().dtype(at::kFloat)).to(dtype).to(device);
-  net.content_hash_ = files.content_hash();
-  return net;
 }
 
 }  // namespace canvaslab

@@ -1,0 +1,268 @@
+#include "core/network/trainer.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+
+#include "core/error.h"
+#include "core/kernels/adamw.h"
+#include "core/network/corruption.h"
+#include "core/network/network.h"
+#include "core/safetensors_header.h"
+#include "core/safetensors_writer.h"
+
+namespace canvaslab {
+namespace {
+
+at::Tensor to_ids(std::span<const int32_t> ids, int64_t rows) {
+  std::vector<int64_t> wide(ids.begin(), ids.end());
+  return at::tensor(wide, at::kLong).view({rows, -1});
+}
+
+std::string_view bytes_of(const at::Tensor& tensor) { return {static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()}; }
+
+KvCache repeated(const KvCache& cache, int64_t times) {
+  KvCache out = cache;
+  for (auto& layer : out.layers) {
+    layer.k = layer.k.repeat({times, 1, 1, 1});
+    layer.v = layer.v.repeat({times, 1, 1, 1});
+  }
+  return out;
+}
+
+bool has_weights(const std::string& folder) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    if (entry.path().extension() == ".safetensors") return true;
+  return false;
+}
+
+}  // namespace
+
+double scheduled_rate(const TrainerOptions& options, int64_t step) {
+  const double done = static_cast<double>(step) / static_cast<double>(options.num_steps);
+  if (step < options.warmup_steps) return options.learning_rate * static_cast<double>(step + 1) / static_cast<double>(options.warmup_steps);
+  if (done <= options.constant_until) return options.learning_rate;
+  const double left = std::max(0.0, (1 - done) / (1 - options.constant_until));
+  return options.learning_rate * (options.final_rate + (1 - options.final_rate) * left);
+}
+
+struct Trainer::State {
+  std::string folder;
+  TrainerOptions options;
+  Network network;
+  int64_t num_done = 0;
+  int64_t num_decayed = 0;                                    ///< the first elements of the flat buffers belong to matrices
+  at::Tensor weights, gradient, average, moment1, moment2;    // [n] f32 each; parameters and their gradients are views
+  std::vector<std::pair<std::string, int64_t>> places;        ///< parameter name and first element, in the buffers' order
+
+  State(const std::string& from, const TrainerOptions& chosen)
+      : folder(from), options(chosen), network(has_weights(from) ? Network::load(from, at::kFloat, at::kCPU) : Network::fresh(from, chosen.seed)) {
+    at::set_num_threads(1);
+    network.make_trainable();
+    int64_t total = 0;
+    for (const bool matrices : {true, false}) {
+      for (const auto& [name, parameter] : network.parameters()) {
+        if ((parameter.dim() > 1) != matrices) continue;
+        places.emplace_back(name, total);
+        total += parameter.numel();
+      }
+      if (matrices) num_decayed = total;
+    }
+    weights = at::empty({total}, at::kFloat);
+    gradient = at::zeros({total}, at::kFloat);
+    moment1 = at::zeros({total}, at::kFloat);
+    moment2 = at::zeros({total}, at::kFloat);
+    for (const auto& [name, first] : places) {
+      at::Tensor& parameter = network.parameters().at(name);
+      const auto view = weights.narrow(0, first, parameter.numel()).view(parameter.sizes());
+      view.copy_(parameter.detach());
+      parameter.set_data(view);
+      parameter.mutable_grad() = gradient.narrow(0, first, parameter.numel()).view(parameter.sizes());
+    }
+    average = weights.clone();
+  }
+
+  DrawKey draw(size_t batch) const {
+    return {.seed = options.seed, .item = static_cast<uint64_t>(num_done), .canvas_idx = static_cast<uint32_t>(batch)};
+  }
+
+  /// Adds the gradient of one batch, divided by num_batches.
+  StepLosses accumulate(const TrainingBatch& batch, size_t index, size_t num_batches) {
+    const auto B = static_cast<int64_t>(batch.rows), L = network.config().canvas_length;
+    const auto prompts = to_ids(batch.prompts, B), answers = to_ids(batch.answers, B);
+    const int64_t P = prompts.size(1), C = answers.size(1) / L;
+    DrawKey key = draw(index);
+    const auto c = static_cast<int64_t>(key.below(static_cast<uint32_t>(C), kTraining, 0, 6));
+    TrainingPass pass{.bf16_products = options.bf16_products, .balance = {}};
+    // The clean text in two pieces, so that the canvases see the cache as it is when canvas c is written.
+    KvCache before = network.empty_cache(0, B);
+    const auto context = at::cat({prompts, answers.narrow(1, 0, c * L)}, 1);
+    const auto context_hidden = network.encode(context, {}, before, true, &pass);
+    KvCache rest = before;
+    const auto rest_hidden = network.encode(answers.narrow(1, c * L, (C - c) * L), {}, rest, true, &pass);
+    const auto causal = causal_loss(at::cat({context_hidden, rest_hidden}, 1).narrow(1, P - 1, C * L), answers, batch.answer_lengths, pass);
+    const auto diffusion = diffusion_loss(answers.narrow(1, c * L, L).contiguous(), before, key, pass);
+    const auto balance = pass.balance / static_cast<double>(3 * network.config().num_layers);
+    const auto loss = diffusion + options.causal_weight * causal + options.balance_weight * balance;
+    StepLosses out;
+    out.diffusion = diffusion.item<double>();
+    out.causal = causal.item<double>();
+    out.balance = balance.item<double>();
+    out.tokens = B * (P + C * L) + B * options.canvases_per_sequence * L;
+    if (!std::isfinite(loss.item<double>()))
+      throw input_error("training: step {}, batch {}: the loss is not finite (diffusion {}, causal {}); the step was not taken\nlower the learning rate, or look at the batch", num_done, index,
+                        out.diffusion, out.causal);
+    (loss / static_cast<double>(num_batches)).backward();
+    return out;
+  }
+
+  /// hidden [B, C * L, D]: the state in front of each answer token.
+  at::Tensor causal_loss(const at::Tensor& hidden, const at::Tensor& answers, const std::vector<int32_t>& lengths, TrainingPass& pass) const {
+    std::vector<int64_t> counted;
+    for (size_t b = 0; b < lengths.size(); ++b)
+      for (int64_t j = 0; j < lengths[b]; ++j) counted.push_back(static_cast<int64_t>(b) * answers.size(1) + j);
+    const auto rows = at::tensor(counted, at::kLong);
+    return at::cross_entropy_loss(network.logits(hidden.flatten(0, 1).index_select(0, rows), &pass), answers.flatten().index_select(0, rows));
+  }
+
+  /// clean [B, L]; the cache holds what stands before it.
+  at::Tensor diffusion_loss(const at::Tensor& clean, const KvCache& before, const DrawKey& key, TrainingPass& pass) const {
+    const int64_t B = clean.size(0), L = clean.size(1), n = options.canvases_per_sequence, N = n * B;
+    const auto F = static_cast<int64_t>(std::floor(options.self_conditioning_share * static_cast<double>(N)));
+    const std::span<const int64_t> tokens(clean.const_data_ptr<int64_t>(), static_cast<size_t>(B * L));
+    const auto noisy = corrupt(tokens, static_cast<size_t>(L), static_cast<size_t>(N), static_cast<size_t>(F), static_cast<int32_t>(network.config().vocab_size), options.all_noise_share, key);
+    const KvCache cache = repeated(before, n);
+    at::Tensor feedback;  // [F, L, V]
+    if (F > 0) {
+      const c10::NoGradGuard no_grad;
+      KvCache first = cache;
+      for (auto& layer : first.layers) {
+        layer.k = layer.k.narrow(0, 0, F);
+        layer.v = layer.v.narrow(0, 0, F);
+      }
+      TrainingPass unrecorded{.bf16_products = options.bf16_products, .balance = {}};
+      feedback = network.decode(at::tensor(noisy.noisier, at::kLong).view({F, L}), first, {}, &unrecorded) / at::tensor(noisy.temperature).view({F, 1, 1});
+    }
+    const auto logits = network.decode(at::tensor(noisy.canvas, at::kLong).view({N, L}), cache, feedback, &pass);
+    return at::cross_entropy_loss(logits.flatten(0, 1), clean.repeat({n, 1}).flatten());
+  }
+
+  void update(StepLosses& losses) {
+    losses.gradient_norm = gradient.norm().item<double>();
+    if (!std::isfinite(losses.gradient_norm)) throw input_error("training: step {}: the gradient is not finite; the step was not taken\nlower the learning rate", num_done);
+    losses.learning_rate = scheduled_rate(options, num_done);
+    const auto t = static_cast<double>(num_done + 1);
+    AdamWStep adamw{.learning_rate = static_cast<float>(losses.learning_rate),
+                    .beta1 = static_cast<float>(options.beta1),
+                    .beta2 = static_cast<float>(options.beta2),
+                    .epsilon = static_cast<float>(options.epsilon),
+                    .weight_decay = static_cast<float>(options.weight_decay),
+                    .correction1 = static_cast<float>(1 - std::pow(options.beta1, t)),
+                    .correction2 = static_cast<float>(1 - std::pow(options.beta2, t)),
+                    .gradient_scale = static_cast<float>(std::min(1.0, options.clip_norm / std::max(losses.gradient_norm, 1e-30))),
+                    .average_decay = static_cast<float>(options.average_decay)};
+    const auto run = [&](int64_t first, int64_t last) {
+      const auto at = [first](at::Tensor& buffer) { return buffer.mutable_data_ptr<float>() + first; };
+      adamw_step(adamw, at(gradient), static_cast<size_t>(last - first), at(weights), at(moment1), at(moment2), at(average));
+    };
+    run(0, num_decayed);
+    adamw.weight_decay = 0;
+    run(num_decayed, weights.numel());
+    ++num_done;
+  }
+};
+
+Trainer::Trainer(const std::string& folder, const TrainerOptions& options) : state_(std::make_unique<State>(folder, options)) {}
+Trainer::~Trainer() = default;
+
+StepLosses Trainer::step(std::span<const TrainingBatch> batches) {
+  State& s = *state_;
+  s.gradient.zero_();
+  StepLosses out;
+  const auto count = static_cast<double>(batches.size());
+  for (size_t i = 0; i < batches.size(); ++i) {
+    const StepLosses one = s.accumulate(batches[i], i, batches.size());
+    out.diffusion += one.diffusion / count;
+    out.causal += one.causal / count;
+    out.balance += one.balance / count;
+    out.tokens += one.tokens;
+  }
+  s.update(out);
+  return out;
+}
+
+int64_t Trainer::num_done() const { return state_->num_done; }
+int64_t Trainer::num_parameters() const { return state_->weights.numel(); }
+
+void Trainer::save_state(const std::string& path, const std::string& settings) {
+  State& s = *state_;
+  const auto moment1 = s.moment1.to(at::kBFloat16), moment2 = s.moment2.to(at::kBFloat16);
+  s.moment1.copy_(moment1);
+  s.moment2.copy_(moment2);
+  const int64_t n = s.weights.numel(), length = static_cast<int64_t>(settings.size());
+  const std::string_view done(reinterpret_cast<const char*>(&s.num_done), sizeof s.num_done);
+  const std::vector<TensorToWrite> tensors{{"weights", "F32", {n}, bytes_of(s.weights)}, {"average", "F32", {n}, bytes_of(s.average)},
+                                           {"moment1", "BF16", {n}, bytes_of(moment1)},  {"moment2", "BF16", {n}, bytes_of(moment2)},
+                                           {"num_done", "I64", {1}, done},               {"settings", "U8", {length}, settings}};
+  write_safetensors(path, tensors);
+}
+
+namespace {
+
+/// One tensor of a state file, checked.
+at::Tensor read_tensor(const std::string& path, const std::string& name, const std::string& dtype, std::optional<int64_t> size) {
+  for (const auto& header : read_safetensors_header(path)) {
+    if (header.name != name) continue;
+    if (header.dtype != dtype || header.shape.size() != 1) throw input_error("{}: tensor '{}' is {} with {} axes; a training state holds {} with one", path, name, header.dtype, header.shape.size(), dtype);
+    if (size && header.shape[0] != *size) throw input_error("{}: tensor '{}' holds {} numbers; this network has {} weights\nthe state belongs to another model; give another --out", path, name, header.shape[0], *size);
+    const auto type = dtype == "F32" ? at::kFloat : dtype == "BF16" ? at::kBFloat16 : dtype == "I64" ? at::kLong : at::kByte;
+    at::Tensor out = at::empty(header.shape, type);
+    std::ifstream in(path, std::ios::binary);
+    in.seekg(static_cast<std::streamoff>(header.first_byte));
+    if (!in.read(static_cast<char*>(out.mutable_data_ptr()), static_cast<std::streamsize>(header.num_bytes))) throw input_error("{}: tensor '{}' cannot be read", path, name);
+    return out;
+  }
+  throw input_error("{}: tensor '{}' is missing; this is no training state", path, name);
+}
+
+}  // namespace
+
+void Trainer::load_state(const std::string& path, const std::string& settings) {
+  State& s = *state_;
+  const at::Tensor stored = read_tensor(path, "settings", "U8", std::nullopt);
+  if (bytes_of(stored) != settings) throw input_error("{}: was written with other settings; a training resumes with its own\nundo the change, or start anew with another --out", path);
+  const int64_t n = s.weights.numel();
+  // All read before anything changes.
+  const auto weights = read_tensor(path, "weights", "F32", n), average = read_tensor(path, "average", "F32", n);
+  const auto moment1 = read_tensor(path, "moment1", "BF16", n), moment2 = read_tensor(path, "moment2", "BF16", n);
+  s.num_done = read_tensor(path, "num_done", "I64", 1).item<int64_t>();
+  const c10::NoGradGuard no_grad;
+  s.weights.copy_(weights);
+  s.average.copy_(average);
+  s.moment1.copy_(moment1);
+  s.moment2.copy_(moment2);
+}
+
+void Trainer::save_model(const std::string& out, const std::string& dtype) const {
+  const State& s = *state_;
+  std::filesystem::create_directories(out);
+  for (const auto& entry : std::filesystem::directory_iterator(s.folder)) {
+    const bool weights = entry.path().extension() == ".safetensors" || entry.path().filename() == "model.safetensors.index.json";
+    if (!weights && entry.is_regular_file()) std::filesystem::copy_file(entry.path(), out / entry.path().filename(), std::filesystem::copy_options::overwrite_existing);
+  }
+  std::vector<at::Tensor> kept;
+  std::vector<TensorToWrite> tensors;
+  for (const auto& [name, first] : s.places) {
+    const at::Tensor& parameter = s.network.parameters().at(name);
+    kept.push_back(s.average.narrow(0, first, parameter.numel()).to(dtype == "BF16" ? at::kBFloat16 : at::kFloat).contiguous());
+    tensors.push_back({name, dtype, parameter.sizes().vec(), bytes_of(kept.back())});
+  }
+  write_safetensors(out + "/model.safetensors", tensors);
+}
+
+}  // namespace canvaslab
