@@ -8,12 +8,13 @@
 #include <sstream>
 #include <thread>
 
-
 #include "core/error.h"
 #include "core/json.h"
 #include "core/model.h"
+#include "eval/observer_list.h"
 #include "eval/trace.h"
 #include "experiments/commands.h"
+#include "experiments/live_canvas.h"
 #include "experiments/prompts.h"
 
 namespace canvaslab {
@@ -29,6 +30,7 @@ struct Arguments : PromptArguments {
   bool has_top_p = false, has_min_p = false;
   uint64_t seed = 0;
   bool json = false, trace_logits = false;
+  std::optional<bool> live;               ///< absent: where both outputs are terminals
 };
 
 std::map<int64_t, int32_t> parse_pins(const std::string& text) {
@@ -101,7 +103,30 @@ std::vector<RowResult> generate_rows(const Denoiser& denoiser, const GenerationP
   return results;
 }
 
+/// Whether to draw the canvas. Asked for where it cannot be drawn: an error.
+bool wants_live(const Arguments& a) {
+  if (!a.live) return !a.json && a.batch == 1 && redraws(1) && redraws(2);
+  if (!*a.live) return false;
+  if (a.batch > 1) throw usage_error("--live draws one sequence at a time, but --batch is {}; leave one of them out", a.batch);
+  if (!redraws(2)) throw usage_error("--live draws on the terminal behind stderr, and there is none (or TERM is dumb, or NO_COLOR is set); leave --live out");
+  return true;
+}
+
+/// The text of each token by itself, so that each can be dimmed.
+TokenTexts token_texts(const std::optional<TextModel>& text) {
+  if (!text) return id_texts;
+  return [&tokenizer = text->tokenizer()](std::span<const int32_t> tokens) {
+    std::vector<std::string> out;
+    auto stream = tokenizer.stream();
+    for (const int32_t token : tokens) out.push_back(stream.push(token));
+    if (!out.empty()) out.back() += stream.finish();
+    return out;
+  };
+}
+
 void run(const Arguments& a) {
+  const bool live = wants_live(a);
+  if (live) reset_terminal_on_signals();
   if (a.trace_logits && a.trace.empty()) throw usage_error("--trace-logits needs --trace FILE.h5, the file to record them in");
   const double begin = cpu_clock();
   const auto denoiser = open_model(a.model, {.dtype = a.dtype, .device = a.device});
@@ -137,7 +162,13 @@ void run(const Arguments& a) {
     }
     std::unique_ptr<TraceWriter> trace;
     if (!a.trace.empty()) trace = std::make_unique<TraceWriter>(a.trace, rows.size(), plan, denoiser->facts(), a.trace_logits);
-    const auto results = generate_rows(*denoiser, plan, rows, trace.get(), threads);
+    std::optional<LiveCanvas> canvas;
+    if (live) canvas.emplace(plan, rows[0].pins, token_texts(text));
+    ObserverList observers;
+    if (trace) observers.add(trace.get());
+    if (canvas) observers.add(&*canvas);
+    const auto results = generate_rows(*denoiser, plan, rows, observers.get(), threads);
+    canvas.reset();  // before the text
     if (trace) trace->finish(results, {{"config", json_text(config)}, {"seed", std::to_string(a.seed)}, {"model_hash", denoiser->content_hash()},
                                        {"hdf5_version", H5_VERS_INFO}});
     for (const auto& row : results) {
@@ -190,6 +221,8 @@ void add_generate(CommandLine& line) {
   c.option("--trace", a->trace, "record every step in this HDF5 file");
   c.flag("--trace-logits", a->trace_logits, "with --trace: the logits too");
   c.flag("--json", a->json, "one JSON object a prompt on stdout, nothing else");
+  auto* shows = new bool(false);
+  const CommandOption live = c.flag("--live,!--no-live", *shows, "draw the canvas while it settles: uncertain tokens dimmed, one frame a step (default: where stdout and stderr are terminals)");
   c.footer("Examples:\n  canvaslab generate --model DIR --prompt 'Why is the sky blue?'\n"
             "  canvaslab generate --model 'hmm(states=16)' --sampler ddim --steps 32 --json\n"
             "  canvaslab generate --model DIR --prompt-ids '2 17 9' --rng torch --seed 1 --trace t.h5 --trace-logits");
@@ -199,6 +232,8 @@ void add_generate(CommandLine& line) {
     a->chat_asked = chat.given();
     a->has_top_p = top_p.given();
     a->has_min_p = min_p.given();
+    if (live.given()) a->live = *shows;
+    if (a->json && a->live.value_or(false)) throw usage_error("--json prints JSON and nothing else; leave --live out");
     run(*a);
   });
 }

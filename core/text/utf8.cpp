@@ -1,6 +1,7 @@
 #include "core/text/utf8.h"
 
 #include <oniguruma.h>
+#include <utf8proc.h>
 
 namespace canvaslab {
 
@@ -104,6 +105,19 @@ bool is_word_character(int32_t code) {
 bool is_number(int32_t code) {
   static const int number = property("N");
   return code >= 0 && has_property(code, number);
+}
+
+int terminal_columns(int32_t code) {
+  switch (utf8proc_category(code)) {
+    case UTF8PROC_CATEGORY_CC:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_CS:
+    case UTF8PROC_CATEGORY_CO:
+    case UTF8PROC_CATEGORY_CN:
+    case UTF8PROC_CATEGORY_ZL:
+    case UTF8PROC_CATEGORY_ZP: return -1;
+    default: return utf8proc_charwidth(code);
+  }
 }
 
 }  // namespace canvaslab

@@ -38,4 +38,9 @@ bool is_word_character(int32_t code);
 /// Number in any of the three senses of Unicode (Nd, Nl, No).
 bool is_number(int32_t code);
 
+/// Columns that a character takes in a terminal: 2 for wide ones, 0 for marks that sit on the one before, -1 for what must
+/// not reach a terminal as it is (controls, format characters such as changes of direction, separators of lines, and codes
+/// that are private or not assigned).
+int terminal_columns(int32_t code);
+
 }  // namespace canvaslab
