@@ -5,25 +5,15 @@
 #include <set>
 
 #include "core/error.h"
+#include "eval/search_space.h"
 #include "eval/toml_table.h"
 #include "schedules/schedule.h"
 
 namespace canvaslab {
 namespace {
 
-constexpr int64_t kMostSteps = 1'000'000, kMostTokens = 1 << 20;
 const std::vector<std::string> kGridKeys = {"sampler", "stop", "temperature", "emission", "self_conditioning", "steps",
                                             "anneal_over", "canvas_length", "max_new_tokens", "top_k", "top_p", "min_p", "stats_on"};
-
-/// Runs a check and puts the place in the file before what it complains about.
-template <typename Check>
-auto located(const std::string& where, Check check) {
-  try {
-    return check();
-  } catch (const UserError& error) {
-    throw UserError(error.code(), where + ": " + error.what());
-  }
-}
 
 template <typename To, typename From>
 std::vector<std::optional<To>> or_absent(const std::vector<From>& values) {
@@ -111,9 +101,22 @@ void read_run(const TomlTable& run, SweepPlan& plan) {
   plan.record_positions = record == "positions";
 }
 
+void read_search(const std::string& path, const toml::table& root, SweepPlan& plan) {
+  std::vector<std::string> keys = kGridKeys;
+  keys.insert(keys.begin(), {"kind", "budget", "seed"});
+  const TomlTable search(path, "[search]", section(path, root, "search", ""), keys);
+  const std::string kind = search.text("kind", std::nullopt);
+  if (kind != "random") throw usage_error("{}: 'kind' is '{}'{}\nexpected random", search.at("kind"), kind, did_you_mean(kind, {"random"}));
+  if (!search.has("budget")) throw usage_error("{}: [search] needs 'budget', the number of configurations to draw", search.at("kind"));
+  const auto budget = static_cast<size_t>(search.integer("budget", 0, 1, kMostConfigs));
+  const auto seed = static_cast<uint64_t>(search.integer("seed", 1, 0));
+  for (auto& request : SearchSpace(search).draw_all(seed, budget)) plan.configs.push_back({.request = std::move(request), .where = search.at("kind")});
+}
+
 void read_grids(const std::string& path, const toml::table& root, SweepPlan& plan) {
   const auto* grid = root.get("grid");
-  if (!grid) throw usage_error("{}: table [grid] is missing; it lists sampler, steps, canvas_length, ...", path);
+  if (!grid && root.contains("search")) return;
+  if (!grid) throw usage_error("{}: table [grid] is missing; it lists sampler, steps, canvas_length, ...; or draw configurations with [search]", path);
   const auto add = [&](const toml::table& table, const char* name) {
     for (auto& config : expand_grid(TomlTable(path, name, table, kGridKeys))) plan.configs.push_back(std::move(config));
   };
@@ -134,7 +137,7 @@ void read_grids(const std::string& path, const toml::table& root, SweepPlan& pla
 SweepPlan read_sweep(const std::string& path, const std::vector<std::string>& overrides) {
   toml::table root = parse_toml(path);
   for (const auto& text : overrides) apply_override(root, text);
-  const TomlTable top(path, "the sweep file", root, {"run", "denoiser", "dataset", "grid", "reference"});
+  const TomlTable top(path, "the sweep file", root, {"run", "denoiser", "dataset", "grid", "search", "reference"});
   SweepPlan plan;
   plan.name = std::filesystem::path(path).stem().string();
   if (root.contains("run")) read_run(TomlTable(path, "[run]", section(path, root, "run", ""), {"name", "seed", "repeats", "limit", "record"}), plan);
@@ -150,6 +153,7 @@ SweepPlan read_sweep(const std::string& path, const std::vector<std::string>& ov
   else if (dataset.has("subset_seed")) throw usage_error("{}: 'subset_seed' without 'subset', the number of items to draw", dataset.at("subset_seed"));
   plan.subset_seed = static_cast<uint64_t>(dataset.integer("subset_seed", 1, 0));
   read_grids(path, root, plan);
+  if (root.contains("search")) read_search(path, root, plan);
   if (root.contains("reference")) {
     const TomlTable table(path, "[reference]", section(path, root, "reference", ""), kGridKeys);
     auto points = expand_grid(table);

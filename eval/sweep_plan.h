@@ -10,6 +10,9 @@
 
 namespace canvaslab {
 
+/// Bounds of what a plan may ask for.
+inline constexpr int64_t kMostSteps = 1'000'000, kMostTokens = 1 << 20, kMostConfigs = 100'000;
+
 /// One point of the plan. `control` rows are exact samples of the source, drawn without any sampler.
 struct SweepConfig {
   PlanRequest request;

@@ -1,6 +1,7 @@
 #include "eval/toml_table.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fmt/format.h>
 #include <fstream>
@@ -111,6 +112,15 @@ std::string TomlTable::text(const std::string& key, std::optional<std::string> f
   }
   if (!node->is_string()) throw usage_error("{}: '{}' must be a string", where(*node), key);
   return node->value_or(std::string());
+}
+
+double TomlTable::real(const std::string& key, std::optional<double> fallback) const {
+  const auto* node = table_.get(key);
+  if (!node && fallback) return *fallback;
+  if (!node) throw usage_error("{}: key '{}' is missing in {}", path_, key, name_);
+  const auto value = node->value<double>();
+  if (!node->is_number() || !value || !std::isfinite(*value)) throw usage_error("{}: '{}' must be a finite number", where(*node), key);
+  return *value;
 }
 
 int64_t TomlTable::integer_of(const toml::node& node, const std::string& key, int64_t least, int64_t most) const {

@@ -8,6 +8,8 @@
 
 #include <toml++/toml.h>
 
+#include "core/error.h"
+
 namespace canvaslab {
 
 /// Parses a file. A top-level `include = "base.toml"` (beside the file, or absolute) is read first; what the file itself
@@ -22,6 +24,16 @@ std::string toml_place(const std::string& path, const toml::source_region& sourc
 /// Applies one `key=value` with a dotted key. The value is TOML; what does not parse as TOML is taken as a string.
 void apply_override(toml::table& root, const std::string& text);
 
+/// Runs a check and puts the place in the file before what it complains about.
+template <typename Check>
+auto located(const std::string& where, Check check) {
+  try {
+    return check();
+  } catch (const UserError& error) {
+    throw UserError(error.code(), where + ": " + error.what());
+  }
+}
+
 /// One table with the keys it may hold.
 class TomlTable {
  public:
@@ -31,11 +43,15 @@ class TomlTable {
   bool has(const std::string& key) const { return table_.contains(key); }
   /// A string; `fallback` absent: the key must be there.
   std::string text(const std::string& key, std::optional<std::string> fallback) const;
+  /// A finite number, also a whole one.
+  double real(const std::string& key, std::optional<double> fallback) const;
   int64_t integer(const std::string& key, int64_t fallback, int64_t least, int64_t most = std::numeric_limits<int64_t>::max()) const;
   /// A value or a non-empty list of values.
   std::vector<std::string> texts(const std::string& key) const;  ///< numbers are taken as they are written
   std::vector<int64_t> integers(const std::string& key, int64_t least, int64_t most) const;
   std::vector<bool> booleans(const std::string& key) const;
+  /// The value of a key, null when it is absent.
+  const toml::node* node(const std::string& key) const { return table_.get(key); }
   /// "file:line:column" of a key (of the file when the key is absent), for errors.
   std::string at(const std::string& key) const;
 
