@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/kernels/mix_rows.h"
 
 namespace canvaslab {
 namespace {
@@ -50,6 +51,9 @@ HiddenMarkov::HiddenMarkov(std::vector<double> transition, std::vector<double> e
 
 void HiddenMarkov::finish() {
   const size_t S = static_cast<size_t>(num_states_);
+  transposed_.resize(S * S);
+  for (size_t r = 0; r < S; ++r)
+    for (size_t s = 0; s < S; ++s) transposed_[s * S + r] = transition_[r * S + s];
   stationary_.assign(S, 1.0 / static_cast<double>(S));
   std::vector<double> next(S);
   // Power iteration on the lazy chain (which cannot oscillate) until the law stops moving.
@@ -148,40 +152,36 @@ void HiddenMarkov::advance(SourceState& state, std::span<const int32_t> tokens) 
 
 std::vector<double> HiddenMarkov::posterior(const SourceState& state, std::span<const Evidence> canvas, double* log_evidence) const {
   const size_t S = static_cast<size_t>(num_states_), V = static_cast<size_t>(vocabulary_), L = canvas.size();
-  std::vector<double> before(L * S), after(L * S, 1.0), evidence(S), next(S);  // before excludes the evidence of its own position
+  std::vector<double> before(L * S), after(L * S, 1.0), likelihood(L * S), evidence(S), next(S);  // before excludes the evidence of its own position
   std::vector<double> law = state.weights;
   double log_total = 0;
   for (size_t p = 0; p < L; ++p) {
     std::copy(law.begin(), law.end(), before.begin() + static_cast<ptrdiff_t>(p * S));
+    double* here = likelihood.data() + p * S;
     double sum = 0;
-    for (size_t s = 0; s < S; ++s)
-      sum += evidence[s] = law[s] * (canvas[p].gain * emission_[s * V + static_cast<size_t>(canvas[p].token)] + canvas[p].floor);
+    for (size_t s = 0; s < S; ++s) {
+      here[s] = canvas[p].gain * emission_[s * V + static_cast<size_t>(canvas[p].token)] + canvas[p].floor;
+      sum += evidence[s] = law[s] * here[s];
+    }
     if (!(sum > 0)) impossible(p, canvas[p].token);
     log_total += std::log(sum);
     std::fill(next.begin(), next.end(), 0.0);
-    for (size_t r = 0; r < S; ++r)
-      for (size_t s = 0; s < S; ++s) next[s] += evidence[r] / sum * transition_[r * S + s];
+    for (double& mass : evidence) mass /= sum;
+    mix_rows(evidence, transition_.data(), S, next.data());
     law = next;
   }
   for (size_t p = L - 1; p-- > 0;) {
-    const double* later = after.data() + (p + 1) * S;
-    double best = 0;
-    for (size_t r = 0; r < S; ++r) {
-      double total = 0;
-      for (size_t s = 0; s < S; ++s)
-        total += transition_[r * S + s] * later[s] * (canvas[p + 1].gain * emission_[s * V + static_cast<size_t>(canvas[p + 1].token)] + canvas[p + 1].floor);
-      after[p * S + r] = total;
-      best = std::max(best, total);
-    }
-    for (size_t r = 0; r < S; ++r) after[p * S + r] /= best;
+    double* here = after.data() + p * S;
+    std::fill(here, here + S, 0.0);
+    mix_rows({here + S, S}, {likelihood.data() + (p + 1) * S, S}, transposed_.data(), S, here);
+    const double best = *std::max_element(here, here + S);
+    for (size_t r = 0; r < S; ++r) here[r] /= best;
   }
   std::vector<double> out(L * V, 0.0);
   for (size_t p = 0; p < L; ++p) {
     double* row = out.data() + p * V;
-    for (size_t s = 0; s < S; ++s) {
-      const double weight = before[p * S + s] * after[p * S + s];
-      for (size_t v = 0; v < V; ++v) row[v] += weight * emission_[s * V + v];
-    }
+    for (size_t s = 0; s < S; ++s) evidence[s] = before[p * S + s] * after[p * S + s];
+    mix_rows(evidence, emission_.data(), V, row);
     double sum = 0;
     for (size_t v = 0; v < V; ++v) {
       row[v] *= canvas[p].floor + (v == static_cast<size_t>(canvas[p].token) ? canvas[p].gain : 0.0);

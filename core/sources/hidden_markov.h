@@ -48,6 +48,7 @@ class HiddenMarkov final : public Source {
   void finish();
   int32_t num_states_, vocabulary_;
   std::vector<double> transition_, emission_, stationary_;
+  std::vector<double> transposed_;  // [S, S] transition, target first
 };
 
 }  // namespace canvaslab
