@@ -29,6 +29,9 @@ struct PreparedSweep {
   Sha256 content_key(uint32_t config, uint32_t item, uint32_t repeat) const;
 };
 
+/// The canonical settings of a configuration, "key=value; key=value": what names it in results.
+std::string settings_line(const GenerationPlan& generation, bool control);
+
 /// Tokenises a prompt text; given by the caller, who knows the model's folder.
 using PromptEncoder = std::function<std::vector<int32_t>(const std::string& text)>;
 

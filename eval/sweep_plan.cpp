@@ -12,7 +12,7 @@
 namespace canvaslab {
 namespace {
 
-const std::vector<std::string> kGridKeys = {"sampler", "stop", "temperature", "emission", "self_conditioning", "steps",
+const std::vector<std::string> kGridKeys = {"label", "sampler", "stop", "temperature", "emission", "self_conditioning", "steps",
                                             "anneal_over", "canvas_length", "max_new_tokens", "top_k", "top_p", "min_p", "stats_on"};
 
 template <typename To, typename From>
@@ -71,6 +71,7 @@ std::vector<SweepConfig> expand_grid(const TomlTable& table) {
                     request.canvas_length = length, request.num_steps = steps, request.anneal_over = anneal, request.max_new_tokens = most[0];
                     request.self_conditioning = feedback;
                     config.request = std::move(request);
+                    config.label = table.text("label", "");
                     config.where = table.at("sampler");
                     out.push_back(std::move(config));
                   }

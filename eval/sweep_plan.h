@@ -17,6 +17,7 @@ inline constexpr int64_t kMostSteps = 1'000'000, kMostTokens = 1 << 20, kMostCon
 struct SweepConfig {
   PlanRequest request;
   bool control = false;
+  std::string label;                      ///< the grid's, "" without: rows of a table of samplers (eval/sampler_table.h)
   std::string where;                      ///< file, line and column it comes from, for errors
 };
 

@@ -41,10 +41,7 @@ class Points {
   /// Index of the configuration among the kept ones.
   size_t add(SweepConfig config) {
     GenerationPlan generation = resolve(config);
-    std::string text = config.control ? "control=exact samples; " : "";
-    for (const auto& [key, value] : generation.settings())
-      if (!config.control || key == "canvas_length" || key == "max_new_tokens") text += fmt::format("{}={}; ", key, value);
-    text.resize(text.size() - 2);
+    std::string text = settings_line(generation, config.control);
     const auto found = std::find(sweep_.settings_text.begin(), sweep_.settings_text.end(), text);
     if (found != sweep_.settings_text.end()) return static_cast<size_t>(found - sweep_.settings_text.begin());
     sweep_.settings_text.push_back(std::move(text));
@@ -95,6 +92,14 @@ std::string plan_header(const PreparedSweep& sweep) {
 }
 
 }  // namespace
+
+std::string settings_line(const GenerationPlan& generation, bool control) {
+  std::string text = control ? "control=exact samples; " : "";
+  for (const auto& [key, value] : generation.settings())
+    if (!control || key == "canvas_length" || key == "max_new_tokens") text += fmt::format("{}={}; ", key, value);
+  text.resize(text.size() - 2);
+  return text;
+}
 
 PreparedSweep prepare_sweep(SweepPlan plan, const PromptEncoder& encode) {
   PreparedSweep out;

@@ -14,5 +14,6 @@ void add_plot(CommandLine& line);
 void add_merge(CommandLine& line);
 void add_diff(CommandLine& line);
 void add_export(CommandLine& line);
+void add_table(CommandLine& line);
 
 }  // namespace canvaslab

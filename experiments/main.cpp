@@ -22,5 +22,6 @@ int main(int argc, char** argv) {
   add_merge(line);
   add_diff(line);
   add_export(line);
+  add_table(line);
   return line.run(argc, argv);
 }

@@ -26,9 +26,9 @@ std::vector<std::string> names(const auto& registry) {
 TEST(Registries, HoldExactlyTheExpectedNames) {  // sorted
   EXPECT_THAT(names(samplers()),
               ElementsAre("ban", "block_refinement", "cap", "causal_verify", "confidence_step", "confidence_threshold", "ddim", "dus",
-                          "entropy_bound", "entropy_bound_locked", "factor", "fixed_step", "flow_matching", "frechet",
+                          "entropy_bound", "entropy_bound_locked", "factor", "fixed_plan", "fixed_step", "flow_matching", "frechet",
                           "greedy_planner", "hierarchy", "joint_threshold", "klass", "leftmost", "loo_corrector", "med", "never_lock_special",
-                          "origin", "p2", "psi", "quota", "remdm", "self_correction", "slowfast", "spacing", "token_reset", "wino"));
+                          "origin", "p2", "psi", "quota", "remdm", "self_correction", "shuffled", "slowfast", "spacing", "token_reset", "wino"));
   EXPECT_THAT(names(schedules()),
               ElementsAre("constant", "cosine", "geometric", "geometric_level", "grid", "hold", "linear", "linear_remaining",
                           "polynomial", "power", "quarter_cosine", "sine", "table"));
