@@ -103,7 +103,7 @@ void read_run(const TomlTable& run, SweepPlan& plan) {
 }
 
 void read_search(const std::string& path, const toml::table& root, SweepPlan& plan) {
-  std::vector<std::string> keys = kGridKeys;
+  std::vector<std::string> keys(kGridKeys.begin() + 1, kGridKeys.end());  // without label: rows of a table are grids
   keys.insert(keys.begin(), {"kind", "budget", "seed"});
   const TomlTable search(path, "[search]", section(path, root, "search", ""), keys);
   const std::string kind = search.text("kind", std::nullopt);
