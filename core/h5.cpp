@@ -225,17 +225,18 @@ void H5Reader::read_raw(const std::string& name, void* out, hid_t type) const {
   if (H5Dread(set.id(), type, H5S_ALL, H5S_ALL, H5P_DEFAULT, out) < 0) fail("dataset '" + name + "' cannot be read as numbers (damaged, or another type)");
 }
 
-void H5Reader::read_row_raw(const std::string& name, hsize_t index, const std::vector<hsize_t>& dims, void* out, hid_t type) const {
-  if (dims.empty() || index >= dims[0]) fail(fmt::format("dataset '{}' has no entry {}", name, index));
+void H5Reader::read_rows_raw(const std::string& name, hsize_t first, hsize_t number, const std::vector<hsize_t>& dims, void* out, hid_t type) const {
+  if (number == 0) return;
+  if (dims.empty() || first >= dims[0] || number > dims[0] - first) fail(fmt::format("dataset '{}' has no entry {}", name, dims.empty() ? first : std::max(first, dims[0])));
   const H5Handle set(H5Dopen2(file_.id(), name.c_str(), H5P_DEFAULT), H5Dclose);
   const H5Handle in_file(H5Dget_space(set.id()), H5Sclose);
   std::vector<hsize_t> start(dims.size(), 0), count = dims;
-  start[0] = index;
-  count[0] = 1;
+  start[0] = first;
+  count[0] = number;
   H5Sselect_hyperslab(in_file.id(), H5S_SELECT_SET, start.data(), nullptr, count.data(), nullptr);
   const H5Handle in_memory(H5Screate_simple(static_cast<int>(count.size()), count.data(), nullptr), H5Sclose);
   if (H5Dread(set.id(), type, in_memory.id(), in_file.id(), H5P_DEFAULT, out) < 0)
-    fail(fmt::format("entry {} of dataset '{}' cannot be read as numbers (damaged, or another type)", index, name));
+    fail(fmt::format("entry {} of dataset '{}' cannot be read as numbers (damaged, or another type)", first, name));
 }
 
 std::vector<std::string> H5Reader::read_strings(const std::string& name) const {

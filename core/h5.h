@@ -101,11 +101,16 @@ class H5Reader {
   /// Entry `index` of the first axis, without reading the others.
   template <typename T>
   std::vector<T> read_row(const std::string& name, hsize_t index) const {
+    return read_rows<T>(name, index, 1);
+  }
+  /// Entries [first, first + number) of the first axis.
+  template <typename T>
+  std::vector<T> read_rows(const std::string& name, hsize_t first, hsize_t number) const {
     const auto dims = shape(name);
-    size_t count = 1;
+    size_t count = number;
     for (size_t i = 1; i < dims.size(); ++i) count *= dims[i];
     std::vector<T> out(count);
-    read_row_raw(name, index, dims, out.data(), h5_type<T>());
+    read_rows_raw(name, first, number, dims, out.data(), h5_type<T>());
     return out;
   }
   std::vector<std::string> read_strings(const std::string& name) const;
@@ -127,7 +132,7 @@ class H5Reader {
  private:
   size_t element_count(const std::string& name) const;
   void read_raw(const std::string& name, void* out, hid_t type) const;
-  void read_row_raw(const std::string& name, hsize_t index, const std::vector<hsize_t>& dims, void* out, hid_t type) const;
+  void read_rows_raw(const std::string& name, hsize_t first, hsize_t number, const std::vector<hsize_t>& dims, void* out, hid_t type) const;
   [[noreturn]] void fail(const std::string& what) const;
   std::string path_;
   H5Handle file_;

@@ -90,6 +90,7 @@ SweepPlan plan_of_journal(const ShardJournal& journal) {
   for (uint64_t seed; seeds >> seed;) plan.seeds.push_back(seed);
   plan.repeats = static_cast<uint32_t>(lines.integer("repeats"));
   plan.record_positions = lines.value("record") == "positions";
+  if (const auto items = lines.optional_value("record_items"); !items.empty()) plan.record_items = parse_integer(items, journal.path + ": header line 'record_items'");
   if (const auto reference = lines.value("reference"); reference != "none") plan.reference = config_of(journal.path, reference);
   const int64_t count = lines.integer("configurations");
   for (int64_t c = 0; c < count; ++c)

@@ -1,127 +1,117 @@
 #include "eval/plot.h"
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
-#include <map>
+#include <memory>
+#include <optional>
 
 #include "core/error.h"
-#include "eval/figure.h"
-#include "eval/plot_data.h"
+#include "core/text/tokenizer.h"
+#include "eval/plot_figures.h"
 #include "eval/report.h"
-#include "eval/statistics.h"
+#include "eval/run_scores.h"
 
 namespace canvaslab {
 namespace {
 
-/// What every figure of a run shares: stem, caption, series, one panel a canvas length.
-Figure blank_figure(const PlotRun& run, const std::string& prefix, const std::string& name, const std::string& title) {
-  Figure out;
-  out.stem = prefix + name;
-  out.title = title;
-  out.caption = plot_caption(run);
-  out.series = run.series;
+/// Folder of the figures and what their names begin with; `results` is the run's file.
+std::string figure_prefix(const PlotRequest& request, const std::string& results) {
+  const auto run_dir = std::filesystem::absolute(results).parent_path();
+  const std::string folder = !request.out_dir.empty() ? request.out_dir : (run_dir / "plots").string();
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) throw input_error("{}: the folder cannot be created ({})\ngive another folder with --out", folder, error.message());
+  return folder + "/" + (request.runs.size() > 1 && !request.out_dir.empty() ? run_dir.filename().string() + "-" : "");
+}
+
+/// Means of the recorded steps, a configuration a series: its largest step limit and canvas length.
+std::vector<ConfigMeans> recorded_means(const PlotRun& run, const H5Reader& file, const RecordedSteps& recorded) {
+  std::vector<ConfigMeans> out;
+  const auto longest = longest_configs(run);
+  for (const auto& series : run.series) {
+    std::optional<size_t> best;
+    for (const size_t c : longest)
+      if (run.points[c].series == series && (!best || run.points[c].canvas_length > run.points[*best].canvas_length)) best = c;
+    if (!best) continue;
+    StepMeans means = step_means(file, recorded, static_cast<uint32_t>(*best));
+    if (means.canvases > 0) out.push_back({*best, std::move(means)});
+  }
   return out;
 }
 
-size_t series_index(const PlotRun& run, const std::string& name) {
-  return static_cast<size_t>(std::find(run.series.begin(), run.series.end(), name) - run.series.begin());
-}
-
-/// Marks of every configuration by canvas length and series; `mark` gives nothing for one that is not to be drawn.
-template <typename MakeMarks>
-void fill_panels(Figure& figure, const PlotRun& run, MakeMarks make_marks) {
-  std::map<int32_t, std::map<size_t, std::vector<Mark>>> panels;
-  for (const auto& point : run.points) {
-    if (point.control) continue;
-    auto& marks = panels[point.canvas_length][series_index(run, point.series)];
-    for (const Mark& mark : make_marks(point))
-      if (std::isfinite(mark.x) && std::isfinite(mark.y)) marks.push_back(mark);
-  }
-  for (auto& [length, lines] : panels) {
-    Panel panel{.title = fmt::format("canvas length {}", length), .lines = {}, .control = {}};
-    for (auto& [series, marks] : lines) {
-      std::sort(marks.begin(), marks.end(), [](const Mark& a, const Mark& b) { return a.x < b.x; });
-      if (!marks.empty()) panel.lines.emplace_back(series, std::move(marks));
-    }
-    figure.panels.push_back(std::move(panel));
+/// Pairs asked for by label, or two runs' equal settings.
+std::optional<Figure> discordance(const PlotRequest& request, const std::string& run, PlotOutcome& outcome) {
+  const bool asked = !request.config_a.empty() || !request.config_b.empty();
+  if (!asked && (request.runs.size() != 2 || run != request.runs[0])) return std::nullopt;
+  const std::string& other = request.runs.size() == 2 ? request.runs[1] : run;
+  if (asked && request.runs.size() > 2) throw usage_error("--config-a and --config-b compare configurations of one run or of two; {} runs were given", request.runs.size());
+  if (asked && run != request.runs[0]) return std::nullopt;
+  try {
+    return discordance_figure(compare_runs(read_run_scores(run), read_run_scores(other), {.config_a = request.config_a, .config_b = request.config_b, .seed = 1, .margin = {}}));
+  } catch (const UserError& error) {
+    if (asked) throw;
+    outcome.notes.push_back(fmt::format("no discordance plot: {}", error.what()));
+    return std::nullopt;
   }
 }
 
-/// Line and band of exact samples, in figures whose y axis is the quality.
-void add_controls(Figure& figure, const PlotRun& run) {
-  std::map<std::string, const PlotPoint*> controls;
-  for (const auto& point : run.points)
-    if (point.control) controls[fmt::format("canvas length {}", point.canvas_length)] = &point;
-  if (controls.empty()) return;
-  figure.control_label = "exact samples, same number (95% band)";
-  for (auto& panel : figure.panels)
-    if (const auto found = controls.find(panel.title); found != controls.end())
-      panel.control = {found->second->quality, kZ95 * found->second->quality_error};
+/// What tokens read: by the tokenizer asked for, or the one in the model's folder.
+TokenText token_text(const PlotRequest& request, const std::string& model) {
+  std::error_code ignored;
+  const bool in_model = request.tokenizer.empty() && std::filesystem::exists(model + "/tokenizer.json", ignored);
+  if (request.tokenizer.empty() && !in_model) return {};
+  const auto tokenizer = std::make_shared<const Tokenizer>(Tokenizer::load(in_model ? model : request.tokenizer));
+  return [tokenizer](int32_t id) { return tokenizer->decode(std::span(&id, 1)); };
 }
 
-Figure quality_figure(const PlotRun& run, const std::string& prefix, bool against_speed) {
-  Figure out = against_speed ? blank_figure(run, prefix, "quality_vs_tokens_per_forward", "Quality against tokens per forward")
-                             : blank_figure(run, prefix, "quality_vs_steps", "Quality against the step limit");
-  out.x_label = against_speed ? "tokens per denoiser forward (tokens)" : "step limit (denoising steps per canvas)";
-  out.y_label = run.quality_label;
-  out.log_x = true;
-  out.log_y = run.divergence;
-  out.connect = !run.grouped;
-  fill_panels(out, run, [&](const PlotPoint& p) {
-    return std::vector<Mark>{{.x = against_speed ? p.speed : p.num_steps, .y = p.quality, .x_error = against_speed ? kZ95 * p.speed_error : 0, .y_error = kZ95 * p.quality_error}};
-  });
-  add_controls(out, run);
-  return out;
+void plot_traces(const PlotRequest& request, PlotOutcome& outcome) {
+  EmbeddedTrajectories embedded;
+  add_traces(embedded, request.traces);
+  const std::string prefix = figure_prefix(request, request.traces[0]);
+  const std::string settings = embedded.list[0].settings, key = "model=";
+  const std::string model = settings.starts_with(key) ? settings.substr(key.size(), settings.find("; ") - key.size()) : "";
+  outcome.written.push_back(prefix + "report.html");
+  write_report(outcome.written.back(), nullptr, {}, embedded, token_text(request, model));
 }
 
-/// The configuration with the largest step limit stands for its series: how it spends its steps.
-Figure accepted_figure(const PlotRun& run, const std::string& prefix) {
-  Figure out = blank_figure(run, prefix, "accepted_per_step", "Tokens accepted at each step (each series at its largest step limit)");
-  out.x_label = "denoising step (counted from 0)";
-  out.y_label = "accepted tokens per canvas (mean)";
-  out.log_y = true;  // samplers that take one token and samplers that take all share the figure
-  std::map<std::pair<int32_t, std::string>, const PlotPoint*> longest;
-  size_t most_steps = 0;
-  for (const auto& point : run.points) {
-    if (point.control) continue;
-    const PlotPoint*& best = longest[{point.canvas_length, point.series}];
-    if (!best || point.num_steps > best->num_steps) best = &point;
-    most_steps = std::max(most_steps, point.accepted.size());
+void plot_run(const PlotRequest& request, const std::string& path, PlotOutcome& outcome) {
+  const H5Reader file = open_results(path);
+  const std::string prefix = figure_prefix(request, file.path());
+  const PlotSamples samples = read_plot_samples(file);
+  const PlotHistory history = read_plot_history(file);
+  const PlotRun run = read_plot_run(file, samples, history, request.choice);
+  const RecordedSteps recorded = read_recorded_steps(file, samples, history);
+  std::vector<Figure> figures = {pareto_figure(run), steps_figure(run), accepted_figure(run)};
+  if (auto categories = category_figure(run, file, samples)) figures.push_back(std::move(*categories));
+  if (const auto means = recorded_means(run, file, recorded); !means.empty()) {
+    figures.push_back(entropy_figure(run, means));
+    figures.push_back(acceptance_figure(run, means));
+  } else {
+    outcome.notes.push_back(fmt::format("{}: no heat maps and no trajectories, since no positions are on record; with record = \"positions\" in [run] the sweep keeps them", file.path()));
   }
-  out.marks_every = std::max<size_t>(1, most_steps / 8);
-  fill_panels(out, run, [&](const PlotPoint& p) {
-    std::vector<Mark> marks;
-    if (longest.at({p.canvas_length, p.series}) != &p) return marks;
-    for (size_t k = 0; k < p.accepted.size(); ++k)
-      if (p.accepted[k] > 0) marks.push_back({.x = static_cast<double>(k), .y = p.accepted[k]});
-    return marks;
-  });
-  return out;
+  figures.push_back(step_histogram_figure(run, samples, history));
+  figures.push_back(stop_reason_figure(run, samples, history));
+  if (auto flips = discordance(request, path, outcome)) figures.push_back(std::move(*flips));
+  for (auto& figure : figures) {
+    figure.stem = prefix + figure.stem;
+    outcome.written.push_back(figure.stem + ".png");
+    outcome.written.push_back(figure.stem + ".svg");
+  }
+  draw_figures(figures);
+  outcome.written.push_back(prefix + "report.html");
+  EmbeddedTrajectories embedded = choose_trajectories(run, file, recorded);
+  if (path == request.runs[0]) add_traces(embedded, request.traces);
+  write_report(outcome.written.back(), &run, figures, embedded, token_text(request, run.denoiser));
 }
 
 }  // namespace
 
-std::vector<std::string> plot_runs(const std::vector<std::string>& runs, const std::string& out_dir) {
-  std::vector<std::string> written;
-  for (const auto& path : runs) {
-    const PlotRun run = read_plot_run(path);
-    const auto run_dir = std::filesystem::absolute(run.path).parent_path();
-    const std::string folder = !out_dir.empty() ? out_dir : (run_dir / "plots").string();
-    std::error_code error;
-    std::filesystem::create_directories(folder, error);
-    if (error) throw input_error("{}: the folder cannot be created ({})\ngive another folder with --out", folder, error.message());
-    const std::string prefix = folder + "/" + (runs.size() > 1 && !out_dir.empty() ? run_dir.filename().string() + "-" : "");
-    const std::vector<Figure> figures = {quality_figure(run, prefix, true), quality_figure(run, prefix, false), accepted_figure(run, prefix)};
-    for (const auto& figure : figures) {
-      draw_figure(figure);
-      written.push_back(figure.stem + ".png");
-      written.push_back(figure.stem + ".svg");
-    }
-    written.push_back(prefix + "report.html");
-    write_report(written.back(), run, figures);
-  }
-  return written;
+PlotOutcome plot_runs(const PlotRequest& request) {
+  PlotOutcome outcome;
+  if (request.runs.empty() && request.traces.empty()) throw usage_error("nothing to plot: give a run folder or run.h5, or traces with --trace FILE.h5");
+  if (request.runs.empty()) plot_traces(request, outcome);
+  for (const auto& path : request.runs) plot_run(request, path, outcome);
+  return outcome;
 }
 
 }  // namespace canvaslab

@@ -8,7 +8,8 @@
 #include "core/error.h"
 #include "core/h5.h"
 #include "core/params.h"
-#include "eval/run_scores.h"
+#include "eval/pareto.h"
+#include "eval/plot_quality.h"
 #include "eval/statistics.h"
 
 namespace canvaslab {
@@ -66,18 +67,14 @@ void name_series(PlotRun& run, const H5Reader& file, const std::vector<uint8_t>&
 }
 
 /// Mean accepted positions by step: steps -> canvases -> samples -> configuration.
-void add_accepted(PlotRun& run, const H5Reader& file) {
-  const auto step_canvas = file.read<uint64_t>("steps/canvas_row");
-  const auto step_idx = file.read<int32_t>("steps/step_idx"), accepted = file.read<int32_t>("steps/num_accepted");
-  const auto canvas_sample = file.read<uint64_t>("canvases/sample_idx");
-  const auto config = file.read<uint32_t>("samples/config_idx");
+void add_accepted(PlotRun& run, const PlotSamples& samples, const PlotHistory& history) {
   std::vector<std::vector<double>> number(run.points.size());
-  for (size_t i = 0; i < step_idx.size(); ++i) {
-    const auto c = config[canvas_sample[step_canvas[i]]];
-    const auto k = static_cast<size_t>(step_idx[i]);
+  for (size_t i = 0; i < history.step_idx.size(); ++i) {
+    const auto c = samples.config[history.canvas_sample[history.step_canvas[i]]];
+    const auto k = static_cast<size_t>(history.step_idx[i]);
     auto& sum = run.points[c].accepted;
     if (sum.size() <= k) sum.resize(k + 1), number[c].resize(k + 1);
-    sum[k] += accepted[i];
+    sum[k] += history.step_accepted[i];
     number[c][k] += 1;
   }
   for (size_t c = 0; c < run.points.size(); ++c)
@@ -99,33 +96,45 @@ double detectable_difference(const std::vector<PlotPoint>& points) {
   return kDetectable * errors[errors.size() / 2];
 }
 
+/// Within a canvas length, or over all where qualities at different lengths are on one scale.
+void mark_non_dominated(PlotRun& run) {
+  std::map<int32_t, std::vector<size_t>> groups;
+  for (size_t c = 0; c < run.points.size(); ++c)
+    if (!run.points[c].control) groups[run.lengths_comparable ? 0 : run.points[c].canvas_length].push_back(c);
+  for (const auto& [length, members] : groups) {
+    std::vector<Judged> judged;
+    for (const size_t c : members) judged.push_back({run.points[c].x, run.points[c].quality});
+    const auto kept = non_dominated(judged, run.x.more_is_better, run.more_is_better);
+    for (size_t i = 0; i < members.size(); ++i) run.points[members[i]].non_dominated = kept[i] != 0;
+  }
+}
+
 void read_points(PlotRun& run, const H5Reader& file) {
   const auto column = [&](const std::string& name) { return file.read<double>("aggregates/" + name); };
-  const auto quality = column(file.text_attribute("aggregates", "quality")), error = column(file.text_attribute("aggregates", "quality_standard_error"));
   const auto speed = column("tokens_per_denoiser_forward_mean"), speed_error = column("tokens_per_denoiser_forward_standard_error");
   const auto report = column("tokens_per_forward_report_mean"), score = column("score_mean"), score_error = column("score_standard_error");
-  const auto used = column("steps_per_canvas_mean"), limit = column("step_limit_frac"), left_out = column("quality_left_out");
-  const auto entropy = run.divergence ? column("output_entropy_nats") : std::vector<double>(quality.size());
-  const auto bias = run.divergence ? column("pair_divergence_plugin_bias_nats") : std::vector<double>(quality.size());
+  const auto used = column("steps_per_canvas_mean"), limit = column("step_limit_frac");
+  const auto entropy = file.has("aggregates/output_entropy_nats") ? column("output_entropy_nats") : std::vector<double>(speed.size(), NAN);
+  const auto bias = file.has("aggregates/pair_divergence_plugin_bias_nats") ? column("pair_divergence_plugin_bias_nats") : std::vector<double>(speed.size(), 0);
   const auto count = file.read<int64_t>("aggregates/num_samples"), failed = file.read<int64_t>("aggregates/num_failed");
   const auto length = file.read<int32_t>("config/canvas_length"), steps = file.read<int32_t>("config/num_steps");
   const auto control = file.read<uint8_t>("config/control");
   const auto settings = file.read_strings("config/settings");
-  for (size_t c = 0; c < quality.size(); ++c) {
-    const auto group = left_out.begin() + static_cast<ptrdiff_t>(c * kJackknifeGroups);
-    run.points.push_back({.series = "", .settings = settings[c], .canvas_length = length[c], .num_steps = steps[c], .control = control[c] != 0,
-                          .count = count[c], .failed = failed[c], .speed = speed[c], .speed_error = speed_error[c], .speed_report = report[c],
-                          .quality = quality[c], .quality_error = error[c], .bias = bias[c], .score = score[c], .score_error = score_error[c],
-                          .output_entropy = entropy[c], .steps_used = used[c], .limit_frac = limit[c],
-                          .left_out = std::vector<double>(group, group + kJackknifeGroups), .accepted = {}});
+  for (size_t c = 0; c < speed.size(); ++c) {
+    const MeanError& x = run.x.values[c];
+    PlotPoint point{};
+    point.settings = settings[c], point.canvas_length = length[c], point.num_steps = steps[c], point.control = control[c] != 0;
+    point.count = count[c], point.failed = failed[c], point.speed = speed[c], point.speed_error = speed_error[c], point.speed_report = report[c];
+    point.x = x.count > 0 ? x.mean : NAN, point.x_error = x.standard_error;
+    point.bias = bias[c], point.score = score[c], point.score_error = score_error[c], point.output_entropy = entropy[c], point.steps_used = used[c], point.limit_frac = limit[c];
+    run.points.push_back(std::move(point));
   }
   name_series(run, file, control);
 }
 
 }  // namespace
 
-PlotRun read_plot_run(const std::string& run_path) {
-  const H5Reader file = open_results(run_path);
+PlotRun read_plot_run(const H5Reader& file, const PlotSamples& samples, const PlotHistory& history, const PlotChoice& choice) {
   PlotRun out;
   out.path = file.path();
   out.name = file.text_attribute("/", "name");
@@ -135,18 +144,31 @@ PlotRun read_plot_run(const std::string& run_path) {
   out.program = fmt::format("{}, commit {}", file.text_attribute("/", "program"), file.text_attribute("/", "commit").substr(0, 12));
   out.plan = file.read_strings("run/plan")[0];
   out.command_line = file.read_strings("run/command_line")[0];
-  out.divergence = file.text_attribute("aggregates", "quality") == "pair_divergence_nats";
-  out.quality_label = out.divergence ? "token-pair divergence from the exact law (nats)" : "agreement with the reference (fraction of positions)";
-  std::string score = file.text_attribute("samples/score", "quality_name");
-  std::replace(score.begin(), score.end(), '_', ' ');
-  out.score_label = fmt::format("{} ({})", score, file.text_attribute("samples/score", "unit"));
+  out.score_label = fmt::format("{} ({})", plain_words(file.text_attribute("samples/score", "quality_name")), file.text_attribute("samples/score", "unit"));
+  out.x = plot_axis(choice.x, samples);
+  read_points(out, file);
+  read_quality(out, file, samples, choice.quality);
   if (out.divergence) {
     out.entropy_rate = file.real_attribute("aggregates", "source_entropy_rate_nats");
     out.pair_entropy = file.real_attribute("aggregates", "source_pair_entropy_nats");
   }
-  read_points(out, file);
-  add_accepted(out, file);
+  add_accepted(out, samples, history);
+  mark_non_dominated(out);
   out.detectable = detectable_difference(out.points);
+  return out;
+}
+
+std::vector<size_t> longest_configs(const PlotRun& run) {
+  std::map<std::pair<int32_t, std::string>, size_t> best;
+  for (size_t c = 0; c < run.points.size(); ++c) {
+    const PlotPoint& point = run.points[c];
+    if (point.control) continue;
+    const auto [at, fresh] = best.try_emplace({point.canvas_length, point.series}, c);
+    if (!fresh && point.num_steps > run.points[at->second].num_steps) at->second = c;
+  }
+  std::vector<size_t> out;
+  for (const auto& [key, c] : best) out.push_back(c);
+  std::sort(out.begin(), out.end());
   return out;
 }
 
@@ -156,8 +178,8 @@ std::string plot_caption(const PlotRun& run) {
     least = std::min(least, point.count);
     most = std::max(most, point.count);
   }
-  std::string out = fmt::format("{}; {}; seed {}; {} samples a point. Bars: 95% intervals (delete-a-group jackknife over items).", run.denoiser, run.dataset, run.seeds,
-                                least == most ? fmt::format("{}", most) : fmt::format("{} to {}", least, most));
+  std::string out = fmt::format("{}; {}; seed {}; {} samples a point. Bars: 95% intervals ({}).", run.denoiser, run.dataset, run.seeds,
+                                least == most ? fmt::format("{}", most) : fmt::format("{} to {}", least, most), run.interval_label);
   if (run.detectable > 0)
     out += fmt::format(" Paired differences of {:.2g} can be resolved (two-sided 5%, power 80%): {:.2f} times the median standard error of differences between two "
                        "configurations of one canvas length over the same items.", run.detectable, kDetectable);

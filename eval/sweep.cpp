@@ -12,11 +12,12 @@
 namespace canvaslab {
 namespace {
 
-/// Sums up each step of each row for the journal, and keeps every position when asked to.
+/// Sums up each step of each row for the journal, and keeps every position of the rows for which that is asked.
 class StepRecorder final : public Observer {
  public:
-  StepRecorder(size_t rows, bool positions) : rows_(rows), positions_(positions) {}
+  explicit StepRecorder(size_t rows) : rows_(rows) {}
   struct Row {
+    bool keeps_positions = false;
     std::vector<StepSummary> steps;
     PositionRecord positions;
     std::vector<int32_t> previous_argmax;
@@ -37,7 +38,7 @@ class StepRecorder final : public Observer {
       for (size_t p = 0; p < row.previous_argmax.size(); ++p) out.num_argmax_changed += row.previous_argmax[p] != statistics.argmax[p];
     row.previous_argmax = statistics.argmax;
     row.steps.push_back(out);
-    if (!positions_) return;
+    if (!row.keeps_positions) return;
     const auto gather = [](auto& into, const auto& from) { into.insert(into.end(), from.begin(), from.end()); };
     gather(row.positions.canvas_in, record.canvas_in);
     gather(row.positions.candidate, statistics.candidate);
@@ -49,7 +50,6 @@ class StepRecorder final : public Observer {
 
  private:
   std::vector<Row> rows_;
-  bool positions_;
 };
 
 SampleRecord blank(const PreparedSweep& sweep, const SweepTask& task) {
@@ -80,7 +80,8 @@ void generate_samples(const PreparedSweep& sweep, std::span<SampleRecord> sample
     inputs[i].item = sweep.examples[samples[i].item_idx].number;
     inputs[i].repeat = samples[i].repeat % sweep.plan.repeats;
   }
-  StepRecorder recorder(samples.size(), sweep.plan.record_positions);
+  StepRecorder recorder(samples.size());
+  for (size_t i = 0; i < samples.size(); ++i) recorder.row(i).keeps_positions = sweep.records_positions(samples[i].item_idx, samples[i].repeat);
   auto rows = generate(*sweep.denoiser, sweep.generation[samples[0].config_idx], inputs, &recorder);
   for (size_t i = 0; i < samples.size(); ++i) {
     SampleRecord& out = samples[i];

@@ -25,6 +25,8 @@ struct PreparedSweep {
   std::optional<size_t> reference;          ///< index of the reference configuration
   std::string header;                       ///< identity of the plan, as the journal keeps it
   size_t num_samples() const { return plan.configs.size() * examples.size() * plan.total_repeats(); }
+  /// Whether every position of the sample's steps goes on record.
+  bool records_positions(uint32_t item, uint32_t repeat) const;
   /// SHA-256 of everything a sample depends on.
   Sha256 content_key(uint32_t config, uint32_t item, uint32_t repeat) const;
 };

@@ -100,6 +100,9 @@ void read_run(const TomlTable& run, SweepPlan& plan) {
     throw usage_error("{}: 'record' is '{}'{}\nexpected steps (a line per step) or positions (also every position of every step)", run.at("record"), record,
                       did_you_mean(record, {"steps", "positions"}));
   plan.record_positions = record == "positions";
+  if (!run.has("record_items")) return;
+  if (!plan.record_positions) throw usage_error("{}: 'record_items' without record = \"positions\": it says of how many items positions are kept", run.at("record_items"));
+  plan.record_items = run.integer("record_items", 0, 1);
 }
 
 void read_search(const std::string& path, const toml::table& root, SweepPlan& plan) {
@@ -141,7 +144,7 @@ SweepPlan read_sweep(const std::string& path, const std::vector<std::string>& ov
   const TomlTable top(path, "the sweep file", root, {"run", "denoiser", "dataset", "grid", "search", "reference"});
   SweepPlan plan;
   plan.name = std::filesystem::path(path).stem().string();
-  if (root.contains("run")) read_run(TomlTable(path, "[run]", section(path, root, "run", ""), {"name", "seed", "repeats", "limit", "record"}), plan);
+  if (root.contains("run")) read_run(TomlTable(path, "[run]", section(path, root, "run", ""), {"name", "seed", "repeats", "limit", "record", "record_items"}), plan);
   const TomlTable denoiser(path, "[denoiser]", section(path, root, "denoiser", "model = \"hmm(states=16)\""), {"model", "dtype"});
   plan.denoiser = denoiser.text("model", std::nullopt);
   std::error_code ignored;

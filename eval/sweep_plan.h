@@ -31,6 +31,7 @@ struct SweepPlan {
   std::optional<int64_t> subset;          ///< so many items, drawn by category (eval/subset.h); not together with limit
   uint64_t subset_seed = 1;
   bool record_positions = false;          ///< every position of every step goes on record
+  std::optional<int64_t> record_items;    ///< of so many items only, spread evenly over them, at the first repeat
   std::optional<SweepConfig> reference;   ///< the configuration that others' tokens are compared with
   std::vector<SweepConfig> configs;
   uint32_t total_repeats() const { return static_cast<uint32_t>(seeds.size()) * repeats; }

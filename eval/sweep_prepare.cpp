@@ -84,10 +84,10 @@ std::string subset_line(const PreparedSweep& sweep) {
 /// One line a fact, so that a refusal can name the line that differs.
 std::string plan_header(const PreparedSweep& sweep) {
   const SweepPlan& plan = sweep.plan;
-  return fmt::format("canvaslab run 1\nengine {}\ndenoiser {}\nmodel {}\ndtype {}\ndataset {}\ndata {}\nitems {}\n{}seeds {}\nrepeats {}\nrecord {}\nreference {}\n"
+  return fmt::format("canvaslab run 1\nengine {}\ndenoiser {}\nmodel {}\ndtype {}\ndataset {}\ndata {}\nitems {}\n{}seeds {}\nrepeats {}\nrecord {}\n{}reference {}\n"
                      "configurations {}\n{}\n",
                      kEngineVersion, plan.denoiser, sweep.model_hash, plan.dtype, plan.dataset, sweep.data_hash, sweep.examples.size(), subset_line(sweep), fmt::join(plan.seeds, " "),
-                     plan.repeats, plan.record_positions ? "positions" : "steps", sweep.reference ? sweep.settings_text[*sweep.reference] : "none",
+                     plan.repeats, plan.record_positions ? "positions" : "steps", plan.record_items ? fmt::format("record_items {}\n", *plan.record_items) : "", sweep.reference ? sweep.settings_text[*sweep.reference] : "none",
                      plan.configs.size(), fmt::join(sweep.settings_text, "\n"));
 }
 
@@ -119,6 +119,12 @@ PreparedSweep prepare_sweep(SweepPlan plan, const PromptEncoder& encode) {
   if (out.dataset->wants_control()) add_controls(out, points);
   out.header = plan_header(out);
   return out;
+}
+
+bool PreparedSweep::records_positions(uint32_t item, uint32_t repeat) const {
+  if (!plan.record_positions || !plan.record_items) return plan.record_positions;
+  const auto asked = static_cast<uint64_t>(*plan.record_items), all = static_cast<uint64_t>(examples.size());
+  return repeat == 0 && (asked >= all || item * asked / all != (item + 1) * asked / all);
 }
 
 Sha256 PreparedSweep::content_key(uint32_t config, uint32_t item, uint32_t repeat) const {
