@@ -22,7 +22,7 @@ constexpr const char* kStyle =
     "h1{line-height:1.2}h2{margin-top:2.4rem}"
     "pre{margin:0;padding:.7rem .9rem;overflow-x:auto;font:13px/1.5 'DejaVu Sans Mono',monospace}code{font-family:'DejaVu Sans Mono',monospace;font-size:.88em}pre code{font-size:1em}"
     "p code,li code,td code{background:#f1f1ee;padding:.05em .3em;border-radius:3px}"
-    "section{margin:1.1rem 0}section>pre.code{background:#f6f6f3;border:1px solid #e2e2dc;border-radius:4px}"
+    "section{margin:1.1rem 0}section>pre.code{white-space:pre-wrap;overflow-wrap:anywhere;background:#f6f6f3;border:1px solid #e2e2dc;border-radius:4px}"
     "pre.out{border-left:3px solid #b9c7d6;margin-left:.4rem}"
     ".claim{border-left:3px solid #009E73;margin:.5rem 0 .5rem .4rem;padding:.1rem .9rem;font-size:14.5px}.claim:before{content:'\\2713\\00a0';color:#00795a;font-weight:bold}"
     ".failure{border-left:3px solid #c0392b;background:#fdf0ee;margin:.5rem 0 .5rem .4rem;padding:.5rem .9rem;white-space:pre-wrap}.skipped{color:#888;margin-left:.4rem}"
