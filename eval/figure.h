@@ -11,6 +11,8 @@ namespace canvaslab {
 struct Mark {
   double x = 0, y = 0, x_low = 0, x_high = 0, y_low = 0, y_high = 0;
   static Mark at(double x, double y) { return {x, y, x, x, y, y}; }
+  /// y with an interval of `half` to both sides.
+  static Mark within(double x, double y, double half) { return {x, y, x, x, y - half, y + half}; }
 };
 
 /// A filled rectangle in a series' colour.

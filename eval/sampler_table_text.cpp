@@ -153,10 +153,10 @@ void draw_sampler_table(const SamplerTable& table, const std::string& stem) {
   Figure figure;
   figure.stem = stem;
   figure.title = table.title;
-  figure.x_label = "forwards of any kind for a canvas length of tokens";
-  figure.y_label = "token-pair divergence from the exact law (nats)";
-  figure.log_x = figure.log_y = true;
-  figure.connect = false;
+  figure.x.label = "forwards of any kind for a canvas length of tokens";
+  figure.y.label = "token-pair divergence from the exact law (nats)";
+  figure.x.scale = figure.y.scale = Scale::kLog10;
+  figure.key = KeyShape::kPoint;
   figure.caption = fmt::format("{}; test split: {}. One mark a sampler and budget, at the setting chosen on the tuning split: {}. Bars: 95% intervals.", table.denoiser, table.test, table.tuning);
   figure.series.assign(std::begin(kKindNames), std::end(kKindNames));
   figure.series.push_back("controls (random, shuffled, written-down orders, ...)");
@@ -167,7 +167,7 @@ void draw_sampler_table(const SamplerTable& table, const std::string& stem) {
       const TableRow& row = table.rows[choice.row];
       const size_t own = row.label.starts_with("control:") ? figure.series.size() - 1 : static_cast<size_t>(kind_of(row.facts));
       const Measured& m = table.tested.at(choice.settings);
-      if (own == series && m.quality > 0) marks.push_back({.x = m.forwards(), .y = m.quality, .x_error = 0, .y_error = kZ95 * m.quality_error});
+      if (own == series && m.quality > 0) marks.push_back(Mark::within(m.forwards(), m.quality, kZ95 * m.quality_error));
     }
     if (!marks.empty()) panel.lines.emplace_back(series, std::move(marks));
   }
@@ -176,7 +176,7 @@ void draw_sampler_table(const SamplerTable& table, const std::string& stem) {
     figure.control_label = "exact samples, same number (95% band)";
   }
   figure.panels.push_back(std::move(panel));
-  draw_figure(figure);
+  draw_figures({figure});
 }
 
 }  // namespace canvaslab

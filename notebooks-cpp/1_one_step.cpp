@@ -122,7 +122,7 @@ for (size_t p = 0; p < L; ++p) {
 Figure figure = figure_of("Which positions the entropy bound takes", "position", "entropy of the prediction (nats)",
                           {{"taken", taken}, {"renoised", renoised}},
                           "One step on a canvas of 24 letters. The dashed line is the highest entropy that was taken.");
-figure.connect = false;
+figure.key = KeyShape::kPoint;
 figure.control_label = "highest entropy taken";
 figure.panels[0].control = {surest, 0.0};
 show(figure);

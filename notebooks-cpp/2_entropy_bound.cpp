@@ -93,7 +93,7 @@ for (double x = 0; x < 2.5; x += 0.05) clouds.back().marks.push_back({.x = x, .y
 Figure cloud = figure_of("What a set costs, and what the bound says it may cost", "sum of the entropies before the last (nats)",
                          "true total correlation (nats)", clouds,
                          "150 corrupted texts of a Markov chain of 4 tokens on 5 positions; the joint posterior is enumerated.");
-cloud.connect = false;
+cloud.key = KeyShape::kPoint;
 show(cloud);
 claim(broken == 0, "none of {} sets costs more than its bound", sets);
 claim(bound_sum > 1.5 * true_sum, "but the bound is loose: on average it says {:.2f} nats where {:.2f} are lost", bound_sum / static_cast<double>(sets),
@@ -146,13 +146,13 @@ print("exact samples   {:.4f} +- {:.4f}", control.value, kZ95 * control.standard
 const auto curve = [](const std::vector<Point>& points) {
   std::vector<Mark> out;
   for (const Point& p : points)
-    out.push_back({.x = 32 / p.steps, .y = p.divergence.value, .x_error = 0, .y_error = kZ95 * p.divergence.standard_error});
+    out.push_back(Mark::within(32 / p.steps, p.divergence.value, kZ95 * p.divergence.standard_error));
   return out;
 };
 Figure trade = figure_of("Speed against error: bounds of 0.03 to 10 nats", "tokens per denoiser forward", "divergence of neighbouring pairs (nats)",
                          {{"masks", curve(masked)}, {"uniform noise", curve(noisy)}},
                          "entropy_bound_locked, 200 canvases of 32 tokens, a Markov chain of 16 tokens; bars are 95% intervals.");
-trade.log_x = true;
+trade.x.scale = Scale::kLog10;
 trade.control_label = "exact samples of the same number";
 trade.panels[0].control = {control.value, kZ95 * control.standard_error};
 show(trade);

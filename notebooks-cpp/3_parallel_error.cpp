@@ -97,7 +97,7 @@ Figure figure = figure_of("Error of the sampler alone, exact", "denoising steps"
                            {"entropy_bound(0.1), argmax", marks(step_counts, bounded)}},
                           "A Markov chain of 4 tokens on 4 positions: laws over all 256 canvases, propagated step by "
                           "step. Nothing is sampled, hence no error bars.");
-figure.log_x = figure.log_y = true;
+figure.x.scale = figure.y.scale = Scale::kLog10;
 show(figure);
 const double fall = told[6] / told[7];
 claim(fall > 1.8 && fall < 2.2,

@@ -113,14 +113,14 @@ claim(fair.divergence.value + 3 * std::hypot(fair.divergence.standard_error, sam
 const auto curve = [](const std::string& name, const std::vector<Point>& points) {
   Curve out{name, {}};
   for (const Point& p : points)
-    out.marks.push_back({.x = p.steps, .y = p.divergence.value, .x_error = 0, .y_error = kZ95 * p.divergence.standard_error});
+    out.marks.push_back(Mark::within(p.steps, p.divergence.value, kZ95 * p.divergence.standard_error));
   return out;
 };
 Figure figure = figure_of("Rules that settle tokens for good", "denoising steps per canvas of 32 tokens", "divergence of neighbouring pairs (nats)",
                           {curve("quota, by the candidate's confidence", by_confidence), curve("quota, by entropy", by_entropy),
                            curve("quota, random order", by_random), curve("threshold on entropy (med)", thresholds)},
                           "300 canvases, masks, exact denoiser of a Markov chain of 16 tokens; bars are 95% intervals.");
-figure.log_x = figure.log_y = true;
+figure.x.scale = figure.y.scale = Scale::kLog10;
 figure.control_label = "exact samples of the same number";
 figure.panels[0].control = {control.value, kZ95 * control.standard_error};
 show(figure);

@@ -176,7 +176,7 @@ Figure figure = figure_of("A sampler of 10 lines on chains it was not tuned on",
                            {"entropy_bound(0.1), argmax", marks(step_counts, bound)}},
                           "Mean over five Markov chains of 4 tokens on 4 positions, exact; the denoiser is not told the "
                           "noise level.");
-figure.log_x = true;
+figure.x.scale = Scale::kLog10;
 show(figure);
 claim(ours[1] < ddim[1] && ours[2] < ddim[2] && ours[3] < ddim[3],
       "from 2 to 8 steps it is closer to the source than ddim");

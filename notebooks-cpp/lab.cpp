@@ -51,8 +51,8 @@ MeanError nll_per_token(const Texts& texts, const Source& source) {
 Figure figure_of(const std::string& title, const std::string& x_label, const std::string& y_label, const std::vector<Curve>& curves, const std::string& caption) {
   Figure figure;
   figure.title = title;
-  figure.x_label = x_label;
-  figure.y_label = y_label;
+  figure.x.label = x_label;
+  figure.y.label = y_label;
   figure.caption = caption;
   add_panel(figure, "", curves);
   return figure;
@@ -72,7 +72,7 @@ void add_panel(Figure& figure, const std::string& title, const std::vector<Curve
 std::vector<Mark> marks(const std::vector<double>& x, const std::vector<double>& y) {
   if (x.size() != y.size()) throw std::logic_error("marks: the columns differ in length");
   std::vector<Mark> out;
-  for (size_t i = 0; i < x.size(); ++i) out.push_back({.x = x[i], .y = y[i]});
+  for (size_t i = 0; i < x.size(); ++i) out.push_back(Mark::at(x[i], y[i]));
   return out;
 }
 

@@ -101,7 +101,7 @@ void show(Figure figure) {
   if (!running().draw) return fmt::print("[picture: {}; drawn with --html FILE]\n", figure.title);
   const PictureFolder folder;
   figure.stem = folder.stem();
-  draw_figure(figure);
+  draw_figures({figure});
   fmt::print("[picture: {}]\n", figure.title);
   running().add(Output::Kind::kPicture, read_file(figure.stem + ".svg"), figure.title + ". " + figure.caption);
 }
