@@ -61,8 +61,16 @@ void add_mean(Columns& out, const std::string& name, const std::string& unit, co
   out.add(name + "_standard_error", mean.count ? mean.standard_error : kUndefined, unit);
 }
 
-void add_scores(Columns& out, const ScoreFacts& facts, const Group& samples) {
-  add_mean(out, "score", facts.unit, item_means(samples, [](const auto& s) -> std::optional<double> { return s.score; }));
+/// The error of a paired difference follows from the quality without each group of items.
+void add_left_out(Columns& out, const ItemMeans& means) {
+  const auto left_out = left_out_means(means.values, means.items);
+  out.left_out.insert(out.left_out.end(), left_out.begin(), left_out.end());
+}
+
+void add_scores(Columns& out, const ScoreFacts& facts, const Group& samples, bool is_quality) {
+  const ItemMeans scores = item_means(samples, [](const auto& s) -> std::optional<double> { return s.score; });
+  add_mean(out, "score", facts.unit, scores);
+  if (is_quality) add_left_out(out, scores);
   for (size_t m = 0; m < facts.metrics.size(); ++m)
     add_mean(out, facts.metrics[m].name, facts.metrics[m].unit, item_means(samples, [m](const auto& s) -> std::optional<double> { return s.metrics.at(m); }));
 }
@@ -127,9 +135,7 @@ void add_agreement(Columns& out, const Group& samples, const Group& reference, b
     return agreement(s.token_ids, found->second->token_ids);
   });
   add_mean(out, "agreement", "fraction of positions", means);
-  if (!is_quality) return;
-  const auto left_out = left_out_means(means.values, means.items);
-  out.left_out.insert(out.left_out.end(), left_out.begin(), left_out.end());
+  if (is_quality) add_left_out(out, means);
 }
 
 }  // namespace
@@ -145,13 +151,15 @@ void write_aggregates(H5Writer& file, const PreparedSweep& sweep, const std::vec
   const bool exact_law = sweep.dataset->wants_control();
   const Source* source = exact_law ? sweep.denoiser->source() : nullptr;
   const std::vector<double> law = source ? source->pair_law() : std::vector<double>{};
+  const ScoreFacts facts = sweep.dataset->score_facts();
+  const bool graded = !source && facts.is_quality;
   Columns out;
   for (const auto& group : of) {
     count.push_back(static_cast<int64_t>(group.size()));
-    add_scores(out, sweep.dataset->score_facts(), group);
+    add_scores(out, facts, group, graded);
     add_speed(out, group);
     if (source) add_divergence(out, *source, law, group);
-    if (sweep.reference) add_agreement(out, group, of[*sweep.reference], !source);
+    if (sweep.reference) add_agreement(out, group, of[*sweep.reference], !source && !graded);
   }
   file.group("aggregates");
   file.write("aggregates/num_samples", count);
@@ -161,12 +169,12 @@ void write_aggregates(H5Writer& file, const PreparedSweep& sweep, const std::vec
     file.attribute("aggregates/" + name, "unit", out.units[name]);
     if (name.starts_with("tokens_per_second")) mark_volatile(file, "aggregates/" + name);
   }
-  const std::string quality = source ? "pair_divergence_nats" : "agreement_mean";
+  const std::string quality = source ? "pair_divergence_nats" : graded ? "score_mean" : "agreement_mean";
   file.write<double>("aggregates/quality_left_out", out.left_out, {num_configs, kJackknifeGroups});
   file.attribute("aggregates/quality_left_out", "unit", std::string("as the quality, with items of one group (item_idx modulo 20) left out"));
   file.attribute("aggregates", "quality", quality);
-  file.attribute("aggregates", "quality_standard_error", std::string(source ? "pair_divergence_standard_error" : "agreement_standard_error"));
-  file.attribute("aggregates", "quality_higher_is_better", int64_t{!source});
+  file.attribute("aggregates", "quality_standard_error", std::string(source ? "pair_divergence_standard_error" : graded ? "score_standard_error" : "agreement_standard_error"));
+  file.attribute("aggregates", "quality_higher_is_better", int64_t{graded ? facts.higher_is_better : !source});
   if (source) {
     file.attribute("aggregates", "source_entropy_rate_nats", source->entropy_rate_nats());
     file.attribute("aggregates", "source_pair_entropy_nats", conditional_entropy_nats(law, static_cast<size_t>(source->vocabulary())));

@@ -5,8 +5,6 @@
 
 #include <fmt/format.h>
 
-#include "eval/terminal_lines.h"
-
 namespace canvaslab {
 
 std::vector<std::string> id_texts(std::span<const int32_t> tokens) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "eval/terminal_lines.h"
 #include "samplers/engine.h"
 
 namespace canvaslab {
@@ -18,10 +19,6 @@ inline constexpr float kConfidentNats = 0.5f;
 using TokenTexts = std::function<std::vector<std::string>(std::span<const int32_t>)>;
 /// "17 ", "4 ": for models without a tokenizer.
 std::vector<std::string> id_texts(std::span<const int32_t> tokens);
-
-struct ViewSize {
-  size_t columns = 80, rows = 24;
-};
 
 /// Follows one row of a generation (the first) and draws its latest state.
 class CanvasView {

@@ -28,6 +28,7 @@ struct MetricFacts {
 struct ScoreFacts {
   std::string name = "score", unit;
   bool higher_is_better = true;
+  bool is_quality = true;             ///< false: it says nothing about how good a completion is (a length)
   std::vector<MetricFacts> metrics;   ///< in the order of Score::metrics
 };
 

@@ -25,16 +25,17 @@ void write_config(H5Writer& file, const PreparedSweep& sweep) {
   std::vector<uint8_t> control;
   for (size_t c = 0; c < sweep.plan.configs.size(); ++c) {
     const auto& plan = sweep.generation[c];
-    const bool exact = sweep.plan.configs[c].control;
+    const SweepConfig& config = sweep.plan.configs[c];
+    const bool exact = config.control, made = config.generated();
     for (const auto& [key, value] : plan.settings())
       if (key == "sampler" || key == "stop" || key == "temperature" || key == "emission" || key == "self_conditioning" || key == "rng")
-        text[key].push_back(exact ? (key == "sampler" ? "exact_samples" : "") : value);
+        text[key].push_back(made ? value : key != "sampler" ? "" : exact ? "exact_samples" : "imported");
     text["denoiser"].push_back(sweep.plan.denoiser);
     text["settings"].push_back(sweep.settings_text[c]);
-    steps.push_back(exact ? 0 : plan.num_steps);
-    anneal.push_back(exact ? 0 : plan.anneal_over);
-    length.push_back(plan.canvas_length);
-    most.push_back(plan.max_new_tokens);
+    steps.push_back(made ? plan.num_steps : 0);
+    anneal.push_back(made ? plan.anneal_over : 0);
+    length.push_back(config.imported ? 0 : plan.canvas_length);
+    most.push_back(config.imported ? 0 : plan.max_new_tokens);
     control.push_back(exact);
   }
   for (const auto& [key, values] : text) file.write_strings("config/" + key, values);
@@ -159,7 +160,7 @@ bool results_current(const std::string& path, const std::string& digest) {
   }
 }
 
-void write_results(const PreparedSweep& sweep, const std::vector<SampleRecord>& samples, const std::string& path, const SweepOptions& options) {
+void write_results(const PreparedSweep& sweep, const std::vector<SampleRecord>& samples, const std::string& path, const SweepOptions& options, const ResultsExtras& extras) {
   H5Writer file(path);
   write_root(file, sweep, samples, options);
   write_run(file, sweep, options);
@@ -167,6 +168,8 @@ void write_results(const PreparedSweep& sweep, const std::vector<SampleRecord>& 
   write_items(file, sweep);
   write_samples(file, sweep, samples);
   write_aggregates(file, sweep, samples);
+  if (extras.halving) write_halving(file, *sweep.plan.halving, *extras.halving);
+  if (extras.completions) write_completions(file, *extras.completions);
   file.attribute("/", "complete", int64_t{1});
   file.finish([&](const std::string& temporary) { verify_results(temporary, samples.size()); });
 }

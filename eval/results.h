@@ -20,10 +20,17 @@ std::string samples_digest(const std::vector<SampleRecord>& samples);
 /// Whether a complete results file with exactly these samples is in place.
 bool results_current(const std::string& path, const std::string& digest);
 
+/// What only some runs have.
+struct ResultsExtras {
+  const HalvingRecord* halving = nullptr;                    ///< what successive halving decided
+  const std::vector<std::string>* completions = nullptr;     ///< imported texts, one a sample
+};
+
 /// Writes the results file from sorted samples. Names and rows depend on the plan only; what may differ between runs of
 /// one plan carries attribute volatile = 1. Checked after writing, then renamed into place.
 /// Errors: input when the file cannot be written or does not read back as meant.
-void write_results(const PreparedSweep& sweep, const std::vector<SampleRecord>& samples, const std::string& path, const SweepOptions& options);
+void write_results(const PreparedSweep& sweep, const std::vector<SampleRecord>& samples, const std::string& path, const SweepOptions& options,
+                   const ResultsExtras& extras = {});
 
 // --- parts of write_results, one group of the file each
 
@@ -31,6 +38,10 @@ void write_results(const PreparedSweep& sweep, const std::vector<SampleRecord>& 
 void write_samples(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples);
 /// /aggregates: one row per configuration.
 void write_aggregates(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples);
+/// /text/completion_bytes with row pointers from /samples.
+void write_completions(H5Writer& file, const std::vector<std::string>& completions);
+/// /search: tests, drops and confirmation of successive halving.
+void write_halving(H5Writer& file, const HalvingPlan& plan, const HalvingRecord& record);
 /// Marks a dataset as one that may differ between runs of one plan.
 void mark_volatile(H5Writer& file, const std::string& name);
 

@@ -62,7 +62,7 @@ std::set<std::string> stop_reasons(const PluginExpr& expr) {
 std::set<std::string> planned_stop_reasons(const PreparedSweep& sweep) {
   std::set<std::string> out = {"step_limit"};
   for (size_t c = 0; c < sweep.generation.size(); ++c)
-    if (!sweep.plan.configs[c].control) out.merge(stop_reasons(parse_plugin(sweep.generation[c].stop.canonical)));
+    if (sweep.plan.configs[c].generated()) out.merge(stop_reasons(parse_plugin(sweep.generation[c].stop.canonical)));
   return out;
 }
 
@@ -216,6 +216,19 @@ void write_positions(H5Writer& file, const PreparedSweep& sweep, const std::vect
 }
 
 }  // namespace
+
+void write_completions(H5Writer& file, const std::vector<std::string>& completions) {
+  std::vector<uint64_t> begin;
+  std::vector<uint32_t> length;
+  std::vector<uint8_t> bytes;
+  for (const auto& text : completions) {
+    begin.push_back(bytes.size()), length.push_back(static_cast<uint32_t>(text.size()));
+    bytes.insert(bytes.end(), text.begin(), text.end());
+  }
+  put(file, "samples/completion_begin", begin, "row of /text/completion_bytes; completion_len of them");
+  put(file, "samples/completion_len", length, "bytes");
+  put(file, "text/completion_bytes", bytes, "UTF-8");
+}
 
 void write_samples(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples) {
   file.group("samples");

@@ -67,14 +67,18 @@ Divergence pair_divergence(const std::vector<std::span<const int32_t>>& sequence
                            std::span<const double> exact, int32_t vocabulary) {
   std::vector<PairCounts> groups(kJackknifeGroups, PairCounts(vocabulary));
   for (size_t i = 0; i < sequences.size(); ++i) groups[item_of[i] % kJackknifeGroups].add(sequences[i]);
-  PairCounts all(vocabulary);
-  for (const auto& group : groups) all.add(group);
+  return pair_divergence(groups, exact);
+}
+
+Divergence pair_divergence(std::span<const PairCounts> groups, std::span<const double> exact) {
+  PairCounts all = groups[0];
+  for (const auto& group : groups.subspan(1)) all.add(group);
   Divergence out;
   if (all.total() == 0) return out;
   out.value = jensen_shannon(all.law(), exact);
   out.output_entropy_nats = all.conditional_entropy_nats();
   out.bias_nats = plugin_bias_nats(exact, all.total());
-  for (size_t g = 0; g < kJackknifeGroups; ++g) {
+  for (size_t g = 0; g < groups.size(); ++g) {
     if (groups[g].total() == 0 || groups[g].total() == all.total()) continue;
     PairCounts rest = all;
     rest.add(groups[g], -1);

@@ -64,6 +64,8 @@ struct Divergence {
   double bias_nats = 0;       ///< plugin_bias_nats at this sample size
   std::vector<double> left_out = std::vector<double>(kJackknifeGroups, std::numeric_limits<double>::quiet_NaN());
 };
+/// Divergence of pairs counted by jackknife group from the exact pair law [V, V].
+Divergence pair_divergence(std::span<const PairCounts> groups, std::span<const double> exact);
 /// Divergence of the pairs of `sequences` from the exact pair law [V, V]; sequences i share item item_of[i].
 Divergence pair_divergence(const std::vector<std::span<const int32_t>>& sequences, std::span<const uint32_t> item_of,
                            std::span<const double> exact, int32_t vocabulary);

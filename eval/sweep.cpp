@@ -3,10 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
+#include <numeric>
+#include <optional>
 #include <set>
 #include <thread>
 
 #include "core/error.h"
+#include "eval/halving.h"
 #include "eval/results.h"
 
 namespace canvaslab {
@@ -108,33 +112,59 @@ void score_sample(const PreparedSweep& sweep, SampleRecord& sample) {
   sample.metrics = score.metrics;
 }
 
+/// A fixed shuffle by hash of (content key, shuffle).
+void shuffle_tasks(std::vector<SweepTask>& tasks, uint64_t shuffle) {
+  std::vector<std::pair<Sha256, SweepTask>> keyed;
+  for (const auto& task : tasks) keyed.emplace_back(sha256(fmt::format("{} {}", hex(task.key), shuffle)), task);
+  std::sort(keyed.begin(), keyed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (size_t i = 0; i < tasks.size(); ++i) tasks[i] = keyed[i].second;
+}
+
 /// Everything a run of one shard holds while its threads work.
 class Runner {
  public:
-  Runner(const PreparedSweep& sweep, const SweepOptions& options, JournalWriter& journal, std::vector<SampleRecord> found, std::vector<SweepTask> tasks, size_t total)
-      : sweep_(sweep), options_(options), journal_(journal), samples_(std::move(found)), tasks_(std::move(tasks)),
-        meter_(total, sweep.examples.size(), sweep.dataset->score_facts().name) {
-    for (const auto& sample : samples_) meter_.add_found(sample.item_idx, sample.score);
-    group_batches();
+  Runner(const PreparedSweep& sweep, const SweepOptions& options, JournalWriter& journal, std::vector<SampleRecord> found)
+      : sweep_(sweep), options_(options), journal_(journal), samples_(std::move(found)), meter_(sweep) {
+    for (const auto& sample : samples_) {
+      attempted_.insert(sample.content_key);
+      meter_.add_found(sample);
+    }
   }
-  void run() {
+  /// Runs what has not been run yet, each sample once however often it is asked for. False when it was interrupted.
+  bool run(const std::vector<SweepTask>& tasks) {
+    std::vector<SweepTask> open;
+    for (const auto& task : tasks) {
+      if (wanted_.insert(task.key).second) ++planned_[task.config];
+      if (!attempted_.contains(task.key)) open.push_back(task);
+    }
+    meter_.expect(planned_);
+    if (options_.shuffle) shuffle_tasks(open, options_.shuffle);
+    group_batches(open);
+    const size_t before = ran_;
+    work_on_batches();
+    return ran_ - before == open.size();
+  }
+  size_t ran() const { return ran_; }
+  size_t failed() const { return failed_; }
+  size_t total() const { return wanted_.size(); }
+  std::vector<SampleRecord>& samples() { return samples_; }
+
+ private:
+  void work_on_batches() {
     const auto threads = static_cast<size_t>(options_.threads > 0 ? options_.threads : std::max(1u, std::thread::hardware_concurrency()));
+    next_ = 0;
     std::vector<std::thread> pool;
     for (size_t t = 0; t < std::min(threads, batches_.size()); ++t) pool.emplace_back([this] { work(); });
     for (auto& thread : pool) thread.join();
     journal_.sync();
     if (failure_) std::rethrow_exception(failure_);
   }
-  size_t ran() const { return ran_; }
-  size_t failed() const { return failed_; }
-  std::vector<SampleRecord>& samples() { return samples_; }
-
- private:
   /// Batches hold samples of one configuration; tasks keep their order otherwise.
-  void group_batches() {
+  void group_batches(const std::vector<SweepTask>& tasks) {
     const auto most = static_cast<size_t>(std::max(1, options_.batch));
+    batches_.clear();
     std::vector<size_t> open(sweep_.plan.configs.size(), SIZE_MAX);
-    for (const auto& task : tasks_) {
+    for (const auto& task : tasks) {
       size_t& at = open[task.config];
       if (at == SIZE_MAX || batches_[at].size() == most) at = batches_.size(), batches_.emplace_back();
       batches_[at].push_back(task);
@@ -161,14 +191,12 @@ class Runner {
   }
   void note(SampleRecord sample) {
     ++ran_;
+    attempted_.insert(sample.content_key);
+    meter_.add_run(sample);
     if (!sample.error.empty()) {
       ++failed_;
-      meter_.add_failed();
       if (options_.on_failure)
         options_.on_failure(fmt::format("item {}, {}: {}", sweep_.examples[sample.item_idx].id, sweep_.settings_text[sample.config_idx], sample.error));
-    } else {
-      meter_.add_run(sample.item_idx, sample.score, static_cast<double>(sample.token_ids.size()), static_cast<double>(sample.forwards.denoise),
-                     sweep_.plan.configs[sample.config_idx].control);
     }
     samples_.push_back(std::move(sample));
     if (options_.on_progress) options_.on_progress(meter_);
@@ -178,7 +206,8 @@ class Runner {
   const SweepOptions& options_;
   JournalWriter& journal_;
   std::vector<SampleRecord> samples_;
-  std::vector<SweepTask> tasks_;
+  std::set<Sha256> attempted_, wanted_;
+  std::map<uint32_t, size_t> planned_;   // samples wanted so far, by configuration
   std::vector<std::vector<SweepTask>> batches_;
   ProgressMeter meter_;
   std::atomic<size_t> next_{0};
@@ -193,25 +222,35 @@ std::vector<SampleRecord> finished_samples(std::vector<SampleRecord> found, std:
   return found;
 }
 
-/// A fixed shuffle by hash of (content key, shuffle).
-void shuffle_tasks(std::vector<SweepTask>& tasks, uint64_t shuffle) {
-  std::vector<std::pair<Sha256, SweepTask>> keyed;
-  for (const auto& task : tasks) keyed.emplace_back(sha256(fmt::format("{} {}", hex(task.key), shuffle)), task);
-  std::sort(keyed.begin(), keyed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  for (size_t i = 0; i < tasks.size(); ++i) tasks[i] = keyed[i].second;
+/// False when it was interrupted.
+bool run_halving(Halving& halving, Runner& runner, const SweepOptions& options) {
+  for (auto tasks = halving.tasks(); !tasks.empty(); tasks = halving.tasks()) {
+    if (!runner.run(tasks)) return false;
+    halving.decide(runner.samples());
+    if (options.on_decision) options.on_decision(halving.record());
+  }
+  return true;
 }
 
 }  // namespace
 
-std::vector<SweepTask> shard_tasks(const PreparedSweep& sweep, uint32_t shard, uint32_t num_shards) {
+std::vector<SweepTask> tasks_of(const PreparedSweep& sweep, std::span<const uint32_t> items, std::span<const uint32_t> configs) {
   std::vector<SweepTask> out;
-  for (uint32_t item = 0; item < sweep.examples.size(); ++item)
+  for (const uint32_t item : items)
     for (uint32_t repeat = 0; repeat < sweep.plan.total_repeats(); ++repeat)
-      for (uint32_t config = 0; config < sweep.plan.configs.size(); ++config) {
-        SweepTask task{config, item, repeat, sweep.content_key(config, item, repeat)};
-        const uint32_t slot = static_cast<uint32_t>(task.key[0]) << 24 | static_cast<uint32_t>(task.key[1]) << 16 | static_cast<uint32_t>(task.key[2]) << 8 | task.key[3];
-        if (slot % num_shards == shard - 1) out.push_back(task);
-      }
+      for (const uint32_t config : configs) out.push_back({config, item, repeat, sweep.content_key(config, item, repeat)});
+  return out;
+}
+
+std::vector<SweepTask> shard_tasks(const PreparedSweep& sweep, uint32_t shard, uint32_t num_shards) {
+  std::vector<uint32_t> items(sweep.examples.size()), configs(sweep.plan.configs.size());
+  std::iota(items.begin(), items.end(), 0u);
+  std::iota(configs.begin(), configs.end(), 0u);
+  std::vector<SweepTask> out = tasks_of(sweep, items, configs);
+  std::erase_if(out, [&](const SweepTask& task) {
+    const uint32_t slot = static_cast<uint32_t>(task.key[0]) << 24 | static_cast<uint32_t>(task.key[1]) << 16 | static_cast<uint32_t>(task.key[2]) << 8 | task.key[3];
+    return slot % num_shards != shard - 1;
+  });
   return out;
 }
 
@@ -237,6 +276,8 @@ std::vector<SampleRecord> run_tasks(const PreparedSweep& sweep, std::span<const 
 }
 
 SweepOutcome run_sweep(const PreparedSweep& sweep, const SweepOptions& options) {
+  if (sweep.plan.halving && options.num_shards > 1)
+    throw usage_error("successive halving cannot be divided into shards: what runs next follows from all samples of the round before\nrun it as one, with more threads");
   std::error_code made;
   std::filesystem::create_directories(options.out_dir, made);
   if (made) throw input_error("{}: the folder cannot be created ({})\ngive another folder with --out", options.out_dir, made.message());
@@ -248,22 +289,19 @@ SweepOutcome run_sweep(const PreparedSweep& sweep, const SweepOptions& options) 
   outcome.results_path = fmt::format("{}/{}.h5", options.out_dir, stem);
   std::set<Sha256> done;
   auto found = finished_samples(journal.take_found(), done);
-  auto tasks = shard_tasks(sweep, options.shard, options.num_shards);
-  outcome.total = tasks.size();
-  std::erase_if(tasks, [&](const SweepTask& task) { return done.contains(task.key); });
-  outcome.already_done = outcome.total - tasks.size();
-  if (options.shuffle) shuffle_tasks(tasks, options.shuffle);
-  const size_t wanted = tasks.size();
-
-  Runner runner(sweep, options, journal, std::move(found), std::move(tasks), outcome.total);
-  runner.run();
+  outcome.already_done = found.size();
+  Runner runner(sweep, options, journal, std::move(found));
+  std::optional<Halving> halving;
+  if (sweep.plan.halving) halving.emplace(sweep);
+  if (halving) outcome.interrupted = !run_halving(*halving, runner, options);
+  else outcome.interrupted = !runner.run(shard_tasks(sweep, options.shard, options.num_shards));
+  outcome.total = runner.total();
   outcome.ran = runner.ran();
   outcome.failed = runner.failed();
-  outcome.interrupted = outcome.ran < wanted;
   if (outcome.interrupted) return outcome;
   sort_samples(runner.samples());
-  if (wanted > 0 || !results_current(outcome.results_path, samples_digest(runner.samples()))) {
-    write_results(sweep, runner.samples(), outcome.results_path, options);
+  if (outcome.ran > 0 || !results_current(outcome.results_path, samples_digest(runner.samples()))) {
+    write_results(sweep, runner.samples(), outcome.results_path, options, {.halving = halving ? &halving->record() : nullptr});
     outcome.wrote_results = true;
   }
   return outcome;

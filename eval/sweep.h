@@ -2,6 +2,7 @@
 // Running a sweep: everything opened, tasks over threads, journal, resume, HDF5 at the end.
 #include <atomic>
 #include <functional>
+#include <span>
 #include <string>
 
 #include "eval/journal.h"
@@ -13,6 +14,8 @@ namespace canvaslab {
 /// Raised by hand when a change alters results: part of every content key, so that a mere rebuild forfeits no resume.
 inline constexpr int kEngineVersion = 1;
 
+struct HalvingRecord;
+
 /// A sweep with everything opened: denoiser, examples, resolved plans.
 struct PreparedSweep {
   SweepPlan plan;
@@ -23,6 +26,7 @@ struct PreparedSweep {
   std::vector<GenerationPlan> generation;   ///< per configuration (lengths alone count for controls)
   std::vector<std::string> settings_text;   ///< per configuration: canonical settings
   std::optional<size_t> reference;          ///< index of the reference configuration
+  size_t num_candidates = 0;                ///< the first so many configurations are the plan's points; then come reference and controls
   std::string header;                       ///< identity of the plan, as the journal keeps it
   size_t num_samples() const { return plan.configs.size() * examples.size() * plan.total_repeats(); }
   /// Whether every position of the sample's steps goes on record.
@@ -56,6 +60,7 @@ struct SweepOptions {
   const std::atomic<int>* interrupt = nullptr;                     ///< non-zero: finish current samples and stop
   std::function<void(const ProgressMeter&)> on_progress;           ///< after every sample, one call at a time
   std::function<void(const std::string&)> on_failure;              ///< a sample failed: what and why
+  std::function<void(const HalvingRecord&)> on_decision;           ///< of successive halving: after each round and the confirmation
 };
 
 struct SweepOutcome {
@@ -64,14 +69,18 @@ struct SweepOutcome {
   std::string results_path;
 };
 
+/// Every task of some items: in the order (item, repeat, configuration).
+std::vector<SweepTask> tasks_of(const PreparedSweep& sweep, std::span<const uint32_t> items, std::span<const uint32_t> configs);
+
 /// The tasks of a shard in plan order (item, repeat, configuration). A sample's shard follows from its content key.
 std::vector<SweepTask> shard_tasks(const PreparedSweep& sweep, uint32_t shard, uint32_t num_shards);
 
 /// Makes one sample after another, or several at once; a failed one carries its error.
 std::vector<SampleRecord> run_tasks(const PreparedSweep& sweep, std::span<const SweepTask> tasks);
 
-/// Runs what is not yet in the journal, then writes the HDF5 file. Samples that failed earlier are tried again.
-/// Errors: usage (another plan or another run in the folder), input (unwritable folder, full disk, damaged journal).
+/// Runs what is not yet in the journal, then writes the HDF5 file. Samples that failed earlier are tried again. With successive halving,
+/// what is run follows from the samples of the rounds before, so that a killed run comes to the same decisions.
+/// Errors: usage (another plan or another run in the folder, halving in shards), input (unwritable folder, full disk, damaged journal).
 SweepOutcome run_sweep(const PreparedSweep& sweep, const SweepOptions& options);
 
 }  // namespace canvaslab

@@ -1,6 +1,7 @@
 #include "eval/sweep_plan.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <set>
 
@@ -105,16 +106,48 @@ void read_run(const TomlTable& run, SweepPlan& plan) {
   plan.record_items = run.integer("record_items", 0, 1);
 }
 
+HalvingPlan read_halving(const TomlTable& search, uint64_t seed) {
+  HalvingPlan out;
+  out.seed = seed;
+  const int64_t rounds = search.integer("rounds", 3, 1, 30);
+  const double growth = search.real("growth", 2);
+  if (!(growth > 1 && growth <= 1000)) throw usage_error("{}: 'growth' is {}; expected above 1, at most 1000", search.at("growth"), format_real(growth));
+  if (!search.has("items")) throw usage_error("{}: halving needs 'items', the number of items of the first round", search.at("kind"));
+  double items = static_cast<double>(search.integer("items", 0, kFewestHalvingItems, 1'000'000'000));
+  for (int64_t round = 0; round < rounds; ++round, items *= growth) {
+    if (items > 1e9) throw usage_error("{}: round {} would take more than a billion items; lower 'items', 'growth' or 'rounds'", search.at("kind"), round + 1);
+    out.round_items.push_back(static_cast<int64_t>(std::llround(items)));
+  }
+  out.confirm_items = search.integer("confirm", out.round_items.back(), kFewestHalvingItems, 1'000'000'000);
+  out.alpha = search.real("alpha", out.alpha);
+  if (!(out.alpha > 0 && out.alpha < 0.5)) throw usage_error("{}: 'alpha' is {}; expected above 0, below 0.5", search.at("alpha"), format_real(out.alpha));
+  const std::string drop = search.text("drop", "dominated");
+  if (drop != "dominated" && drop != "worse")
+    throw usage_error("{}: 'drop' is '{}'{}\nexpected dominated (worse and not faster) or worse (however fast)", search.at("drop"), drop, did_you_mean(drop, {"dominated", "worse"}));
+  out.keep_faster = drop == "dominated";
+  return out;
+}
+
 void read_search(const std::string& path, const toml::table& root, SweepPlan& plan) {
   std::vector<std::string> keys(kGridKeys.begin() + 1, kGridKeys.end());  // without label: rows of a table are grids
-  keys.insert(keys.begin(), {"kind", "budget", "seed"});
+  keys.insert(keys.begin(), {"kind", "budget", "seed", "items", "growth", "rounds", "confirm", "alpha", "drop"});
   const TomlTable search(path, "[search]", section(path, root, "search", ""), keys);
   const std::string kind = search.text("kind", std::nullopt);
-  if (kind != "random") throw usage_error("{}: 'kind' is '{}'{}\nexpected random", search.at("kind"), kind, did_you_mean(kind, {"random"}));
-  if (!search.has("budget")) throw usage_error("{}: [search] needs 'budget', the number of configurations to draw", search.at("kind"));
-  const auto budget = static_cast<size_t>(search.integer("budget", 0, 1, kMostConfigs));
+  if (kind != "random" && kind != "halving") throw usage_error("{}: 'kind' is '{}'{}\nexpected random or halving", search.at("kind"), kind, did_you_mean(kind, {"random", "halving"}));
   const auto seed = static_cast<uint64_t>(search.integer("seed", 1, 0));
-  for (auto& request : SearchSpace(search).draw_all(seed, budget)) plan.configs.push_back({.request = std::move(request), .where = search.at("kind")});
+  if (kind == "halving") plan.halving = read_halving(search, seed);
+  else
+    for (const char* key : {"items", "growth", "rounds", "confirm", "alpha", "drop"})
+      if (search.has(key)) throw usage_error("{}: '{}' belongs to kind = \"halving\", but kind is random", search.at(key), key);
+  if (search.has("budget")) {
+    const auto budget = static_cast<size_t>(search.integer("budget", 0, 1, kMostConfigs));
+    for (auto& request : SearchSpace(search).draw_all(seed, budget)) plan.configs.push_back({.request = std::move(request), .where = search.at("kind")});
+    return;
+  }
+  if (kind == "random") throw usage_error("{}: [search] needs 'budget', the number of configurations to draw", search.at("kind"));
+  for (const auto& key : kGridKeys)
+    if (search.has(key)) throw usage_error("{}: '{}' without 'budget', the number of configurations to draw; or put it into [grid]", search.at(key), key);
+  if (!root.contains("grid")) throw usage_error("{}: halving needs candidates: a table [grid], or 'budget' with ranges to draw from", search.at("kind"));
 }
 
 void read_grids(const std::string& path, const toml::table& root, SweepPlan& plan) {
@@ -137,6 +170,10 @@ void read_grids(const std::string& path, const toml::table& root, SweepPlan& pla
 }
 
 }  // namespace
+
+std::string HalvingPlan::text() const {
+  return fmt::format("rounds {} confirm {} alpha {} drop {} seed {}", fmt::join(round_items, " "), confirm_items, format_real(alpha), keep_faster ? "dominated" : "worse", seed);
+}
 
 SweepPlan read_sweep(const std::string& path, const std::vector<std::string>& overrides) {
   toml::table root = parse_toml(path);

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/model.h"
+#include "eval/halving.h"
 #include "eval/subset.h"
 #include "eval/sweep.h"
 
@@ -84,9 +85,10 @@ std::string subset_line(const PreparedSweep& sweep) {
 /// One line a fact, so that a refusal can name the line that differs.
 std::string plan_header(const PreparedSweep& sweep) {
   const SweepPlan& plan = sweep.plan;
-  return fmt::format("canvaslab run 1\nengine {}\ndenoiser {}\nmodel {}\ndtype {}\ndataset {}\ndata {}\nitems {}\n{}seeds {}\nrepeats {}\nrecord {}\n{}reference {}\n"
+  const std::string halving = plan.halving ? fmt::format("halving {}\n", plan.halving->text()) : "";
+  return fmt::format("canvaslab run 1\nengine {}\ndenoiser {}\nmodel {}\ndtype {}\ndataset {}\ndata {}\nitems {}\n{}{}seeds {}\nrepeats {}\nrecord {}\n{}reference {}\n"
                      "configurations {}\n{}\n",
-                     kEngineVersion, plan.denoiser, sweep.model_hash, plan.dtype, plan.dataset, sweep.data_hash, sweep.examples.size(), subset_line(sweep), fmt::join(plan.seeds, " "),
+                     kEngineVersion, plan.denoiser, sweep.model_hash, plan.dtype, plan.dataset, sweep.data_hash, sweep.examples.size(), subset_line(sweep), halving, fmt::join(plan.seeds, " "),
                      plan.repeats, plan.record_positions ? "positions" : "steps", plan.record_items ? fmt::format("record_items {}\n", *plan.record_items) : "", sweep.reference ? sweep.settings_text[*sweep.reference] : "none",
                      plan.configs.size(), fmt::join(sweep.settings_text, "\n"));
 }
@@ -114,9 +116,11 @@ PreparedSweep prepare_sweep(SweepPlan plan, const PromptEncoder& encode) {
   out.examples = load_examples(out.plan, *out.dataset, *out.denoiser, encode);
   Points points(out);
   for (auto& config : asked) points.add(std::move(config));
+  out.num_candidates = out.plan.configs.size();
   if (out.plan.reference) out.reference = points.add(*out.plan.reference);
   else if (!out.dataset->wants_control()) out.reference = 0;  // without an exact law, the first configuration is the yardstick
   if (out.dataset->wants_control()) add_controls(out, points);
+  if (out.plan.halving) check_halving(out);
   out.header = plan_header(out);
   return out;
 }

@@ -6,6 +6,10 @@
 
 namespace canvaslab {
 
+struct ViewSize {
+  size_t columns = 80, rows = 24;
+};
+
 /// Builds lines of at most `columns` columns, plain or dimmed. Control and format characters are written out (\t, \x1B,
 /// \u{202E}); a line feed shows as a return arrow and ends the line, several in a row end it once. Broken UTF-8 becomes
 /// U+FFFD. Every line resets what it sets.

@@ -11,10 +11,12 @@
 #include <thread>
 
 #include "core/error.h"
+#include "eval/halving.h"
 #include "eval/shard.h"
-#include "eval/sweep.h"
+#include "eval/sweep_view.h"
 #include "experiments/commands.h"
 #include "experiments/sweep_setup.h"
+#include "experiments/terminal.h"
 
 namespace canvaslab {
 namespace {
@@ -41,35 +43,31 @@ void read_shard(const Arguments& a, SweepOptions& options) {
     fmt::print(stderr, "{} says: shard {}/{} (--shard 1/1 runs everything)\n", shard.source, shard.index, shard.count);
 }
 
-/// Progress: on stderr one line redrawn on a terminal, a plain line every ten seconds elsewhere; or a JSON object a line
+/// Progress: on stderr a view redrawn on a terminal, a plain line every ten seconds elsewhere; or a JSON object a line
 /// on stdout, at most one a second.
 class ProgressPrinter {
  public:
-  ProgressPrinter(bool quiet, bool json)
-      : tty_(!json && ::isatty(2) && !std::getenv("NO_COLOR") && std::string(std::getenv("TERM") ? std::getenv("TERM") : "dumb") != "dumb"), quiet_(quiet), json_(json) {}
+  ProgressPrinter(bool quiet, bool json, std::vector<std::string> labels) : live_(!quiet && !json && redraws(2)), quiet_(quiet), json_(json), labels_(std::move(labels)) {}
   void show(const ProgressMeter& meter) {
-    const auto now = std::chrono::steady_clock::now();
-    const bool due = now - shown_ >= std::chrono::milliseconds(tty_ ? 200 : json_ ? 1000 : 10000);
-    if (quiet_ || (!due && !meter.finished())) return;
-    shown_ = now;
-    if (json_) {
-      fmt::print("{}\n", meter.json());
-      std::fflush(stdout);
-      return;
-    }
-    fmt::print(stderr, "{}{}{}", tty_ ? "\r\033[K" : "", meter.text(), tty_ ? "" : "\n");
-    open_line_ = tty_;
-    std::fflush(stderr);
+    const auto now = Clock::now();
+    if (quiet_ || (now < due_ && !meter.finished())) return;
+    if (live_) region_.draw(sweep_lines(meter, labels_, terminal_size()));
+    else fmt::print(json_ ? stdout : stderr, "{}\n", json_ ? meter.json() : meter.text());
+    std::fflush(json_ ? stdout : stderr);
+    due_ = now + (live_ ? std::max<Clock::duration>(std::chrono::milliseconds(250), 100 * (Clock::now() - now))  // drawing takes a hundredth of the time at most
+                        : std::chrono::seconds(json_ ? 1 : 10));
   }
-  /// Ends a redrawn line, so that other text begins on its own.
-  void end_line() {
-    if (open_line_) fmt::print(stderr, "\n");
-    open_line_ = false;
-  }
+  /// Makes room for other text: the view comes back below it.
+  void step_aside() { region_.clear(); }
+  /// Leaves the last state standing.
+  void finish() { region_.keep(); }
 
  private:
-  bool tty_, quiet_, json_, open_line_ = false;
-  std::chrono::steady_clock::time_point shown_ = std::chrono::steady_clock::now();
+  using Clock = std::chrono::steady_clock;
+  bool live_, quiet_, json_;
+  std::vector<std::string> labels_;
+  LiveRegion region_;
+  Clock::time_point due_ = Clock::now() + (live_ ? Clock::duration::zero() : json_ ? std::chrono::seconds(1) : std::chrono::seconds(10));
 };
 
 /// Forwards of a sample that meets no stop: denoising steps up to the limit, one append between canvases.
@@ -125,9 +123,17 @@ void print_cost(const PreparedSweep& sweep, const std::vector<SweepTask>& tasks,
   fmt::print("at most {} on {} thread{}; {:.0f} MB of memory with the denoiser open and one sequence\n", duration_text(total / threads), threads, threads > 1 ? "s" : "", static_cast<double>(usage.ru_maxrss) / 1024);
 }
 
+void print_halving(const PreparedSweep& sweep, size_t most) {
+  const HalvingPlan& plan = *sweep.plan.halving;
+  fmt::print("successive halving of {} candidates: rounds on {} items, then the winner on {} unseen ones\n", sweep.num_candidates, fmt::join(plan.round_items, ", "), plan.confirm_items);
+  fmt::print("a test drops at p <= {:.3g}: alpha {:g} over {} rounds x {} ordered pairs; {}\n", halving_level(plan, sweep.num_candidates), plan.alpha, plan.round_items.size(),
+             sweep.num_candidates * (sweep.num_candidates - 1), plan.keep_faster ? "a faster configuration stays" : "however fast");
+  fmt::print("at most {} samples, if nothing is dropped", most);
+}
+
 /// The plan on stdout: configurations, items, the most forwards it can take. Nothing is written.
 void print_plan(const PreparedSweep& sweep, const SweepOptions& options) {
-  const auto tasks = shard_tasks(sweep, options.shard, options.num_shards);
+  const auto tasks = sweep.plan.halving ? halving_worst_case(sweep) : shard_tasks(sweep, options.shard, options.num_shards);
   std::vector<size_t> samples(sweep.plan.configs.size());
   for (const auto& task : tasks) ++samples[task.config];
   double total = 0;
@@ -143,7 +149,8 @@ void print_plan(const PreparedSweep& sweep, const SweepOptions& options) {
   if (sweep.plan.subset) fmt::print("\nsubset: {} items drawn by category with seed {}", *sweep.plan.subset, sweep.plan.subset_seed);
   fmt::print("\n{} items ({} to {})\n", sweep.examples.size(), sweep.examples.front().id, sweep.examples.back().id);
   print_prompt_lengths(sweep);
-  fmt::print("{} configurations x {} items x {} seeds x {} repeats = {} samples", samples.size(), sweep.examples.size(), sweep.plan.seeds.size(), sweep.plan.repeats, sweep.num_samples());
+  if (sweep.plan.halving) print_halving(sweep, tasks.size());
+  else fmt::print("{} configurations x {} items x {} seeds x {} repeats = {} samples", samples.size(), sweep.examples.size(), sweep.plan.seeds.size(), sweep.plan.repeats, sweep.num_samples());
   if (options.num_shards > 1) fmt::print("; {} of them in shard {}/{}", tasks.size(), options.shard, options.num_shards);
   fmt::print("\nat most {:.0f} forwards of the denoiser, into {}\n", total, options.out_dir);
   std::fflush(stdout);  // the plan is there while the cost is measured
@@ -185,19 +192,26 @@ ExitCode run(const Arguments& a) {
   if (a.dry_run) return print_plan(sweep, options), ExitCode::kDone;
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
-  if (!quiet)
+  if (!quiet && sweep.plan.halving)
+    fmt::print(stderr, "{}: {} candidates, halving on {} items -> {}\n", sweep.plan.name, sweep.num_candidates, fmt::join(sweep.plan.halving->round_items, ", "), options.out_dir);
+  else if (!quiet)
     fmt::print(stderr, "{}: {} configurations x {} items x {} repeats = {} samples -> {}\n", sweep.plan.name, sweep.plan.configs.size(), sweep.examples.size(),
                sweep.plan.total_repeats(), sweep.num_samples(), options.out_dir);
-  ProgressPrinter progress(quiet, json);
+  ProgressPrinter progress(quiet, json, short_labels(sweep.settings_text));
+  options.on_decision = [&](const HalvingRecord& record) {
+    if (quiet && !(record.confirmation && record.confirmation->decided)) return;
+    progress.step_aside();
+    fmt::print(stderr, "{}", halving_text(record, sweep));
+  };
   size_t failures = 0;
   options.on_progress = [&](const ProgressMeter& meter) { progress.show(meter); };
   options.on_failure = [&](const std::string& what) {
     if (++failures > 3) return;  // the first few tell; the count comes at the end
-    progress.end_line();
+    progress.step_aside();
     fmt::print(stderr, "sample failed: {}\n", what);
   };
   const SweepOutcome outcome = run_sweep(sweep, options);
-  progress.end_line();
+  progress.finish();
   return report(outcome);
 }
 
@@ -214,9 +228,10 @@ void add_sweep(CommandLine& line) {
   command.option("--threads", a->threads, "samples run side by side (default: all cores)").positive();
   command.option("--batch", a->batch, "samples of one configuration that go through the denoiser together; never changes results").range(1, 65536);
   command.flag("--dry-run", a->dry_run, "print the plan (configurations, items, prompt lengths, most forwards, time and memory on this machine by a few forwards) and write nothing");
-  command.option("--progress", a->progress, "text on stderr, json (one object a line on stdout), or none").shows_default();
+  command.option("--progress", a->progress, "text on stderr (a view with a line a configuration on a terminal, plain lines elsewhere), json (one object a line on stdout), or none").shows_default();
   command.flag("--quiet", a->quiet, "same as --progress none");
   command.footer("Examples:\n  canvaslab sweep experiments/quickstart.toml\n  canvaslab sweep my.toml --shard 1/4 --out runs/my   (then 2/4 ... elsewhere)\n"
+                  "  canvaslab sweep experiments/search_random.toml --dry-run   (configurations drawn from ranges)\n  canvaslab sweep experiments/halving.toml   (successive halving: the dominated are dropped, the winner confirmed)\n"
                   "Ctrl-C finishes the current samples; the same command goes on where it stopped.");
   command.action([=] { return run(*a); });
 }

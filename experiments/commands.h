@@ -15,5 +15,6 @@ void add_merge(CommandLine& line);
 void add_diff(CommandLine& line);
 void add_export(CommandLine& line);
 void add_table(CommandLine& line);
+void add_import(CommandLine& line);
 
 }  // namespace canvaslab

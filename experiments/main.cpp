@@ -23,5 +23,6 @@ int main(int argc, char** argv) {
   add_diff(line);
   add_export(line);
   add_table(line);
+  add_import(line);
   return line.run(argc, argv);
 }

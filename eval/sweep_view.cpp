@@ -1,0 +1,64 @@
+#include "eval/sweep_view.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "eval/run_scores.h"
+
+namespace canvaslab {
+namespace {
+
+std::string config_line(const ProgressMeter& meter, size_t number, const std::string& label) {
+  const auto& config = meter.configs()[number];
+  const MeanError quality = meter.quality(config);
+  const std::string value = quality.count == 0 ? "" : quality.count == 1 ? fmt::format("{:.4f}", quality.mean) : fmt::format("{:.4f} +- {:.4f}", quality.mean, kZ95 * quality.standard_error);
+  const std::string forwards = config.forwards > 0 ? fmt::format("{:.2f}", config.tokens / config.forwards) : "";
+  const std::string seconds = config.seconds > 0 ? fmt::format("{:.0f}", config.tokens / config.seconds) : "";
+  const std::string failed = config.failed > 0 ? fmt::format("{} FAILED  ", config.failed) : "";
+  return fmt::format("{:>3} {:>11} {:>19} {:>7} {:>7}  {}{}", number, fmt::format("{}/{}", config.done, config.planned), value, forwards, seconds, failed, label);
+}
+
+}  // namespace
+
+std::vector<std::string> short_labels(const std::vector<std::string>& settings) {
+  std::map<std::string, std::set<std::string>> values;
+  std::vector<std::vector<std::pair<std::string, std::string>>> split;
+  for (const auto& text : settings) {
+    split.push_back(split_settings(text));
+    for (const auto& [key, value] : split.back()) values[key].insert(value);
+  }
+  std::vector<std::string> out;
+  for (const auto& keys : split) {
+    std::string label;
+    for (const auto& [key, value] : keys) {
+      const bool first = key == "sampler" || key == "control";
+      if (first || values[key].size() > 1) label += (label.empty() ? "" : " ") + (first ? value : key + "=" + value);
+    }
+    out.push_back(std::move(label));
+  }
+  return out;
+}
+
+std::vector<std::string> sweep_lines(const ProgressMeter& meter, const std::vector<std::string>& labels, ViewSize size) {
+  const size_t room = std::max<size_t>(size.rows, 6) - 3;  // beside the configurations: heading, the whole, the cursor's line
+  std::vector<size_t> shown, over;
+  for (size_t c = 0; c < meter.configs().size(); ++c) {
+    const auto& config = meter.configs()[c];
+    if (config.planned > 0) (config.done < config.planned ? shown : over).push_back(c);
+  }
+  const size_t all = shown.size() + over.size();
+  shown.insert(shown.end(), over.begin(), over.end());
+  if (all > room) shown.resize(room - 1);
+  std::sort(shown.begin(), shown.end());
+  std::vector<std::string> out = {fmt::format("{:>3} {:>11} {:>19} {:>7} {:>7}  {}", "", "samples", meter.quality_name(), "tok/fwd", "tok/s", "settings")};
+  for (const size_t c : shown) out.push_back(config_line(meter, c, labels[c]));
+  if (all > shown.size()) out.push_back(fmt::format("... and {} more configurations; {} of {} are done", all - shown.size(), over.size(), all));
+  out.push_back(meter.text());
+  for (auto& line : out) line = clipped(line, size.columns);
+  return out;
+}
+
+}  // namespace canvaslab
