@@ -53,7 +53,7 @@ FigureLayout::FigureLayout(const Figure& figure) {
   key_step = std::min((width - 24) / static_cast<double>(key_columns), std::max(entry, (width - 24) / 3));
   caption = wrapped(figure.caption, static_cast<size_t>((width - 28) / 6.9));
   const double ticks = figure.x.tick_angle == 0 ? 0 : longest_tick(figure.x) * std::sin(figure.x.tick_angle * M_PI / 180);
-  const double axis = kAxis + ticks, bar = figure.heat_label.empty() ? 0 : 64;
+  const double axis = kAxis + ticks, bar = figure.heat_label.empty() ? 0 : 76;
   row_gap = axis + 36;
   bottom = axis + bar + kKeyLine * static_cast<double>(key_rows) + 12 + kCaptionLine * static_cast<double>(caption.size()) + 10;
   key_top = bottom - axis - 6;

@@ -164,7 +164,7 @@ Figure step_histogram_figure(const PlotRun& run, const PlotSamples& samples, con
       for (const auto& [c, by_steps] : counts.steps) {
         if (run.points[c].series != series || run.points[c].canvas_length != lengths[l]) continue;
         std::map<uint32_t, double> bins;
-        for (const auto& [steps, number] : by_steps) bins[(steps - 1) / bin] += number;
+        for (const auto& [steps, number] : by_steps) bins[(std::max(steps, 1u) - 1) / bin] += number;
         const double width = 0.86 * bin / static_cast<double>(lengths.size());
         for (const auto& [k, number] : bins) {
           const double left = 1 + static_cast<double>(k) * bin - 0.43 + width * static_cast<double>(l);
@@ -196,7 +196,7 @@ Figure stop_reason_figure(const PlotRun& run, const PlotSamples& samples, const 
     out.y.ticks.emplace_back(static_cast<double>(s), run.series[s]);
     longest = std::max(longest, run.series[s].size());
   }
-  out.left = 30 + 7.2 * static_cast<double>(longest);
+  out.left = 40 + 8.0 * static_cast<double>(longest);
   out.y.range = {-0.6, static_cast<double>(run.series.size()) - 0.4};
   out.y.reversed = true;
   out.panel_height = 34 + 30 * static_cast<double>(run.series.size());

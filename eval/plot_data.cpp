@@ -15,16 +15,6 @@
 namespace canvaslab {
 namespace {
 
-/// entropy_bound(entropy_bound=0.1) -> "entropy_bound 0.1"; constant(1) -> "1": names of values say nothing new here.
-std::string short_name(const std::string& text) {
-  if (text.empty()) return text;
-  const PluginExpr expr = parse_plugin(text);
-  std::string values;
-  for (const auto& argument : expr.arguments) values += (values.empty() ? "" : ", ") + argument->text();
-  if (expr.name == "constant") return values;
-  return expr.name + (values.empty() ? "" : " ") + values;
-}
-
 /// Settings beside the sampler that differ between rows of one sampler: only those belong into a series' name.
 std::vector<std::string> varying_settings(const std::map<std::string, std::vector<std::string>>& text, const std::vector<uint8_t>& control) {
   std::vector<std::string> out;
@@ -50,9 +40,9 @@ void name_series(PlotRun& run, const H5Reader& file, const std::vector<uint8_t>&
   const auto varying = varying_settings(text, control);
   const std::map<std::string, std::string> prefix = {{"temperature", "T "}, {"emission", "emit "}, {"stop", "stop "}, {"self_conditioning", "self-conditioning "}};
   for (size_t c = 0; c < run.points.size(); ++c) {
-    run.points[c].series = short_name(text["sampler"][c]);
+    run.points[c].series = short_plugin_name(text["sampler"][c]);
     for (const auto& key : varying)
-      if (!control[c]) run.points[c].series += ", " + prefix.at(key) + short_name(text[key][c]);
+      if (!control[c]) run.points[c].series += ", " + prefix.at(key) + short_plugin_name(text[key][c]);
   }
   collect_series(run);
   if (run.series.size() <= kMostSeries) return;
@@ -156,6 +146,15 @@ PlotRun read_plot_run(const H5Reader& file, const PlotSamples& samples, const Pl
   mark_non_dominated(out);
   out.detectable = detectable_difference(out.points);
   return out;
+}
+
+std::string short_plugin_name(const std::string& text) {
+  if (text.empty()) return text;
+  const PluginExpr expr = parse_plugin(text);
+  std::string values;
+  for (const auto& argument : expr.arguments) values += (values.empty() ? "" : ", ") + argument->text();
+  if (expr.name == "constant") return values;
+  return expr.name + (values.empty() ? "" : " ") + values;
 }
 
 std::vector<size_t> longest_configs(const PlotRun& run) {

@@ -55,6 +55,9 @@ struct PlotChoice {
 /// such quality or axis.
 PlotRun read_plot_run(const H5Reader& file, const PlotSamples& samples, const PlotHistory& history, const PlotChoice& choice);
 
+/// entropy_bound(entropy_bound=0.1) -> "entropy_bound 0.1"; constant(1) -> "1": names of values say nothing new here.
+std::string short_plugin_name(const std::string& text);
+
 /// The configuration that stands for each series at each canvas length: its largest step limit. Controls are left out.
 std::vector<size_t> longest_configs(const PlotRun& run);
 

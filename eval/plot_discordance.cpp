@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 
 #include "eval/plot_figures.h"
@@ -29,19 +30,12 @@ Discordance discordance(const RunComparison& all, const PairComparison& pair) {
   return out;
 }
 
-/// What tells the pairs apart: the settings in which A and B differ, or else A's own.
-std::string pair_label(const RunComparison& all, const PairComparison& pair) {
-  const auto value = [](const std::string& settings, const std::string& key) {
-    for (const auto& [name, text] : split_settings(settings))
-      if (name == key) return text;
-    return std::string("exact samples");
-  };
-  const std::string &a = all.a.configs[pair.config_a].settings, &b = all.b.configs[pair.config_b].settings;
-  std::string out = fmt::format("A {}: {}, {} steps", pair.config_a, value(a, "sampler"), value(a, "num_steps"));
-  if (a != b) out += fmt::format(" | B {}: {}, {} steps", pair.config_b, value(b, "sampler"), value(b, "num_steps"));
-  else out += fmt::format(", L {}", value(a, "canvas_length"));
-  if (out.size() > 84) out.replace(81, std::string::npos, "...");
-  return out;
+/// "3: entropy_bound 0.1, L 16, 8 steps".
+std::string config_label(const RunScores& run, size_t config) {
+  std::map<std::string, std::string> settings;
+  for (auto& [name, text] : split_settings(run.configs[config].settings)) settings[name] = text;
+  if (run.configs[config].control) return fmt::format("{}: exact samples", config);
+  return fmt::format("{}: {}, L {}, {} steps", config, short_plugin_name(settings["sampler"]), settings["canvas_length"], settings["num_steps"]);
 }
 
 }  // namespace
@@ -57,13 +51,15 @@ Figure discordance_figure(const RunComparison& comparison) {
   const bool verdicts = std::all_of(comparison.pairs.begin(), comparison.pairs.end(), [](const PairComparison& p) { return p.binary; });
   Figure out;
   out.stem = "discordance";
-  out.title = verdicts ? "Items that flip between A and B" : "Items at which A or B is better";
+  out.title = verdicts ? "Items that flip between A and B" : "Items on which A and B differ";
   out.key = KeyShape::kBox;
-  out.series = verdicts ? std::vector<std::string>{"only A right", "only B right"} : std::vector<std::string>{"A better", "B better"};
+  const std::string side = verdicts ? "only {} right" : comparison.a.higher_is_better ? "{} higher" : "{} lower";
+  for (const char* name : {"A", "B"}) out.series.push_back(fmt::format(fmt::runtime(side), name));
   out.x.label = "items (A to the left, B to the right)";
   out.columns = 1;
   out.panel_height = 40 + 34 * static_cast<double>(order.size());
   Panel panel;
+  panel.title = fmt::format("{} ({}): {} is better", plain_words(comparison.a.score_name), comparison.a.score_unit, comparison.a.higher_is_better ? "higher" : "lower");
   double most = 1;
   size_t longest = 0;
   for (size_t row = 0; row < order.size(); ++row) {
@@ -74,20 +70,22 @@ Figure discordance_figure(const RunComparison& comparison) {
     panel.boxes.push_back({.series = 1, .x_low = 0, .x_high = only_b, .y_low = y - 0.34, .y_high = y + 0.34});
     const std::string p = comparison.pairs.size() > 1 ? fmt::format("p {:.2g}, Holm {:.2g}", pair.p_value, pair.p_holm) : fmt::format("p {:.3g}", pair.p_value);
     panel.texts.push_back({.x = only_b, .y = y, .text = fmt::format("{:g} : {:g} of {}; {}", only_a, only_b, pair.num_items, p)});
-    out.y.ticks.emplace_back(y, pair_label(comparison, pair));
+    const std::string label_a = config_label(comparison.a, pair.config_a), label_b = config_label(comparison.b, pair.config_b);
+    out.y.ticks.emplace_back(y, label_a == label_b ? label_a : fmt::format("A {} | B {}", label_a, label_b));
     longest = std::max(longest, out.y.ticks.back().second.size());
     most = std::max({most, only_a, only_b});
   }
-  out.left = 30 + 7.2 * static_cast<double>(longest);
+  out.left = 40 + 8.0 * static_cast<double>(longest);
   out.panel_width = 560;
   out.y.range = {-0.7, static_cast<double>(order.size()) - 0.3};
   out.y.reversed = true;
-  out.x.range = {-1.08 * most, 1.9 * most};  // room for the words on the right
+  out.x.range = {-1.08 * most, 2.4 * most};  // room for the words on the right
   const double step = std::max(1.0, std::pow(10, std::floor(std::log10(most))) * (most / std::pow(10, std::floor(std::log10(most))) > 4 ? 2 : 1));
   for (double at = -std::floor(most / step) * step; at <= most; at += step) out.x.ticks.emplace_back(at, fmt::format("{:g}", std::abs(at)));
   const char* test = verdicts ? "p: McNemar's exact test" : "p: sign flips per item (McNemar's exact test where scores are verdicts); repeats averaged first";
-  out.caption = fmt::format("A: {}. B: {}. {} ({}). {}.", comparison.a.path, comparison.b.path, plain_words(comparison.a.score_name), comparison.a.score_unit, test);
+  out.caption = fmt::format("A: {}. B: {}. {}.", comparison.a.path, comparison.b.path, test);
   if (order.size() < comparison.pairs.size()) out.caption += fmt::format(" The {} pairs with the smallest p of {}.", order.size(), comparison.pairs.size());
+  for (const auto& note : comparison.notes) out.caption += " Note: " + note + ".";
   out.panels.push_back(std::move(panel));
   return out;
 }

@@ -1,8 +1,24 @@
 #include "eval/plot_samples.h"
 
+#include <algorithm>
 #include <cmath>
 
+#include "core/error.h"
+
 namespace canvaslab {
+namespace {
+
+constexpr uint64_t kMostRuns = uint64_t{1} << 24;  ///< steps of a canvas, canvases of a sample, positions: more is damage
+
+/// A damaged file is an error, not a crash: as many entries as the group has, none out of [0, limit).
+template <typename T>
+void check_column(const H5Reader& file, const char* name, const std::vector<T>& values, size_t size, uint64_t limit) {
+  if (values.size() != size) throw input_error("{}: dataset '{}' has {} entries, expected {}", file.path(), name, values.size(), size);
+  const auto bad = std::find_if(values.begin(), values.end(), [&](T value) { return static_cast<uint64_t>(value) >= limit; });  // below 0: far above any limit
+  if (bad != values.end()) throw input_error("{}: dataset '{}' holds {} at {}, expected numbers from 0 to below {}", file.path(), name, *bad, bad - values.begin(), limit);
+}
+
+}  // namespace
 
 PlotSamples read_plot_samples(const H5Reader& file) {
   PlotSamples out;
@@ -12,6 +28,9 @@ PlotSamples read_plot_samples(const H5Reader& file) {
   out.config = file.read<uint32_t>("samples/config_idx");
   out.item = file.read<uint32_t>("samples/item_idx");
   out.failed = file.read<uint8_t>("samples/failed");
+  check_column(file, "samples/config_idx", out.config, out.config.size(), out.num_configs);
+  check_column(file, "samples/item_idx", out.item, out.config.size(), file.shape("items/item_id").at(0));
+  check_column(file, "samples/failed", out.failed, out.config.size(), 2);
   out.num_tokens = number("num_tokens"), out.num_prompt_tokens = number("num_prompt_tokens");
   out.denoise = number("forwards_denoise"), out.verify = number("forwards_verify"), out.unconditional = number("forwards_unconditional");
   out.append = number("forwards_append"), out.prefill = number("forwards_prefill");
@@ -19,7 +38,10 @@ PlotSamples read_plot_samples(const H5Reader& file) {
   out.score = number("score");
   out.seconds = number("seconds_denoise");
   const auto append_seconds = number("seconds_append");
-  for (size_t i = 0; i < out.seconds.size(); ++i) out.seconds[i] += append_seconds[i];
+  for (size_t i = 0; i < std::min(out.seconds.size(), append_seconds.size()); ++i) out.seconds[i] += append_seconds[i];
+  for (const auto* column : {&out.num_tokens, &out.num_prompt_tokens, &out.denoise, &out.verify, &out.unconditional, &out.append, &out.prefill, &out.tokens_per_forward,
+                             &out.tokens_per_forward_report, &out.score, &out.seconds})
+    if (column->size() != out.size()) throw input_error("{}: the columns of /samples are not equally long", file.path());
   for (const uint32_t c : out.config) out.canvas_length.push_back(length[c]);
   return out;
 }
@@ -34,6 +56,14 @@ PlotHistory read_plot_history(const H5Reader& file) {
   out.step_canvas = file.read<uint64_t>("steps/canvas_row");
   out.step_idx = file.read<int32_t>("steps/step_idx");
   out.step_accepted = file.read<int32_t>("steps/num_accepted");
+  const size_t samples = file.shape("samples/config_idx").at(0), canvases = out.canvas_sample.size(), steps = out.step_canvas.size();
+  check_column(file, "canvases/sample_idx", out.canvas_sample, canvases, samples);
+  check_column(file, "canvases/canvas_idx", out.canvas_idx, canvases, kMostRuns);
+  check_column(file, "canvases/num_steps", out.canvas_steps, canvases, kMostRuns);
+  check_column(file, "canvases/stop_reason", out.canvas_stop, canvases, 256);
+  check_column(file, "steps/canvas_row", out.step_canvas, steps, canvases);
+  check_column(file, "steps/step_idx", out.step_idx, steps, kMostRuns);
+  check_column(file, "steps/num_accepted", out.step_accepted, steps, kMostRuns);
   return out;
 }
 

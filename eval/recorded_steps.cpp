@@ -46,6 +46,9 @@ RecordedSteps read_recorded_steps(const H5Reader& file, const PlotSamples& sampl
   if (!file.has("positions/step_row")) return out;
   out.step_row = file.read<uint64_t>("positions/step_row");
   out.begin = file.read<uint64_t>("positions/begin");
+  if (out.begin.size() != out.step_row.size() + 1 || !std::is_sorted(out.begin.begin(), out.begin.end()) || !std::is_sorted(out.step_row.begin(), out.step_row.end()) ||
+      (!out.step_row.empty() && out.step_row.back() >= history.step_canvas.size()))
+    throw input_error("{}: /positions does not fit /steps (step_row and begin must rise, begin with one entry more)", file.path());
   for (const uint64_t row : out.step_row) {
     const uint64_t canvas = history.step_canvas.at(row), sample = history.canvas_sample.at(canvas);
     out.canvas.push_back(canvas);
@@ -94,7 +97,7 @@ StepMeans step_means(const H5Reader& file, const RecordedSteps& recorded, uint32
 Trajectory read_trajectory(const H5Reader& file, const RecordedSteps& recorded, size_t first, size_t last) {
   Trajectory out;
   const uint64_t begin = recorded.begin.at(first), number = recorded.begin.at(last) - begin;
-  const auto whole = [&]<typename T>(const char* name, T) { return file.read_rows<T>(std::string("positions/") + name, begin, number); };
+  const auto whole = [&]<typename T>(const char* name, T) { return file.read_rows<T>(fmt::format("positions/{}", name), begin, number); };
   const auto in = whole("canvas_in", int32_t{}), candidate = whole("candidate", int32_t{}), argmax = whole("argmax", int32_t{}), canvas_out = whole("canvas_out", int32_t{});
   const auto accepted = whole("accepted", uint8_t{});
   const auto entropy = whole("entropy_nats", float{});
