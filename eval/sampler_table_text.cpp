@@ -13,7 +13,8 @@ namespace {
 
 /// What a sampler does with tokens it has taken, in words: decides the mark in the figure too.
 enum class Kind { kCommitsOnce, kRevises, kFollowsLevel, kVerified };
-constexpr const char* kKindNames[] = {"commits once", "revises", "follows the level", "verified causally"};
+constexpr const char* kKindNames[] = {"commits once", "revises", "follows the level", "verified causally", "controls"};
+constexpr size_t kControls = 4;  // rows labelled "control: ..."
 Kind kind_of(const SamplerFacts& facts) {
   if (facts.causal_verify) return Kind::kVerified;
   if (facts.needs_level) return Kind::kFollowsLevel;
@@ -42,6 +43,13 @@ std::string tried_text(const SamplerTable& table) {
   return least == most ? fmt::format("{} settings were tried for every row", least) : fmt::format("{} to {} settings were tried for a row (column: tried)", least, most);
 }
 
+/// Forwards of the row's cheapest setting on the tuning split.
+double least_forwards(const SamplerTable& table, const TableRow& row) {
+  double least = INFINITY;
+  for (const auto& settings : row.settings) least = std::min(least, table.tuned.at(settings).forwards());
+  return least;
+}
+
 const Measured* control_of(const std::map<std::string, Measured>& run) {
   for (const auto& [settings, measured] : run)
     if (measured.control) return &measured;
@@ -67,7 +75,8 @@ std::string quality_part(const SamplerTable& table) {
     out += fmt::format("| {} | {} | {} | {} | {} |", markdown_text(row.label), kind_name(row.facts), needs(row.facts), extra(row.facts), row.settings.size());
     for (const int32_t budget : table.budgets) {
       const Chosen* chosen = chosen_for(table, r, budget);
-      out += chosen ? fmt::format(" {} |", cell(table.tested.at(chosen->settings), budget)) : " - |";
+      if (chosen) out += fmt::format(" {} |", cell(table.tested.at(chosen->settings), budget));
+      else out += budget == table.budgets.back() ? fmt::format(" - (needs {:.1f}) |", least_forwards(table, row)) : " - |";
     }
     out += "\n";
   }
@@ -159,13 +168,12 @@ void draw_sampler_table(const SamplerTable& table, const std::string& stem) {
   figure.key = KeyShape::kPoint;
   figure.caption = fmt::format("{}; test split: {}. One mark a sampler and budget, at the setting chosen on the tuning split: {}. Bars: 95% intervals.", table.denoiser, table.test, table.tuning);
   figure.series.assign(std::begin(kKindNames), std::end(kKindNames));
-  figure.series.push_back("controls (random, shuffled, written-down orders, ...)");
   Panel panel{.title = "", .lines = {}, .control = {}};
   for (size_t series = 0; series < figure.series.size(); ++series) {
     std::vector<Mark> marks;
     for (const auto& choice : table.chosen) {
       const TableRow& row = table.rows[choice.row];
-      const size_t own = row.label.starts_with("control:") ? figure.series.size() - 1 : static_cast<size_t>(kind_of(row.facts));
+      const size_t own = row.label.starts_with("control:") ? kControls : static_cast<size_t>(kind_of(row.facts));
       const Measured& m = table.tested.at(choice.settings);
       if (own == series && m.quality > 0) marks.push_back(Mark::within(m.forwards(), m.quality, kZ95 * m.quality_error));
     }

@@ -16,6 +16,7 @@
 #include "experiments/commands.h"
 #include "experiments/live_canvas.h"
 #include "experiments/prompts.h"
+#include "samplers/plan_notes.h"
 
 namespace canvaslab {
 namespace {
@@ -146,8 +147,10 @@ void run(const Arguments& a) {
   config["batch"] = a.batch;
   if (!a.trace.empty() && prompts.size() > static_cast<size_t>(a.batch))
     throw usage_error("--trace records one batch, but there are {} prompts and --batch is {}; raise --batch or give fewer prompts", prompts.size(), a.batch);
-  if (!a.json)
+  if (!a.json) {
     for (const auto& [key, value] : config.items()) fmt::print(stderr, "{:<18} {}\n", key, value.is_string() ? value.get<std::string>() : json_text(value));
+    for (const auto& note : plan_notes(plan, *denoiser)) fmt::print(stderr, "note: {}\n", note);
+  }
   const auto threads = static_cast<size_t>(a.threads > 0 ? a.threads : std::max(1u, std::thread::hardware_concurrency()));
   for (size_t first = 0; first < prompts.size(); first += static_cast<size_t>(a.batch)) {
     std::vector<RowInput> rows;

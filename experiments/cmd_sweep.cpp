@@ -17,6 +17,7 @@
 #include "experiments/commands.h"
 #include "experiments/sweep_setup.h"
 #include "experiments/terminal.h"
+#include "samplers/plan_notes.h"
 
 namespace canvaslab {
 namespace {
@@ -161,6 +162,15 @@ void print_plan(const PreparedSweep& sweep, const SweepOptions& options) {
   }
 }
 
+/// What surprises in the plan's configurations, each thing once.
+void print_notes(const PreparedSweep& sweep) {
+  std::map<std::string, size_t> counts;
+  for (size_t c = 0; c < sweep.generation.size(); ++c)
+    if (!sweep.plan.configs[c].control)
+      for (const auto& note : plan_notes(sweep.generation[c], *sweep.denoiser)) ++counts[note];
+  for (const auto& [note, count] : counts) fmt::print(stderr, "note ({} configuration{}): {}\n", count, count > 1 ? "s" : "", note);
+}
+
 ExitCode report(const SweepOutcome& outcome) {
   if (outcome.interrupted) {
     fmt::print(stderr, "interrupted: {} of {} samples are done and kept; start the same command again to go on\n", outcome.already_done + outcome.ran - outcome.failed, outcome.total);
@@ -189,7 +199,7 @@ ExitCode run(const Arguments& a) {
   options.batch = a.batch;
   options.command_line = command_line();
   options.interrupt = &interrupts;
-  if (a.dry_run) return print_plan(sweep, options), ExitCode::kDone;
+  if (a.dry_run) return print_plan(sweep, options), print_notes(sweep), ExitCode::kDone;
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
   if (!quiet && sweep.plan.halving)
@@ -197,6 +207,7 @@ ExitCode run(const Arguments& a) {
   else if (!quiet)
     fmt::print(stderr, "{}: {} configurations x {} items x {} repeats = {} samples -> {}\n", sweep.plan.name, sweep.plan.configs.size(), sweep.examples.size(),
                sweep.plan.total_repeats(), sweep.num_samples(), options.out_dir);
+  if (!quiet) print_notes(sweep);
   ProgressPrinter progress(quiet, json, short_labels(sweep.settings_text));
   options.on_decision = [&](const HalvingRecord& record) {
     if (quiet && !(record.confirmation && record.confirmation->decided)) return;

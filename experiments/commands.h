@@ -16,5 +16,6 @@ void add_diff(CommandLine& line);
 void add_export(CommandLine& line);
 void add_table(CommandLine& line);
 void add_import(CommandLine& line);
+void add_plans(CommandLine& line);
 
 }  // namespace canvaslab

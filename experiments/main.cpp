@@ -24,5 +24,6 @@ int main(int argc, char** argv) {
   add_export(line);
   add_table(line);
   add_import(line);
+  add_plans(line);
   return line.run(argc, argv);
 }

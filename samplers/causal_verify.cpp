@@ -21,6 +21,7 @@ class CausalVerify final : public WrappingSampler {
     SamplerFacts out = inner_facts();
     out.causal_verify = temperature_;
     out.coupled_draws = coupled_;
+    if (coupled_) out.default_emission = "canvas";
     return out;
   }
 

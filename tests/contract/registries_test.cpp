@@ -25,16 +25,16 @@ std::vector<std::string> names(const auto& registry) {
 
 TEST(Registries, HoldExactlyTheExpectedNames) {  // sorted
   EXPECT_THAT(names(samplers()),
-              ElementsAre("ban", "block_refinement", "cap", "causal_verify", "confidence_step", "confidence_threshold", "ddim", "dus",
+              ElementsAre("ban", "block_refinement", "cap", "causal_verify", "confidence_step", "confidence_threshold", "ddim", "ddim_integrated", "dus",
                           "entropy_bound", "entropy_bound_locked", "factor", "fixed_plan", "fixed_step", "flow_matching", "frechet",
-                          "greedy_planner", "hierarchy", "joint_threshold", "klass", "leftmost", "loo_corrector", "med", "never_lock_special",
+                          "greedy_planner", "hierarchy", "joint_threshold", "klass", "leftmost", "less", "loo_corrector", "med", "never_lock_special",
                           "origin", "p2", "psi", "quota", "remdm", "self_correction", "shuffled", "slowfast", "spacing", "token_reset", "wino"));
   EXPECT_THAT(names(schedules()),
               ElementsAre("constant", "cosine", "geometric", "geometric_level", "grid", "hold", "linear", "linear_remaining",
                           "polynomial", "power", "quarter_cosine", "sine", "table"));
   EXPECT_THAT(names(stop_rules()),
               ElementsAre("accepted_all", "all_of", "all_revealed", "any_of", "confident_to_end", "entropy", "flip_aware",
-                          "left_complete", "max_steps", "never", "plateau", "prophet", "settled", "stable_and_confident",
+                          "kl_plateau", "left_complete", "max_steps", "never", "plateau", "prophet", "settled", "stable_and_confident",
                           "token_stability"));
   EXPECT_THAT(names(denoisers()),
               ElementsAre("checking", "copy", "hmm", "latin_square", "markov", "parity", "perturbed", "replay", "scripted",
