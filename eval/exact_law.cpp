@@ -79,7 +79,7 @@ class Propagation {
     if (denoiser_.facts().absorbing || !denoiser_.facts().banned_ids.empty())
       throw usage_error("exact propagation: only for noise that is uniform over the vocabulary");
   }
-  bool looks_at_level() const { return denoiser_.facts().uses_level && plan_.sampler.facts.needs_level; }
+  bool looks_at_level() const { return denoiser_.facts().uses_level && plan_.tells_level; }
   Progress ramp(int32_t step) const { return {.step_idx = step, .num_steps = plan_.anneal_over}; }
   float temperature(int32_t step) const { return static_cast<float>(plan_.temperature->value(ramp(step))); }
 
@@ -91,7 +91,7 @@ class Propagation {
       row.request.step_idx = step;
       row.request.want_logits = true;
       row.request.self_conditioning = SelfConditioning::kNone;
-      if (plan_.sampler.facts.needs_level) row.request.noise_level = static_cast<double>(step) / plan_.num_steps;
+      if (plan_.tells_level) row.request.noise_level = static_cast<double>(step) / plan_.num_steps;
       found = logits_.emplace(index, denoiser_.denoise(std::span(&row, 1)).front().logits).first;
     }
     RowStatistics statistics;

@@ -41,24 +41,9 @@ class HeaderLines {
 };
 
 SweepConfig config_of(const std::string& path, const std::string& line) {
-  const auto split = split_settings(line);
-  const std::map<std::string, std::string> settings(split.begin(), split.end());
-  const auto get = [&](const char* key) {
-    const auto at = settings.find(key);
-    if (at == settings.end()) throw input_error("{}: the header's configuration '{}' has no '{}'", path, line, key);
-    return at->second;
-  };
-  const auto number = [&](const char* key) { return static_cast<int32_t>(parse_integer(get(key), path + ": header, " + key)); };
   SweepConfig out;
   out.where = path;
-  out.request = {.sampler = get("sampler"), .stop = get("stop"), .temperature = get("temperature"), .emission = get("emission"), .canvas_length = number("canvas_length"),
-                 .num_steps = number("num_steps"), .anneal_over = number("anneal_over"), .max_new_tokens = number("max_new_tokens"),
-                 .top_k = {}, .top_p = {}, .min_p = {}, .stats_on = {}, .self_conditioning = get("self_conditioning") == "on", .rng = get("rng") == "torch" ? RngMode::kTorch : RngMode::kCounter};
-  // Filters stand there only when they were given.
-  if (settings.contains("top_k")) out.request.top_k = number("top_k");
-  if (settings.contains("top_p")) out.request.top_p = parse_real(get("top_p"), path + ": header, top_p");
-  if (settings.contains("min_p")) out.request.min_p = parse_real(get("min_p"), path + ": header, min_p");
-  if (settings.contains("stats_on")) out.request.stats_on = get("stats_on");
+  out.request = request_of_settings(split_settings(line), path + ": header");
   return out;
 }
 

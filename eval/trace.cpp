@@ -1,9 +1,12 @@
 #include "eval/trace.h"
 
+#include "core/json.h"
+#include "core/recorded_trace.h"
+
 namespace canvaslab {
 
 TraceWriter::TraceWriter(const std::string& path, size_t num_rows, const GenerationPlan& plan, const DenoiserFacts& facts, bool with_logits)
-    : file_(path), num_rows_(num_rows), plan_(plan), vocabulary_(facts.vocabulary), with_logits_(with_logits) {
+    : file_(path), num_rows_(num_rows), plan_(plan), facts_(facts), with_logits_(with_logits) {
   if (num_rows == 1 || joint()) {
     file_.group("steps");
   } else {
@@ -27,7 +30,7 @@ void TraceWriter::on_step(const StepRecord& record) {
     file_.append_rows<int32_t>(steps + "step_idx", std::span(&record.step_idx, 1), {});
     file_.append_rows<float>(steps + "temperature", std::span(&record.temperature, 1), {});
   };
-  const hsize_t L = record.canvas_in.size(), V = static_cast<hsize_t>(vocabulary_);
+  const hsize_t L = record.canvas_in.size(), V = static_cast<hsize_t>(facts_.vocabulary);
   if (!joint()) {
     put_header();
     file_.append_rows<int32_t>(steps + "canvas_in", record.canvas_in, {L});
@@ -74,7 +77,9 @@ void TraceWriter::finish(const std::vector<RowResult>& results, const std::map<s
   } else {
     for (size_t r = 0; r < results.size(); ++r) file_.write(prefix(r) + "tokens", results[r].token_ids);
   }
-  file_.attribute("/", "schema_version", int64_t{1});
+  file_.attribute("/", "schema_version", kTraceSchema);
+  file_.attribute("/", "corruption", json_text(OrderedJson{{"absorbing", facts_.absorbing}, {"mask_id", facts_.mask_id}, {"banned_ids", facts_.banned_ids},
+                                                           {"uses_level", facts_.uses_level}}));
   file_.attribute("/", "program", std::string("canvaslab " CANVASLAB_VERSION));
   for (const auto& [key, value] : attributes) file_.attribute("/", key, value);
   file_.finish();

@@ -28,7 +28,7 @@ class TraceWriter final : public Observer {
   H5Writer file_;
   size_t num_rows_;
   const GenerationPlan& plan_;
-  int32_t vocabulary_;
+  DenoiserFacts facts_;
   bool with_logits_;
   struct Pending {
     std::vector<int32_t> canvas_in, candidate, argmax, canvas_out;

@@ -14,6 +14,7 @@
 #include "eval/observer_list.h"
 #include "eval/trace.h"
 #include "experiments/commands.h"
+#include "experiments/generate_replay.h"
 #include "experiments/live_canvas.h"
 #include "experiments/prompts.h"
 #include "samplers/plan_notes.h"
@@ -27,9 +28,10 @@ struct Arguments : PromptArguments {
   int32_t batch = 1, steps = 0, anneal_over = 0, canvas_length = 0, max_new_tokens = 0, threads = 0;
   int32_t top_k = 0;
   double top_p = 0, min_p = 0;
-  std::string stats_on;
-  bool has_top_p = false, has_min_p = false;
+  std::string stats_on, noise_level;
+  bool has_top_p = false, has_min_p = false, has_sampler = false, has_rng = false, has_seed = false;
   uint64_t seed = 0;
+  ReplayArguments replay;
   bool json = false, trace_logits = false;
   std::optional<bool> live;               ///< absent: where both outputs are terminals
 };
@@ -47,9 +49,9 @@ std::map<int64_t, int32_t> parse_pins(const std::string& text) {
   return out;
 }
 
-PlanRequest plan_request(const Arguments& a) {
-  PlanRequest request;
-  request.sampler = a.sampler;
+/// `request` with what was given; the rest stays.
+PlanRequest plan_request(const Arguments& a, PlanRequest request = {}) {
+  if (a.has_sampler) request.sampler = a.sampler;
   if (!a.stop.empty()) request.stop = a.stop;
   if (!a.temperature.empty()) request.temperature = a.temperature;
   if (!a.emit.empty()) request.emission = a.emit;
@@ -61,10 +63,11 @@ PlanRequest plan_request(const Arguments& a) {
   if (a.has_top_p) request.top_p = a.top_p;
   if (a.has_min_p) request.min_p = a.min_p;
   if (!a.stats_on.empty()) request.stats_on = a.stats_on;
+  if (!a.noise_level.empty()) request.noise_level = a.noise_level;
   if (a.self_conditioning != "on" && a.self_conditioning != "off") throw usage_error("--self-conditioning '{}': expected on or off", a.self_conditioning);
-  request.self_conditioning = a.self_conditioning == "on";
+  if (a.self_conditioning == "off") request.self_conditioning = false;
   if (a.rng != "counter" && a.rng != "torch") throw usage_error("--rng '{}': expected counter or torch", a.rng);
-  request.rng = a.rng == "torch" ? RngMode::kTorch : RngMode::kCounter;
+  if (a.has_rng) request.rng = a.rng == "torch" ? RngMode::kTorch : RngMode::kCounter;
   return request;
 }
 
@@ -126,6 +129,13 @@ TokenTexts token_texts(const std::optional<TextModel>& text) {
 }
 
 void run(const Arguments& a) {
+  if (!a.replay.trace.empty())
+    return run_replay({.trace = a.replay.trace, .first_divergence = a.replay.first_divergence, .json = a.json}, [&](PlanRequest& request, uint64_t& seed) {
+      request = plan_request(a, std::move(request));
+      if (a.has_seed) seed = a.seed;
+    });
+  if (a.replay.first_divergence) throw usage_error("--first-divergence needs --replay TRACE.h5, the recording to decide again");
+  if (a.model.empty()) throw usage_error("--model is required (or --replay TRACE.h5, which decides a recorded run again without a model)");
   const bool live = wants_live(a);
   if (live) reset_terminal_on_signals();
   if (a.trace_logits && a.trace.empty()) throw usage_error("--trace-logits needs --trace FILE.h5, the file to record them in");
@@ -145,6 +155,8 @@ void run(const Arguments& a) {
   config["dtype"] = a.dtype;
   config["device"] = a.device;
   config["batch"] = a.batch;
+  for (const auto& [position, token] : parse_pins(a.pin)) config["pins"][std::to_string(position)] = token;
+  if (!a.init_canvas.empty()) config["init_canvas"] = parse_ids(a.init_canvas, "--init-canvas");
   if (!a.trace.empty() && prompts.size() > static_cast<size_t>(a.batch))
     throw usage_error("--trace records one batch, but there are {} prompts and --batch is {}; raise --batch or give fewer prompts", prompts.size(), a.batch);
   if (!a.json) {
@@ -193,46 +205,55 @@ void run(const Arguments& a) {
 void add_generate(CommandLine& line) {
   const Command c = line.command("generate", "generate from a model: one prompt, or a JSONL of prompts");
   auto* a = new Arguments;
-  c.option("--model", a->model, "checkpoint folder, or a denoiser such as 'hmm(states=16)'").required();
+  const CommandOption model = c.option("--model", a->model, "checkpoint folder, or a denoiser such as 'hmm(states=16)'; needed but for --replay");
   const CommandOption prompt = c.option("--prompt", a->prompt, "prompt text");
   const CommandOption file = c.option("--prompt-file", a->prompt_file, "file with the prompt text").excludes(prompt);
   const CommandOption ids = c.option("--prompt-ids", a->prompt_ids, "prompt as token ids, \"2 17 9\"").excludes(prompt).excludes(file);
-  c.option("--jsonl", a->jsonl, "one object a line with prompt, messages or prompt_ids").excludes(prompt).excludes(file).excludes(ids);
-  c.option("--batch", a->batch, "prompts side by side (torch mode: drawn jointly, left-padded)").positive().shows_default();
+  const CommandOption jsonl = c.option("--jsonl", a->jsonl, "one object a line with prompt, messages or prompt_ids").excludes(prompt).excludes(file).excludes(ids);
+  const CommandOption batch = c.option("--batch", a->batch, "prompts side by side (torch mode: drawn jointly, left-padded)").positive().shows_default();
   const CommandOption chat = c.flag("--chat,!--no-chat", a->chat, "put the prompt through the checkpoint's chat template (default where there is one)");
-  c.flag("--thinking", a->thinking, "chat template with thinking on");
-  c.option("--sampler", a->sampler, "see canvaslab list samplers").shows_default();
+  const CommandOption thinking = c.flag("--thinking", a->thinking, "chat template with thinking on");
+  const CommandOption sampler = c.option("--sampler", a->sampler, "see canvaslab list samplers").shows_default();
   c.option("--stop", a->stop, "stop rule (default: the sampler's own)");
   c.option("--steps", a->steps, "step limit per canvas").positive();
   c.option("--anneal-over", a->anneal_over, "length of the temperature ramp (default: the step limit)").positive();
-  c.option("--canvas-length", a->canvas_length, "tokens per canvas").positive();
-  c.option("--max-new-tokens", a->max_new_tokens, "rounded up to whole canvases").positive();
+  const CommandOption length = c.option("--canvas-length", a->canvas_length, "tokens per canvas").positive();
+  const CommandOption most = c.option("--max-new-tokens", a->max_new_tokens, "rounded up to whole canvases").positive();
   c.option("--temperature", a->temperature, "number or schedule, for example 'linear_remaining(0.4, 0.8)'");
   c.option("--top-k", a->top_k, "draw candidates among the k most likely tokens").positive();
   const CommandOption top_p = c.option("--top-p", a->top_p, "draw candidates among the fewest tokens that hold this much probability");
   const CommandOption min_p = c.option("--min-p", a->min_p, "draw candidates among tokens at least this likely relative to the likeliest");
   c.option("--stats-on", a->stats_on, "with these filters: statistics of the filtered (default) or unfiltered distribution");
-  c.option("--self-conditioning", a->self_conditioning, "on or off").shows_default();
+  c.option("--noise-level", a->noise_level, "told (default: where the sampler follows one) or withheld from the denoiser");
+  const CommandOption feedback = c.option("--self-conditioning", a->self_conditioning, "on or off").shows_default();
   c.option("--emit", a->emit, "argmax or canvas (default: the sampler's own)");
-  c.option("--init-canvas", a->init_canvas, "token ids of the first canvas, instead of noise");
-  c.option("--pin", a->pin, "positions that stay: '0=5 7=12' (positions after the prompt)");
-  c.option("--seed", a->seed, "seed").shows_default();
-  c.option("--rng", a->rng, "counter (default) or torch (transformers' draws, token by token)").shows_default();
-  c.option("--dtype", a->dtype, "f32 or bf16").shows_default();
-  c.option("--device", a->device, "cpu or cuda").shows_default();
-  c.option("--threads", a->threads, "sequences of a batch generated side by side (default: all cores); results do not depend on it").positive();
-  c.option("--trace", a->trace, "record every step in this HDF5 file");
-  c.flag("--trace-logits", a->trace_logits, "with --trace: the logits too");
-  c.flag("--json", a->json, "one JSON object a prompt on stdout, nothing else");
+  const CommandOption init = c.option("--init-canvas", a->init_canvas, "token ids of the first canvas, instead of noise");
+  const CommandOption pin = c.option("--pin", a->pin, "positions that stay: '0=5 7=12' (positions after the prompt)");
+  const CommandOption seed = c.option("--seed", a->seed, "seed").shows_default();
+  const CommandOption rng = c.option("--rng", a->rng, "counter (default) or torch (transformers' draws, token by token)").shows_default();
+  const CommandOption dtype = c.option("--dtype", a->dtype, "f32 or bf16").shows_default();
+  const CommandOption device = c.option("--device", a->device, "cpu or cuda").shows_default();
+  const CommandOption threads = c.option("--threads", a->threads, "sequences of a batch generated side by side (default: all cores); results do not depend on it").positive();
+  const CommandOption trace = c.option("--trace", a->trace, "record every step in this HDF5 file");
+  const CommandOption logits = c.flag("--trace-logits", a->trace_logits, "with --trace: the logits too");
   auto* shows = new bool(false);
   const CommandOption live = c.flag("--live,!--no-live", *shows, "draw the canvas while it settles: uncertain tokens dimmed, one frame a step (default: where stdout and stderr are terminals)");
+  const CommandOption replay = c.option("--replay", a->replay.trace, "decide a recorded run (--trace --trace-logits) again on its canvases and logits, with other settings; what is not given stays as recorded");
+  for (const CommandOption& other : {model, prompt, file, ids, jsonl, batch, chat, thinking, length, most, feedback, init, pin, dtype, device, threads, trace, logits, live}) replay.excludes(other);
+  c.flag("--first-divergence", a->replay.first_divergence, "with --replay: nothing after the step at which the two part");
+  c.flag("--json", a->json, "one JSON object a prompt on stdout, nothing else");
   c.footer("Examples:\n  canvaslab generate --model DIR --prompt 'Why is the sky blue?'\n"
             "  canvaslab generate --model 'hmm(states=16)' --sampler ddim --steps 32 --json\n"
-            "  canvaslab generate --model DIR --prompt-ids '2 17 9' --rng torch --seed 1 --trace t.h5 --trace-logits");
+            "  canvaslab generate --model DIR --prompt-ids '2 17 9' --rng torch --seed 1 --trace t.h5 --trace-logits\n"
+            "  canvaslab generate --replay t.h5 --sampler 'entropy_bound(0.3)' --stop never     where would it part?\n"
+            "  canvaslab generate --replay t.h5 --temperature 1 --emit canvas --first-divergence --json");
   c.action([=] {
     a->has_prompt = prompt.given();
     a->has_ids = ids.given();
     a->chat_asked = chat.given();
+    a->has_sampler = sampler.given();
+    a->has_rng = rng.given();
+    a->has_seed = seed.given();
     a->has_top_p = top_p.given();
     a->has_min_p = min_p.given();
     if (live.given()) a->live = *shows;

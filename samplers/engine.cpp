@@ -53,26 +53,28 @@ struct Row {
 
 class Run {
  public:
-  Run(const Denoiser& denoiser, const GenerationPlan& plan, std::span<const RowInput> inputs, Observer* observer)
-      : denoiser_(denoiser), plan_(plan), inputs_(inputs), observer_(observer), facts_(denoiser.facts()),
+  Run(const Denoiser& denoiser, const GenerationPlan& plan, std::span<const RowInput> inputs, Observer* observer, const Course* course)
+      : denoiser_(denoiser), plan_(plan), inputs_(inputs), observer_(observer), course_(course), facts_(denoiser.facts()),
         generator_(inputs.empty() ? 0 : inputs[0].seed), rows_(inputs.size()) {
     wanted_ = plan.sampler.facts.statistics | plan.stop.statistics |
               StatisticSet{Statistic::kMax, Statistic::kEntropy, Statistic::kCandidate};
     num_decisions_ = plan.num_decisions();
-    total_length_ = static_cast<size_t>(plan.num_canvases()) * static_cast<size_t>(plan.canvas_length);
+    num_canvases_ = course ? course->num_canvases() : plan.num_canvases();
+    total_length_ = static_cast<size_t>(num_canvases_) * static_cast<size_t>(plan.canvas_length);
+    if (course && verifies()) throw usage_error("sampler '{}' checks canvases in the causal mode, of which there is no recording", plan.sampler.name);
   }
 
   std::vector<RowResult> all() {
     prefill();
     for (int32_t canvas_idx = 0;; ++canvas_idx) {
       start_canvases(canvas_idx);
-      for (int32_t step_idx = 0; step_idx < num_decisions_; ++step_idx) {
-        if (all_rows([](const Row& row) { return row.converged || row.finished; }) && step_idx > 0 && !torch_goes_on()) break;
+      for (int32_t step_idx = 0; step_idx < num_steps(canvas_idx); ++step_idx) {
+        if (step_idx > 0 && canvases_are_done()) break;
         step(canvas_idx, step_idx);
       }
       finish_canvases(canvas_idx);
       if (all_rows([](const Row& row) { return row.finished; })) break;
-      if (!verifies() && canvas_idx + 1 == plan_.num_canvases()) break;
+      if (!verifies() && canvas_idx + 1 == num_canvases_) break;
       append();
     }
     std::vector<RowResult> results;
@@ -83,9 +85,11 @@ class Run {
  private:
   bool torch() const { return plan_.rng == RngMode::kTorch; }
   bool verifies() const { return plan_.sampler.facts.causal_verify.has_value(); }
-  /// In the reference a row that finished in an earlier canvas still denoises; only `converged` ends a canvas there.
-  bool torch_goes_on() const {
-    return torch() && !all_rows([](const Row& row) { return row.converged; });
+  int32_t num_steps(int32_t canvas_idx) const { return course_ ? course_->num_steps(canvas_idx) : num_decisions_; }
+  /// In the reference a row that finished in an earlier canvas still denoises; only `converged` ends a canvas there. On a
+  /// course every recorded step draws, so that the stream of numbers stays where it was.
+  bool canvases_are_done() const {
+    return all_rows([&](const Row& row) { return row.converged || (row.finished && !torch()); }) && !(course_ && torch());
   }
   template <typename Predicate>
   bool all_rows(Predicate predicate) const {
@@ -173,7 +177,7 @@ class Run {
       row.committed = false;
       row.best = row.canvas;
       row.history.argmax.clear();
-      row.reason = "step_limit";
+      row.reason = course_ && num_steps(canvas_idx) < num_decisions_ ? kCourseEnds : "step_limit";
       row.steps = 0;
       row.converged = false;
       plan_.sampler.sampler->begin(row.state, L, num_decisions_);
@@ -194,11 +198,15 @@ class Run {
     for (size_t r = 0; r < rows_.size(); ++r) {
       Row& row = rows_[r];
       if (idle(row)) continue;
+      if (course_ && !row.converged) {
+        const auto recorded = course_->canvas(r, canvas_idx, step_idx);
+        row.canvas.assign(recorded.begin(), recorded.end());
+      }
       StepRequest request = step_request(row, canvas_idx, step_idx, temperature);
       request.hold_prediction = row.converged;
       request.want_logits = want_logits;
       if (!torch()) request.draw_key = plan_.sampler.facts.coupled_draws ? text_key(r) : key(r, canvas_idx, step_idx);
-      if (plan_.sampler.facts.needs_level) request.noise_level = level_now;
+      if (plan_.tells_level) request.noise_level = level_now;
       const Stopwatch watch;
       results[r] = forward(row, request);
       forward_seconds[r] = watch.seconds();
@@ -224,7 +232,8 @@ class Run {
                           .level_next = level_next, .draws = &draws};
       StepDecision decision;
       try {
-        plan_.sampler.decide(view, row.state, decision);
+        if (course_ && row.converged) decision.action.assign(L, Action::kKeep);  // perhaps beyond its own step limit
+        else plan_.sampler.decide(view, row.state, decision);
       } catch (const NonFiniteStatistics& error) {
         throw UserError(ExitCode::kSomeFailed, fmt::format("{}, canvas {}, step {}", error.what(), canvas_idx, step_idx));
       }
@@ -255,6 +264,8 @@ class Run {
       if (stop) {
         row.converged = true;
         row.reason = *stop;
+      } else if (course_ && step_idx + 1 == num_decisions_) {
+        row.converged = true;
       }
       row.result.seconds.denoise += watch.seconds();
     }
@@ -306,7 +317,7 @@ class Run {
       request.canvas = canvas;
       request.hold_prediction = true;
       request.draw_key = draws;
-      if (plan_.sampler.facts.needs_level) request.noise_level = step.level_next;
+      if (plan_.tells_level) request.noise_level = step.level_next;
       const StepResult result = forward(row, request);
       ++row.passes;
       ++row.result.forwards.denoise;
@@ -380,7 +391,7 @@ class Run {
         row.result.canvas_stop.push_back(row.reason);
         if (end != emitted.end()) {
           std::fill(emitted.begin() + static_cast<ptrdiff_t>(valid), emitted.end(), plan_.pad_id);
-          row.finished = true;
+          row.finished = !course_;
           row.result.stop_reason = "end_token";
         }
       }
@@ -421,19 +432,21 @@ class Run {
   const GenerationPlan& plan_;
   std::span<const RowInput> inputs_;
   Observer* observer_;
+  const Course* course_;
   const DenoiserFacts& facts_;
   TorchGenerator generator_;
   std::vector<Row> rows_;
   StatisticSet wanted_;
   int32_t num_decisions_ = 0;   // steps of a canvas
+  int32_t num_canvases_ = 0;
   size_t total_length_ = 0;     // tokens of a sequence that meets no end token
 };
 
 }  // namespace
 
-std::vector<RowResult> generate(const Denoiser& denoiser, const GenerationPlan& plan, std::span<const RowInput> rows, Observer* observer) {
+std::vector<RowResult> generate(const Denoiser& denoiser, const GenerationPlan& plan, std::span<const RowInput> rows, Observer* observer, const Course* course) {
   if (rows.empty()) return {};
-  return Run(denoiser, plan, rows, observer).all();
+  return Run(denoiser, plan, rows, observer, course).all();
 }
 
 }  // namespace canvaslab

@@ -29,6 +29,9 @@ struct PlanRequest {
   std::optional<int32_t> top_k;              ///< at least 1
   std::optional<double> top_p, min_p;        ///< (0, 1], [0, 1]
   std::optional<std::string> stats_on;       ///< filtered (the default) or unfiltered
+  /// told: to the denoiser, at every step of a sampler that follows a noise level (the default, and only there); withheld:
+  /// the denoiser has to do without, as a network does.
+  std::optional<std::string> noise_level;
   bool self_conditioning = true;
   RngMode rng = RngMode::kCounter;
 };
@@ -42,6 +45,7 @@ struct GenerationPlan {
   Emission emission = Emission::kArgmax;
   int32_t canvas_length = 256, num_steps = 48, anneal_over = 48, max_new_tokens = 256;
   bool self_conditioning = true;
+  bool tells_level = false;            ///< the denoiser is told the noise level
   RngMode rng = RngMode::kCounter;
   LogitFilters filters;
   std::vector<int32_t> end_ids;
@@ -57,6 +61,10 @@ struct GenerationPlan {
 /// Fills what is absent: the sampler brings its own stop rule and emission; the denoiser's defaults fill parameters of
 /// plug-ins of the same name, then temperature, lengths and steps; then the house defaults. Contradictions are errors.
 GenerationPlan resolve_plan(const PlanRequest& request, const Denoiser& denoiser);
+
+/// The request for exactly these settings, every one given: what GenerationPlan::settings() stored, read back. Keys that
+/// belong to the denoiser (end_ids, pad_id) and unknown ones are left alone. Errors: input, naming `where` and the key.
+PlanRequest request_of_settings(const std::vector<std::pair<std::string, std::string>>& settings, const std::string& where);
 
 /// One sequence to generate.
 struct RowInput {
@@ -111,10 +119,26 @@ class Observer {
   virtual void on_canvas(size_t /*row*/, int32_t /*canvas_idx*/, std::span<const int32_t> /*emitted*/) {}
 };
 
+/// A recorded run that a new one is held to: every step starts from the recorded canvas, whatever the step before made of
+/// it, and canvases have the recorded numbers of steps. What is decided there is the new run's own; a canvas that its stop
+/// rule ends, or its step limit, is left alone from there on.
+class Course {
+ public:
+  virtual ~Course() = default;
+  virtual int32_t num_canvases() const = 0;
+  virtual int32_t num_steps(int32_t canvas_idx) const = 0;
+  /// [L] fed in at a step; it lives as long as the course.
+  virtual std::span<const int32_t> canvas(size_t row, int32_t canvas_idx, int32_t step_idx) const = 0;
+};
+/// Why a canvas ended whose course had no more steps.
+inline constexpr const char* kCourseEnds = "recording_ends";
+
 /// Generates all rows. In counter mode rows are independent; in torch mode they form one left-padded batch drawing
 /// jointly from the generator seeded with rows[0].seed.
+/// With a course the end token ends no sequence early, and samplers that verify causally are refused: their canvases are cut
+/// where no recording knows.
 /// Errors: usage (bad pins, canvas, ids); std::runtime_error naming canvas, step and position for logits that are NaN.
 std::vector<RowResult> generate(const Denoiser& denoiser, const GenerationPlan& plan, std::span<const RowInput> rows,
-                                Observer* observer = nullptr);
+                                Observer* observer = nullptr, const Course* course = nullptr);
 
 }  // namespace canvaslab

@@ -1,6 +1,7 @@
 // Resolving what was asked for into a complete plan.
 #include <algorithm>
 #include <fmt/format.h>
+#include <limits>
 
 #include "core/error.h"
 #include "samplers/engine.h"
@@ -93,6 +94,14 @@ LogitFilters resolve_filters(const PlanRequest& request) {
   return out;
 }
 
+/// Whether the denoiser is told the noise level: as the sampler needs it, unless it is withheld.
+bool resolve_level(const PlanRequest& request, const ConfiguredSampler& sampler) {
+  const std::string asked = request.noise_level.value_or(sampler.facts.needs_level ? "told" : "withheld");
+  if (asked != "told" && asked != "withheld") throw usage_error("noise level '{}' is unknown; expected told or withheld", asked);
+  if (asked == "told" && !sampler.facts.needs_level) throw usage_error("sampler '{}' follows no noise level, so there is none to tell the denoiser; leave it out", sampler.name);
+  return asked == "told";
+}
+
 /// Filters and forwards that the denoiser, or the reference's order of draws, cannot give.
 void check_extras(const GenerationPlan& plan, const DenoiserFacts& facts) {
   if (plan.rng == RngMode::kTorch && plan.filters.any())
@@ -126,6 +135,7 @@ GenerationPlan resolve_plan(const PlanRequest& request, const Denoiser& denoiser
   plan.pad_id = defaults.pad_id;
   if (plan.rng == RngMode::kTorch && plan.sampler.facts.reference_order == ReferenceOrder::kNone)
     throw usage_error("sampler '{}' has no reference draw order, so it cannot run with --rng torch; use --rng counter", plan.sampler.name);
+  plan.tells_level = resolve_level(request, plan.sampler);
   check_corruption(plan, facts);
   check_extras(plan, facts);
   if (plan.sampler.facts.needs_level && plan.stop.breaks_level)
@@ -152,6 +162,34 @@ std::vector<std::pair<std::string, std::string>> GenerationPlan::settings() cons
   if (filters.top_p < 1) out.emplace_back("top_p", format_real(filters.top_p));
   if (filters.min_p > 0) out.emplace_back("min_p", format_real(filters.min_p));
   if (filters.any()) out.emplace_back("stats_on", filters.filtered_statistics ? "filtered" : "unfiltered");
+  if (sampler.facts.needs_level && !tells_level) out.emplace_back("noise_level", "withheld");
+  return out;
+}
+
+PlanRequest request_of_settings(const std::vector<std::pair<std::string, std::string>>& settings, const std::string& where) {
+  const auto has = [&](const std::string& key) { return std::any_of(settings.begin(), settings.end(), [&](const auto& entry) { return entry.first == key; }); };
+  const auto text = [&](const std::string& key) {
+    for (const auto& [name, value] : settings)
+      if (name == key) return value;
+    throw input_error("{}: there is no setting '{}'", where, key);
+  };
+  const auto number = [&](const std::string& key) {
+    const int64_t value = parse_integer(text(key), fmt::format("{}: setting '{}'", where, key));
+    if (value < 1 || value > std::numeric_limits<int32_t>::max()) throw input_error("{}: setting '{}' is {}; expected a whole number above 0", where, key, value);
+    return static_cast<int32_t>(value);
+  };
+  const auto real = [&](const std::string& key) { return parse_real(text(key), fmt::format("{}: setting '{}'", where, key)); };
+  PlanRequest out;
+  out.sampler = text("sampler"), out.stop = text("stop"), out.temperature = text("temperature"), out.emission = text("emission");
+  out.canvas_length = number("canvas_length"), out.num_steps = number("num_steps"), out.anneal_over = number("anneal_over"), out.max_new_tokens = number("max_new_tokens");
+  out.self_conditioning = text("self_conditioning") == "on";
+  out.rng = text("rng") == "torch" ? RngMode::kTorch : RngMode::kCounter;
+  // These stand there only when they were given.
+  if (has("top_k")) out.top_k = number("top_k");
+  if (has("top_p")) out.top_p = real("top_p");
+  if (has("min_p")) out.min_p = real("min_p");
+  if (has("stats_on")) out.stats_on = text("stats_on");
+  if (has("noise_level")) out.noise_level = text("noise_level");
   return out;
 }
 

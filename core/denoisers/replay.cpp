@@ -1,11 +1,9 @@
 // replay - the logits of a recorded generation: another sampler or stop rule on the same forwards, without the model.
-#include <map>
-#include <mutex>
+#include <algorithm>
 
 #include "core/denoiser.h"
 #include "core/digest.h"
-#include "core/h5.h"
-#include "core/json.h"
+#include "core/recorded_trace.h"
 
 namespace canvaslab {
 namespace {
@@ -20,27 +18,13 @@ struct Nothing final : Sequence {
 class Replay final : public LogitsDenoiser {
  public:
   explicit Replay(const Options& options)
-      : file_(options.text("path")), row_(options.integer("row")), check_(options.boolean("check_canvas")) {
-    find_row();
-    const auto dims = file_.shape(steps_ + "logits");
-    facts_.vocabulary = static_cast<int32_t>(dims.back());
-    length_ = dims[dims.size() - 2];
-    const auto canvas_idx = file_.read<int32_t>(steps_ + "canvas_idx"),
-               step_idx = file_.read<int32_t>(steps_ + "step_idx");
-    canvases_ = file_.read<int32_t>(steps_ + "canvas_in");
-    if (canvas_idx.size() != dims[0] || step_idx.size() != dims[0] || canvases_.size() != dims[0] * num_rows_ * length_)
-      throw input_error("{}: the datasets of '{}' disagree about the number of steps; the trace is damaged",
-                        file_.path(), steps_);
-    int32_t last_step = 0, last_canvas = 0;
-    for (size_t i = 0; i < canvas_idx.size(); ++i) {
-      entry_[{canvas_idx[i], step_idx[i]}] = i;
-      last_step = std::max(last_step, step_idx[i]);
-      last_canvas = std::max(last_canvas, canvas_idx[i]);
-    }
-    facts_.defaults.canvas_length = static_cast<int32_t>(length_);
-    facts_.defaults.num_steps = last_step + 1;
-    facts_.defaults.max_new_tokens = static_cast<int32_t>(length_) * (last_canvas + 1);
-    read_config();
+      : trace_(options.text("path")), row_(static_cast<size_t>(options.integer("row"))), check_(options.boolean("check_canvas")) {
+    if (row_ >= trace_.num_rows()) throw usage_error("{}: the trace has no row {}; it has {}", trace_.path(), row_, trace_.num_rows());
+    const auto& steps = trace_.steps(row_);
+    facts_ = trace_.facts();
+    facts_.uses_level = false;  // whatever the recorded denoiser did
+    facts_.defaults.num_steps = steps.size() == 0 ? 0 : *std::max_element(steps.step_idx.begin(), steps.step_idx.end()) + 1;
+    facts_.defaults.max_new_tokens = static_cast<int32_t>(trace_.length()) * steps.num_canvases();
     hash_logits();
   }
   const DenoiserFacts& facts() const override { return facts_; }
@@ -53,91 +37,40 @@ class Replay final : public LogitsDenoiser {
 
  protected:
   std::vector<float> row_logits(Sequence&, const StepRequest& request) const override {
-    const auto found = entry_.find({request.canvas_idx, request.step_idx});
-    if (found == entry_.end())
-      throw UserError(ExitCode::kSomeFailed,
-                      fmt::format("{}: the trace has no canvas {}, step {}; it recorded {} steps. Record a longer run, "
-                                  "or ask for fewer steps",
-                                  file_.path(), request.canvas_idx, request.step_idx, entry_.size()));
-    if (request.canvas.size() != length_)
-      throw usage_error("{}: the trace holds canvases of {} tokens, this one has {}", file_.path(), length_,
-                        request.canvas.size());
-    const size_t row = static_cast<size_t>(joint_ ? row_ : 0);
-    const int32_t* recorded = canvases_.data() + (found->second * num_rows_ + row) * length_;
-    for (size_t p = 0; check_ && p < length_; ++p) {
+    const auto& steps = trace_.steps(row_);
+    const size_t L = trace_.length();
+    const auto found = steps.entry.find({request.canvas_idx, request.step_idx});
+    if (found == steps.entry.end())
+      throw UserError(ExitCode::kSomeFailed, fmt::format("{}: the trace has no canvas {}, step {}; it recorded {} steps. Record a longer run, or ask for fewer steps",
+                                                         trace_.path(), request.canvas_idx, request.step_idx, steps.size()));
+    if (request.canvas.size() != L) throw usage_error("{}: the trace holds canvases of {} tokens, this one has {}", trace_.path(), L, request.canvas.size());
+    const int32_t* recorded = steps.canvas_in.data() + found->second * L;
+    for (size_t p = 0; check_ && p < L; ++p) {
       if (request.canvas[p] == recorded[p]) continue;
-      throw UserError(
-          ExitCode::kSomeFailed,
-          fmt::format(
-              "{}: canvas {}, step {}: the canvas fed in has token {} at position {}, the recorded one {}; recorded "
-              "logits answer for "
-              "the recorded canvas only. Use the seed, start canvas and sampler of the trace, or check_canvas=false",
-              file_.path(), request.canvas_idx, request.step_idx, request.canvas[p], p, recorded[p]));
+      throw UserError(ExitCode::kSomeFailed,
+                      fmt::format("{}: canvas {}, step {}: the canvas fed in has token {} at position {}, the recorded one {}; recorded logits answer for the recorded "
+                                  "canvas only. Use the seed, start canvas and sampler of the trace, or check_canvas=false; generate --replay compares decisions step by step",
+                                  trace_.path(), request.canvas_idx, request.step_idx, request.canvas[p], p, recorded[p]));
     }
-    return read_logits(found->second, row);
+    return trace_.logits(row_, found->second);
   }
 
  private:
-  void find_row() {
-    if (file_.has("rows")) {  // counter mode with several rows
-      const std::string group = fmt::format("rows/{}", row_);
-      if (!file_.has(group))
-        throw usage_error("{}: the trace has no row {}; it has {}", file_.path(), row_, file_.names("rows").size());
-      steps_ = group + "/steps/";
-    } else {
-      steps_ = "steps/";
-    }
-    if (!file_.has(steps_ + "canvas_in"))
-      throw input_error("{}: is no trace: there is no '{}canvas_in'; expected a file of generate --trace", file_.path(),
-                        steps_);
-    if (!file_.has(steps_ + "logits"))
-      throw input_error("{}: the trace holds no logits ('{}logits'); record it again with --trace-logits", file_.path(),
-                        steps_);
-    const auto dims = file_.shape(steps_ + "logits");
-    joint_ = dims.size() == 4;  // [S, B, L, V]
-    if (dims.size() != 3 && !joint_)
-      throw input_error("{}: '{}logits' has {} axes; expected [S, L, V] or [S, B, L, V]", file_.path(), steps_,
-                        dims.size());
-    if (joint_) num_rows_ = dims[1];
-    if (!file_.has("rows") && static_cast<uint64_t>(row_) >= num_rows_)
-      throw usage_error("{}: the trace has no row {}; it has {}", file_.path(), row_, num_rows_);
-  }
-  /// End and pad ids of the recorded run: without them the replay would run on after the end token.
-  void read_config() {
-    const auto config = parse_json(file_.text_attribute("/", "config"));
-    if (!config.is_object())
-      throw input_error("{}: attribute 'config' is no JSON object; the trace is damaged", file_.path());
-    facts_.defaults.pad_id = config.value("pad_id", -1);
-    facts_.defaults.end_ids = config.value("end_ids", std::vector<int32_t>{});
-    if (config.contains("temperature")) facts_.defaults.temperature = config["temperature"].get<std::string>();
-  }
-  std::vector<float> read_logits(size_t entry, size_t row) const {
-    const std::scoped_lock lock(mutex_);  // the HDF5 library is not re-entrant
-    std::vector<float> all = file_.read_row<float>(steps_ + "logits", entry);
-    if (!joint_) return all;
-    const size_t size = length_ * static_cast<size_t>(facts_.vocabulary);
-    const auto begin = all.begin() + static_cast<ptrdiff_t>(row * size);
-    return {begin, begin + static_cast<ptrdiff_t>(size)};
-  }
   void hash_logits() {
     std::string digests;
-    for (const auto& [step, entry] : entry_) {
-      const auto logits = read_logits(entry, static_cast<size_t>(joint_ ? row_ : 0));
+    for (const auto& [step, entry] : trace_.steps(row_).entry) {
+      const auto logits = trace_.logits(row_, entry);
       const auto digest = sha256({reinterpret_cast<const char*>(logits.data()), logits.size() * sizeof(float)});
       digests.append(reinterpret_cast<const char*>(digest.data()), digest.size());
     }
     hash_ = hex(sha256(digests));
   }
 
-  H5Reader file_;
-  int64_t row_;
-  bool check_, joint_ = false;
-  std::string steps_, hash_;
-  size_t length_ = 0, num_rows_ = 1;
-  std::vector<int32_t> canvases_;                        // [S, B, L]
-  std::map<std::pair<int32_t, int32_t>, size_t> entry_;  // (canvas, step) -> index along S
+  RecordedTrace trace_;
+  size_t row_;
+  bool check_;
+  std::string hash_;
   DenoiserFacts facts_;
-  mutable std::mutex mutex_;
 };
 
 [[maybe_unused]] const bool registered = denoisers().add(

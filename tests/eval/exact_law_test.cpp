@@ -105,6 +105,9 @@ TEST(ExactLaw, DdimWithAKnownLevelConvergesAndWithoutStalls) {  // samplers.md 1
   EXPECT_NEAR(tv(unknown, 4), 0.533, 6e-4);
   EXPECT_NEAR(tv(unknown, 16), 0.311, 6e-4);
   EXPECT_NEAR(tv(unknown, 64), 0.230, 6e-4);
+  PlanRequest withheld;
+  withheld.sampler = "ddim", withheld.stop = "never", withheld.num_steps = 4, withheld.temperature = "1", withheld.emission = "canvas", withheld.noise_level = "withheld";
+  EXPECT_EQ(exact_law(known, resolve_plan(withheld, known)), law(unknown, "ddim", 4, "1", "canvas")) << "withheld from a denoiser that would use it";
 }
 
 TEST(ExactLaw, EntropyBoundBeatsTheSourceInLikelihoodAndIsFarFromItsLaw) {  // samplers.md 14.1

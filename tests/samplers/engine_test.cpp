@@ -8,6 +8,7 @@
 #include <set>
 
 #include "core/denoiser.h"
+#include "core/error.h"
 
 namespace canvaslab {
 namespace {
@@ -119,6 +120,19 @@ TEST(Engine, TellsTheLevelOnlyToSamplersThatDeclareIt) {
   request.sampler = "ddim";
   run(denoiser, request);
   for (const auto& a : denoiser.asked) EXPECT_EQ(a.level, a.step_idx / 4.0);
+  denoiser.asked.clear();
+  request.noise_level = "withheld";
+  run(denoiser, request);
+  for (const auto& a : denoiser.asked) EXPECT_FALSE(a.level.has_value());
+  const auto settings = resolve_plan(request, denoiser).settings();
+  EXPECT_EQ(settings.back(), std::make_pair(std::string("noise_level"), std::string("withheld")));
+  EXPECT_EQ(resolve_plan(request_of_settings(settings, "test"), denoiser).settings(), settings) << "stored settings read back";
+  EXPECT_THROW(request_of_settings({{"sampler", "ddim"}}, "test"), UserError);
+  request.noise_level = "known";
+  EXPECT_THROW(resolve_plan(request, denoiser), UserError);
+  request = {};
+  request.noise_level = "told";
+  EXPECT_THROW(resolve_plan(request, denoiser), UserError) << "the entropy bound follows no level";
 }
 
 TEST(Engine, SelfConditioningIsAKnob) {
