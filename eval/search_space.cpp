@@ -97,6 +97,7 @@ SearchSpace::SearchSpace(const TomlTable& table) : where_(table.at("kind")) {
   for (const char* key : {"sampler", "stop", "temperature"}) read_plugins(table, key);
   read_words(table, "emission", {"argmax", "canvas"});
   read_words(table, "stats_on", {"filtered", "unfiltered"});
+  read_words(table, "noise_level", {"told", "withheld"});
   if (const auto values = table.booleans("self_conditioning"); !values.empty()) {
     Dimension on{.name = "self_conditioning", .values = {}, .plugins = {}};
     for (const bool value : values) on.values.list.push_back(value ? "on" : "off");
@@ -185,6 +186,7 @@ PlanRequest SearchSpace::draw(uint64_t seed, uint64_t number) const {
     else if (name == "temperature") out.temperature = text;
     else if (name == "emission") out.emission = text;
     else if (name == "stats_on") out.stats_on = text;
+    else if (name == "noise_level") out.noise_level = text;
     else if (name == "self_conditioning") out.self_conditioning = text == "on";
     else if (name == "steps") out.num_steps = whole();
     else if (name == "anneal_over") out.anneal_over = whole();
@@ -205,9 +207,9 @@ std::vector<PlanRequest> SearchSpace::draw_all(uint64_t seed, size_t budget) con
   for (uint64_t number = 0; out.size() < budget; ++number) {
     PlanRequest request = draw(seed, number);
     const auto shown = [](const auto& value) { return value ? fmt::format("{}", *value) : std::string("-"); };
-    const std::string text = fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", request.sampler, shown(request.stop), shown(request.temperature), shown(request.emission),
+    const std::string text = fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", request.sampler, shown(request.stop), shown(request.temperature), shown(request.emission),
                                          request.self_conditioning, shown(request.num_steps), shown(request.anneal_over), shown(request.canvas_length), shown(request.top_k),
-                                         shown(request.top_p), shown(request.min_p), shown(request.stats_on));
+                                         shown(request.top_p), shown(request.min_p), shown(request.stats_on), shown(request.noise_level));
     if (seen.insert(text).second) {
       out.push_back(std::move(request));
       in_vain = 0;

@@ -41,8 +41,11 @@ std::string settings_line(const GenerationPlan& generation, bool control);
 /// Tokenises a prompt text; given by the caller, who knows the model's folder.
 using PromptEncoder = std::function<std::vector<int32_t>(const std::string& text)>;
 
+/// Makes other configurations of those that a plan lists, once the denoiser is open.
+using ConfigChooser = std::function<std::vector<SweepConfig>(std::vector<SweepConfig> listed, const Denoiser& denoiser)>;
+
 /// Opens model and data and resolves every configuration. Equal points are kept once; a source gets its control rows.
-PreparedSweep prepare_sweep(SweepPlan plan, const PromptEncoder& encode);
+PreparedSweep prepare_sweep(SweepPlan plan, const PromptEncoder& encode, const ConfigChooser& choose = {});
 
 /// One sample to make.
 struct SweepTask {

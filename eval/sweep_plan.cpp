@@ -14,7 +14,7 @@ namespace canvaslab {
 namespace {
 
 const std::vector<std::string> kGridKeys = {"label", "sampler", "stop", "temperature", "emission", "self_conditioning", "steps",
-                                            "anneal_over", "canvas_length", "max_new_tokens", "top_k", "top_p", "min_p", "stats_on"};
+                                            "anneal_over", "canvas_length", "max_new_tokens", "top_k", "top_p", "min_p", "stats_on", "noise_level"};
 
 template <typename To, typename From>
 std::vector<std::optional<To>> or_absent(const std::vector<From>& values) {
@@ -30,21 +30,22 @@ std::vector<std::optional<double>> reals_or_absent(const TomlTable& table, const
   return out.empty() ? std::vector<std::optional<double>>{std::nullopt} : out;
 }
 
-/// Every combination of a grid's filters; one without any when none is given.
-std::vector<PlanRequest> filter_choices(const TomlTable& table) {
+/// Every combination of a grid's filters and of what the denoiser is told; one without any when none is given.
+std::vector<PlanRequest> draw_choices(const TomlTable& table) {
   std::vector<PlanRequest> out;
   for (const auto& top_k : or_absent<int32_t>(table.integers("top_k", 1, kMostTokens)))
     for (const auto& top_p : reals_or_absent(table, "top_p"))
       for (const auto& min_p : reals_or_absent(table, "min_p"))
-        for (const auto& stats_on : or_absent<std::string>(table.texts("stats_on"))) {
-          PlanRequest request;
-          request.top_k = top_k, request.top_p = top_p, request.min_p = min_p, request.stats_on = stats_on;
-          out.push_back(std::move(request));
-        }
+        for (const auto& stats_on : or_absent<std::string>(table.texts("stats_on")))
+          for (const auto& noise_level : or_absent<std::string>(table.texts("noise_level"))) {
+            PlanRequest request;
+            request.top_k = top_k, request.top_p = top_p, request.min_p = min_p, request.stats_on = stats_on, request.noise_level = noise_level;
+            out.push_back(std::move(request));
+          }
   return out;
 }
 
-/// The product of a grid's lists, in a fixed order: canvas length slowest, step limit fastest, filters within a step limit.
+/// The product of a grid's lists, in a fixed order: canvas length slowest, step limit fastest, filters and the level within a step limit.
 std::vector<SweepConfig> expand_grid(const TomlTable& table) {
   const auto sampler_list = table.texts("sampler");
   if (sampler_list.empty()) throw usage_error("{}: a grid needs 'sampler'", table.at("sampler"));
@@ -66,7 +67,7 @@ std::vector<SweepConfig> expand_grid(const TomlTable& table) {
             for (const bool feedback : self_conditioning)
               for (const auto& anneal : or_absent<int32_t>(table.integers("anneal_over", 1, kMostSteps)))
                 for (const auto& steps : or_absent<int32_t>(table.integers("steps", 1, kMostSteps)))
-                  for (PlanRequest& request : filter_choices(table)) {
+                  for (PlanRequest& request : draw_choices(table)) {
                     SweepConfig config;
                     request.sampler = sampler, request.stop = stop, request.temperature = temperature, request.emission = emission;
                     request.canvas_length = length, request.num_steps = steps, request.anneal_over = anneal, request.max_new_tokens = most[0];
@@ -202,6 +203,13 @@ SweepPlan read_sweep(const std::string& path, const std::vector<std::string>& ov
     plan.reference = std::move(points.front());
   }
   return plan;
+}
+
+SweepConfig parse_config(const std::string& text, const std::string& name) {
+  const toml::table table = parse_settings(text, name);
+  auto points = expand_grid(TomlTable(name, "a configuration", table, kGridKeys));
+  if (points.size() != 1) throw usage_error("{}: its lists make {} configurations; expected one", name, points.size());
+  return std::move(points.front());
 }
 
 }  // namespace canvaslab

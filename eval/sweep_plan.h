@@ -58,4 +58,8 @@ struct SweepPlan {
 /// Errors: usage, with line and column, what was expected and the nearest valid key or name.
 SweepPlan read_sweep(const std::string& path, const std::vector<std::string>& overrides);
 
+/// One configuration from "key=value; key=value" with the keys of a grid, values as in TOML or bare text: "sampler=ddim;
+/// steps=16". `name` stands for it in errors. Errors: usage, as for a grid.
+SweepConfig parse_config(const std::string& text, const std::string& name);
+
 }  // namespace canvaslab

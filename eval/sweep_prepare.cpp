@@ -103,7 +103,7 @@ std::string settings_line(const GenerationPlan& generation, bool control) {
   return text;
 }
 
-PreparedSweep prepare_sweep(SweepPlan plan, const PromptEncoder& encode) {
+PreparedSweep prepare_sweep(SweepPlan plan, const PromptEncoder& encode, const ConfigChooser& choose) {
   PreparedSweep out;
   std::vector<SweepConfig> asked = std::exchange(plan.configs, {});
   out.plan = std::move(plan);
@@ -114,6 +114,7 @@ PreparedSweep prepare_sweep(SweepPlan plan, const PromptEncoder& encode) {
   out.model_hash = out.denoiser->content_hash();
   out.data_hash = out.dataset->content_hash();
   out.examples = load_examples(out.plan, *out.dataset, *out.denoiser, encode);
+  if (choose) asked = choose(std::move(asked), *out.denoiser);
   Points points(out);
   for (auto& config : asked) points.add(std::move(config));
   out.num_candidates = out.plan.configs.size();

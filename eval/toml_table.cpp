@@ -89,6 +89,35 @@ void apply_override(toml::table& root, const std::string& text) {
   table->insert_or_assign(key, *parsed.get("v"));  // a copy, which carries no line number: it came from no file
 }
 
+toml::table parse_settings(const std::string& text, const std::string& name) {
+  toml::table out;
+  std::istringstream in(text);
+  for (std::string part; std::getline(in, part, ';');) {
+    const auto trimmed = [](const std::string& word) {
+      const auto begin = word.find_first_not_of(" \t\n");
+      return begin == std::string::npos ? std::string() : word.substr(begin, word.find_last_not_of(" \t\n") + 1 - begin);
+    };
+    part = trimmed(part);
+    if (part.empty()) continue;
+    const auto equals = part.find('=');
+    if (equals == std::string::npos || equals == 0) throw usage_error("{}: '{}' is no key=value; expected for example 'sampler=ddim; steps=16; emission=canvas'", name, part);
+    const std::string key = trimmed(part.substr(0, equals)), value = trimmed(part.substr(equals + 1));
+    if (out.contains(key)) throw usage_error("{}: '{}' is given twice", name, key);
+    toml::table parsed;
+    try {
+      parsed = toml::parse(part, name);
+    } catch (const toml::parse_error&) {
+      try {
+        parsed = toml::parse(fmt::format("{} = '''{}'''", key, value), name);
+      } catch (const toml::parse_error& error) {
+        throw usage_error("{}: '{}': {}", name, part, error.description());
+      }
+    }
+    overlay(out, std::move(parsed));
+  }
+  return out;
+}
+
 TomlTable::TomlTable(std::string path, std::string name, const toml::table& table, std::vector<std::string> keys)
     : path_(std::move(path)), name_(std::move(name)), table_(table) {
   for (const auto& [key, node] : table_) {

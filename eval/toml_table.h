@@ -33,6 +33,9 @@ auto located(const std::string& where, Check check) {
     throw UserError(error.code(), where + ": " + error.what());
   }
 }
+/// "key=value; key=value" as a table. Values are TOML; what does not parse as TOML is taken as a string. `name` stands for
+/// the text in places. Errors: usage for what is no key=value and keys given twice.
+toml::table parse_settings(const std::string& text, const std::string& name);
 
 /// One table with the keys it may hold.
 class TomlTable {

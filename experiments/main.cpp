@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
   add_plot(line);
   add_merge(line);
   add_diff(line);
+  add_attribute(line);
   add_export(line);
   add_table(line);
   add_import(line);
