@@ -168,7 +168,7 @@ void draw_sampler_table(const SamplerTable& table, const std::string& stem) {
   figure.key = KeyShape::kPoint;
   figure.caption = fmt::format("{}; test split: {}. One mark a sampler and budget, at the setting chosen on the tuning split: {}. Bars: 95% intervals.", table.denoiser, table.test, table.tuning);
   figure.series.assign(std::begin(kKindNames), std::end(kKindNames));
-  Panel panel{.title = "", .lines = {}, .control = {}};
+  Panel panel;
   for (size_t series = 0; series < figure.series.size(); ++series) {
     std::vector<Mark> marks;
     for (const auto& choice : table.chosen) {

@@ -19,7 +19,7 @@ inline constexpr int64_t kFewestHalvingItems = 8;
 struct SweepConfig {
   PlanRequest request;
   bool control = false;
-  std::string label;                      ///< the grid's, "" without: rows of a table of samplers (eval/sampler_table.h)
+  std::string label = "";                      ///< the grid's, "" without: rows of a table of samplers (eval/sampler_table.h)
   bool imported = false;                  ///< another program's completions: no settings of ours
   std::string where;                      ///< file, line and column it comes from, for errors
   bool generated() const { return !control && !imported; }
