@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "eval/search_space.h"
 #include "eval/toml_table.h"
+#include "samplers/plugin_library.h"
 #include "schedules/schedule.h"
 
 namespace canvaslab {
@@ -170,6 +171,15 @@ void read_grids(const std::string& path, const toml::table& root, SweepPlan& pla
   }
 }
 
+/// Loads the libraries that 'plugins' lists, by names relative to the file that lists them.
+void load_libraries(const toml::table& root, const TomlTable& top) {
+  for (const auto& name : top.texts("plugins")) {
+    const auto& source = root.get("plugins")->source();
+    const std::filesystem::path folder = source.path ? std::filesystem::path(*source.path).parent_path() : std::filesystem::path();
+    located(top.at("plugins"), [&] { load_plugin_library((folder / name).string()); });
+  }
+}
+
 }  // namespace
 
 std::string HalvingPlan::text() const {
@@ -179,7 +189,8 @@ std::string HalvingPlan::text() const {
 SweepPlan read_sweep(const std::string& path, const std::vector<std::string>& overrides) {
   toml::table root = parse_toml(path);
   for (const auto& text : overrides) apply_override(root, text);
-  const TomlTable top(path, "the sweep file", root, {"run", "denoiser", "dataset", "grid", "search", "reference"});
+  const TomlTable top(path, "the sweep file", root, {"run", "denoiser", "dataset", "grid", "search", "reference", "plugins"});
+  load_libraries(root, top);
   SweepPlan plan;
   plan.name = std::filesystem::path(path).stem().string();
   if (root.contains("run")) read_run(TomlTable(path, "[run]", section(path, root, "run", ""), {"name", "seed", "repeats", "limit", "record", "record_items"}), plan);

@@ -16,6 +16,7 @@
 #include "experiments/commands.h"
 #include "experiments/generate_replay.h"
 #include "experiments/live_canvas.h"
+#include "experiments/plugins.h"
 #include "experiments/prompts.h"
 #include "samplers/plan_notes.h"
 
@@ -29,6 +30,7 @@ struct Arguments : PromptArguments {
   int32_t top_k = 0;
   double top_p = 0, min_p = 0;
   std::string stats_on, noise_level;
+  std::vector<std::string> plugins;
   bool has_top_p = false, has_min_p = false, has_sampler = false, has_rng = false, has_seed = false;
   uint64_t seed = 0;
   ReplayArguments replay;
@@ -139,6 +141,7 @@ void run(const Arguments& a) {
   const bool live = wants_live(a);
   if (live) reset_terminal_on_signals();
   if (a.trace_logits && a.trace.empty()) throw usage_error("--trace-logits needs --trace FILE.h5, the file to record them in");
+  load_plugins(a.plugins);
   const double begin = cpu_clock();
   const auto denoiser = open_model(a.model, {.dtype = a.dtype, .device = a.device});
   const auto text = std::filesystem::is_directory(a.model) ? TextModel::load(a.model) : std::nullopt;
@@ -214,6 +217,7 @@ void add_generate(CommandLine& line) {
   const CommandOption chat = c.flag("--chat,!--no-chat", a->chat, "put the prompt through the checkpoint's chat template (default where there is one)");
   const CommandOption thinking = c.flag("--thinking", a->thinking, "chat template with thinking on");
   const CommandOption sampler = c.option("--sampler", a->sampler, "see canvaslab list samplers").shows_default();
+  add_plugin_option(c, a->plugins);
   c.option("--stop", a->stop, "stop rule (default: the sampler's own)");
   c.option("--steps", a->steps, "step limit per canvas").positive();
   c.option("--anneal-over", a->anneal_over, "length of the temperature ramp (default: the step limit)").positive();

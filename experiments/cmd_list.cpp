@@ -6,6 +6,7 @@
 #include "core/json.h"
 #include "eval/dataset.h"
 #include "experiments/commands.h"
+#include "experiments/plugins.h"
 #include "samplers/stop_rule.h"
 
 namespace canvaslab {
@@ -62,7 +63,10 @@ void add_list(CommandLine& line) {
   auto* json = new bool(false);
   command.option("kind", *kind, "samplers, schedules, stop_rules, denoisers, datasets or recipes (default: all)");
   command.flag("--json", *json, "one JSON object");
+  auto* plugins = new std::vector<std::string>;
+  add_plugin_option(command, *plugins);
   command.action([=] {
+    load_plugins(*plugins);
     OrderedJson all = {{"samplers", describe(samplers())}, {"schedules", describe(schedules())}, {"stop_rules", describe(stop_rules())},
                                   {"denoisers", describe(denoisers())}, {"datasets", describe(datasets())}, {"recipes", OrderedJson::array()}};
     if (!kind->empty()) {

@@ -15,6 +15,7 @@
 #include "eval/shard.h"
 #include "eval/sweep_view.h"
 #include "experiments/commands.h"
+#include "experiments/plugins.h"
 #include "experiments/sweep_setup.h"
 #include "experiments/terminal.h"
 #include "samplers/plan_notes.h"
@@ -30,7 +31,7 @@ void on_signal(int) {
 
 struct Arguments {
   std::string config, out, shard, progress = "text";
-  std::vector<std::string> set;
+  std::vector<std::string> set, plugins;
   int threads = 0, batch = 1;
   int64_t limit = 0;
   bool dry_run = false, quiet = false;
@@ -190,6 +191,7 @@ ExitCode run(const Arguments& a) {
     throw usage_error("--progress {}: expected text, json or none{}", a.progress, did_you_mean(a.progress, {"text", "json", "none"}));
   const bool quiet = a.quiet || a.progress == "none", json = a.progress == "json";
   read_shard(a, options);
+  load_plugins(a.plugins);
   SweepPlan plan = read_sweep(a.config, a.set);
   if (a.limit > 0) plan.limit = a.limit;
   const PromptEncoder encode = prompt_encoder(plan.denoiser);
@@ -234,6 +236,7 @@ void add_sweep(CommandLine& line) {
   command.option("config", a->config, "sweep file, for example experiments/quickstart.toml").required();
   command.option("--out", a->out, "folder of the run (default: results/runs/NAME)");
   command.option("--set", a->set, "override a key of the file: --set run.repeats=3 --set dataset.name='source(items=50)'");
+  add_plugin_option(command, a->plugins);
   command.option("--shard", a->shard, "I/N: run the I-th of N disjoint parts, into files of its own (run-I-of-N); default: what Slurm or MPI variables say");
   command.option("--limit", a->limit, "only the first so many items (biased when the data set is sorted; [dataset] subset = N draws some by category)").positive();
   command.option("--threads", a->threads, "samples run side by side (default: all cores)").positive();

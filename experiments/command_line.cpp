@@ -38,6 +38,7 @@ CommandOption CommandOption::range(int64_t least, int64_t most) const {
                                      [=](double v) { return v >= static_cast<double>(least) && v <= static_cast<double>(most); })), *this;
 }
 CommandOption CommandOption::shows_default() const { return option_->capture_default_str(), *this; }
+CommandOption CommandOption::one_each() const { return option_->allow_extra_args(false), *this; }
 CommandOption CommandOption::excludes(const CommandOption& other) const { return option_->excludes(other.option_), *this; }
 bool CommandOption::given() const { return option_->count() > 0; }
 

@@ -26,6 +26,7 @@ class CommandOption {
   CommandOption positive() const;                                ///< numbers above 0 only
   CommandOption range(int64_t least, int64_t most) const;        ///< both ends allowed
   CommandOption shows_default() const;                           ///< --help prints the value it has now
+  CommandOption one_each() const;                                ///< of a list: may be repeated, with one value each time
   CommandOption excludes(const CommandOption& other) const;      ///< not both
   bool given() const;                                            ///< after parsing: it was written
 

@@ -26,5 +26,7 @@ int main(int argc, char** argv) {
   add_table(line);
   add_import(line);
   add_plans(line);
+  add_plugin(line);
+  add_check(line);
   return line.run(argc, argv);
 }

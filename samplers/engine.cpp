@@ -236,6 +236,8 @@ class Run {
         else plan_.sampler.decide(view, row.state, decision);
       } catch (const NonFiniteStatistics& error) {
         throw UserError(ExitCode::kSomeFailed, fmt::format("{}, canvas {}, step {}", error.what(), canvas_idx, step_idx));
+      } catch (const std::logic_error& error) {  // a broken promise: the sample fails, whoever wrote the sampler
+        throw UserError(ExitCode::kSomeFailed, fmt::format("{}, canvas {}, step {}", error.what(), canvas_idx, step_idx));
       }
       std::optional<std::string> stop;
       if (!row.converged) stop = plan_.stop.rule->check(view, row.state, decision, row.history);

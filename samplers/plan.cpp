@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "samplers/engine.h"
+#include "samplers/foreign_code.h"
 
 namespace canvaslab {
 namespace {
@@ -163,6 +164,7 @@ std::vector<std::pair<std::string, std::string>> GenerationPlan::settings() cons
   if (filters.min_p > 0) out.emplace_back("min_p", format_real(filters.min_p));
   if (filters.any()) out.emplace_back("stats_on", filters.filtered_statistics ? "filtered" : "unfiltered");
   if (sampler.facts.needs_level && !tells_level) out.emplace_back("noise_level", "withheld");
+  if (const std::string code = foreign_code({sampler.canonical, stop.canonical, temperature_text}); !code.empty()) out.emplace_back("code", code);
   return out;
 }
 

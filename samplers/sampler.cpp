@@ -78,6 +78,7 @@ void ConfiguredSampler::decide(const StepView& view, CanvasState& state, StepDec
   size_t open = 0, taken = 0;
   for (size_t p = 0; p < L; ++p) {
     const Action action = decision.action[p];
+    if (action > Action::kToken) throw broken(fmt::format("{} at position {} is no action", static_cast<int>(action), p));
     if (action == Action::kToken && (decision.token.size() != L || decision.token[p] < 0 || decision.token[p] >= view.vocabulary))
       throw broken(fmt::format("no token of the vocabulary for position {}", p));
     if (!view.is_allowed(p)) continue;
@@ -100,7 +101,8 @@ void ConfiguredSampler::decide_again(const StepView& view, CanvasState& state, S
   const size_t L = view.length();
   if (decision.action.size() != L) throw std::logic_error(fmt::format("sampler '{}' decides on {} of {} positions after an extra forward", name, decision.action.size(), L));
   for (size_t p = 0; p < L; ++p)
-    if (decision.action[p] == Action::kToken && (decision.token.size() != L || decision.token[p] < 0 || decision.token[p] >= view.vocabulary))
+    if (decision.action[p] > Action::kToken) throw std::logic_error(fmt::format("sampler '{}': {} at position {} is no action", name, static_cast<int>(decision.action[p]), p));
+    else if (decision.action[p] == Action::kToken && (decision.token.size() != L || decision.token[p] < 0 || decision.token[p] >= view.vocabulary))
       throw std::logic_error(fmt::format("sampler '{}' gives no token of the vocabulary for position {} after an extra forward", name, p));
 }
 

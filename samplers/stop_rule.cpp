@@ -7,8 +7,9 @@ namespace {
 
 void collect_facts(const PluginExpr& expr, ConfiguredStop& out) {
   const auto& entry = stop_rules().find(expr.name);
-  out.statistics = out.statistics | entry.facts.statistics;
-  out.breaks_level = out.breaks_level || entry.facts.breaks_level;
+  const StopFacts facts = stop_rules().make(expr)->refine(entry.facts);
+  out.statistics = out.statistics | facts.statistics;
+  out.breaks_level = out.breaks_level || facts.breaks_level;
   if (entry.parameters.empty() || entry.parameters.front().type != ParamType::kPlugins) return;
   for (const auto& argument : expr.arguments) collect_facts(*argument.value, out);
 }

@@ -24,6 +24,8 @@ struct StopFacts {
 class StopRule {
  public:
   virtual ~StopRule() = default;
+  /// The facts of this object, from those of its registry entry: what depends on parameters is settled here.
+  virtual StopFacts refine(StopFacts declared) const { return declared; }
   /// The reason to stop, or nothing to go on. Pure.
   virtual std::optional<std::string> check(const StepView& view, const CanvasState& state, const StepDecision& decision,
                                            const StopHistory& history) const = 0;

@@ -48,11 +48,11 @@ void check_alone(benchmark::State& run, const std::string& text) {
 
 void register_all() {
   for (const auto& entry : samplers().entries())
-    benchmark::RegisterBenchmark(("sampler/" + entry.name).c_str(), decide_and_check, entry.name)->Unit(benchmark::kMicrosecond);
+    if (contract::has_defaults(entry)) benchmark::RegisterBenchmark(("sampler/" + entry.name).c_str(), decide_and_check, entry.name)->Unit(benchmark::kMicrosecond);
   for (const char* text : {"spacing(entropy_bound(inf), distance=16)", "quota(margin, budget=ratio, choice_temperature=1)", "remdm(confidence=on)"})
     benchmark::RegisterBenchmark(fmt::format("sampler/{}", text).c_str(), decide_and_check, text)->Unit(benchmark::kMicrosecond);
   for (const auto& entry : stop_rules().entries())
-    if (entry.parameters.empty() || entry.parameters[0].type != ParamType::kPlugins)
+    if (contract::has_defaults(entry))
       benchmark::RegisterBenchmark(("stop/" + entry.name).c_str(), check_alone, entry.name)->Unit(benchmark::kMicrosecond);
 }
 

@@ -8,9 +8,9 @@
 
 #include "core/denoiser.h"
 #include "eval/dataset.h"
+#include "samplers/contract.h"
 #include "samplers/stop_rule.h"
 #include "schedules/schedule.h"
-#include "tests/support/step.h"
 
 namespace canvaslab {
 namespace {
@@ -26,18 +26,18 @@ std::vector<std::string> names(const auto& registry) {
 TEST(Registries, HoldExactlyTheExpectedNames) {  // sorted
   EXPECT_THAT(names(samplers()),
               ElementsAre("ban", "block_refinement", "cap", "causal_verify", "confidence_step", "confidence_threshold", "ddim", "ddim_integrated", "dus",
-                          "entropy_bound", "entropy_bound_locked", "factor", "fixed_plan", "fixed_step", "flow_matching", "frechet",
+                          "entropy_bound", "entropy_bound_locked", "external", "factor", "fixed_plan", "fixed_step", "flow_matching", "frechet",
                           "greedy_planner", "hierarchy", "joint_threshold", "klass", "leftmost", "less", "loo_corrector", "med", "never_lock_special",
                           "origin", "p2", "psi", "quota", "remdm", "self_correction", "shuffled", "slowfast", "spacing", "token_reset", "wino"));
   EXPECT_THAT(names(schedules()),
               ElementsAre("constant", "cosine", "geometric", "geometric_level", "grid", "hold", "linear", "linear_remaining",
                           "polynomial", "power", "quarter_cosine", "sine", "table"));
   EXPECT_THAT(names(stop_rules()),
-              ElementsAre("accepted_all", "all_of", "all_revealed", "any_of", "confident_to_end", "entropy", "flip_aware",
+              ElementsAre("accepted_all", "all_of", "all_revealed", "any_of", "confident_to_end", "entropy", "external", "flip_aware",
                           "kl_plateau", "left_complete", "max_steps", "never", "plateau", "prophet", "settled", "stable_and_confident",
                           "token_stability"));
   EXPECT_THAT(names(denoisers()),
-              ElementsAre("checking", "copy", "hmm", "latin_square", "markov", "parity", "perturbed", "replay", "scripted",
+              ElementsAre("checking", "copy", "external", "hmm", "latin_square", "markov", "parity", "perturbed", "replay", "scripted",
                           "shuffle", "stale", "tabulated", "uniform"));
   EXPECT_THAT(names(datasets()), ElementsAre("prompts", "source"));
 }
@@ -87,40 +87,16 @@ TEST(Registries, FindNamesWithoutRegardToCaseAndDashesAndSuggestTheNearest) {
 // --- every schedule, stop rule, data set
 
 TEST(EverySchedule, IsPureStaysInItsRangeAndHoldsItsEndBeyondTheRamp) {
-  for (const auto& entry : schedules().entries()) {
-    const auto schedule = make_schedule(parse_plugin(entry.name));
-    const auto [low, high] = schedule->range();
-    for (int32_t steps : {1, 2, 7, 48}) {
-      const double end = schedule->value({.step_idx = steps, .num_steps = steps});
-      for (int32_t step = 0; step < 3 * steps; ++step) {
-        const double value = schedule->value({.step_idx = step, .num_steps = steps});
-        EXPECT_EQ(value, schedule->value({.step_idx = step, .num_steps = steps}));
-        EXPECT_GE(value, low - 1e-7) << entry.name;  // linear_remaining computes in f32
-        EXPECT_LE(value, high + 1e-7) << entry.name;
-        if (step >= steps) {
-          EXPECT_EQ(value, end) << entry.name << " at step " << step << " of a ramp of " << steps;
-        }
-      }
-    }
-  }
+  for (const auto& entry : schedules().entries())
+    EXPECT_EQ(contract::keeps_the_schedule_contract(*make_schedule(parse_plugin(entry.name))), "") << entry.name;
 }
 
 TEST(EveryStopRule, ReadsOnlyWhatItDeclaresAndIsPure) {
-  std::mt19937 engine(7);
   for (const auto& entry : stop_rules().entries()) {
     const bool composed = !entry.parameters.empty() && entry.parameters[0].type == ParamType::kPlugins;
-    const auto stop =
-        configure_stop(parse_plugin(composed ? entry.name + "(never, entropy(0.1), token_stability)" : entry.name));
-    for (int trial = 0; trial < 100; ++trial) {
-      testing_support::Step step(1 + engine() % 20, engine);
-      const CanvasState state{.revealed = std::vector<uint8_t>(step.canvas.size(), trial % 2), .scratch = {}};
-      StopHistory history;
-      if (trial % 3) history.argmax.push_back(step.statistics.argmax);
-      const auto first = stop.rule->check(step.view(1, 4), state, {}, history);
-      testing_support::poison(step.statistics, stop.statistics);
-      EXPECT_EQ(stop.rule->check(step.view(1, 4), state, {}, history), first)
-          << entry.name << " reads a statistic it does not declare";
-    }
+    if (!composed && !contract::has_defaults(entry)) continue;
+    const std::string text = composed ? entry.name + "(never, entropy(0.1), token_stability)" : entry.name;
+    EXPECT_EQ(contract::keeps_the_stop_contract(configure_stop(parse_plugin(text))), "") << text;
   }
 }
 
@@ -128,41 +104,41 @@ TEST(EveryDenoiser, KeepsTheDenoiserContract) {
   for (const std::string text :
        {"uniform(alphabet=7)", "markov(alphabet=7)", "copy(alphabet=7, span=2)", "parity(alphabet=7, block=4)", "shuffle(alphabet=7)",
         "tabulated(alphabet=7, block=2)", "perturbed(hmm(states=3, alphabet=7), noise=1)", "stale(hmm(states=3, alphabet=7))", "hmm(states=3, alphabet=7)", "hmm(states=3, alphabet=7, use_level=off)",
-        "checking(a=hmm(states=3, alphabet=7), b=hmm(states=3, alphabet=7))"}) {
-    const auto denoiser = denoisers().make(text);
-    const std::vector<int32_t> ids = {1, 2}, canvas = {0, 6, 3}, committed = {5, 5, 1};
-    Prompt prompt;
-    prompt.ids = ids;
-    const auto ask = [&](Sequence& sequence, std::span<const int32_t> tokens, int32_t step) {
-      DenoiseRow row{.sequence = &sequence, .request = {}};
-      row.request.canvas = tokens;
-      row.request.step_idx = step;
-      row.request.want_logits = true;
-      row.request.wanted = {Statistic::kMax};
-      return std::move(denoiser->denoise(std::span(&row, 1)).front());
-    };
-    const auto sequence = denoiser->prefill(prompt);
-    const auto before = ask(*sequence, canvas, 0);
-    EXPECT_EQ(before.logits.size(), canvas.size() * 7) << text;
-    EXPECT_EQ(before.statistics.argmax.size(), canvas.size());
-    EXPECT_TRUE(before.statistics.entropy_nats.empty()) << "only declared statistics are filled";
-    const auto fork = sequence->fork();
-    denoiser->append(*sequence, committed, false);
-    EXPECT_EQ(ask(*fork, canvas, 0).logits, before.logits) << text << ": a fork must not see what its origin appends";
-    // Rows of one call do not see each other, and come back in their order.
-    std::vector<DenoiseRow> rows(2, {.sequence = sequence.get(), .request = {}});
-    rows[1].sequence = fork.get();
-    for (auto& row : rows) row.request.canvas = canvas, row.request.want_logits = true;
-    const auto together = denoiser->denoise(rows);
-    EXPECT_EQ(together[1].logits, before.logits) << text;
-    EXPECT_EQ(together[0].logits, ask(*sequence, canvas, 0).logits) << text;
-    Prompt wrong;
-    wrong.ids = {7};
-    EXPECT_THROW(denoiser->prefill(wrong), UserError) << text;
-    EXPECT_EQ(denoisers().make(text)->content_hash(), denoiser->content_hash());
-    EXPECT_FALSE(denoiser->content_hash().empty());
-  }
+        "checking(a=hmm(states=3, alphabet=7), b=hmm(states=3, alphabet=7))"})
+    EXPECT_EQ(contract::keeps_the_denoiser_contract([&] { return denoisers().make(text); }), "") << text;
   EXPECT_NE(denoisers().make("hmm(seed=1)")->content_hash(), denoisers().make("hmm(seed=2)")->content_hash());
+}
+
+// --- each of these checks is fed a plug-in that breaks it
+
+struct WrongSchedule final : Schedule {
+  explicit WrongSchedule(std::function<double(const Progress&)> f) : value_of(std::move(f)) {}
+  double value(const Progress& progress) const override { return value_of(progress); }
+  std::pair<double, double> range() const override { return {0, 1}; }
+  std::function<double(const Progress&)> value_of;
+};
+
+TEST(WrongSchedules, AreCaught) {
+  EXPECT_THAT(contract::keeps_the_schedule_contract(WrongSchedule([](const Progress& p) { return 2.0 * p.fraction(); })), ::testing::HasSubstr("outside its range"));
+  EXPECT_THAT(contract::keeps_the_schedule_contract(WrongSchedule([](const Progress&) { return std::nan(""); })), ::testing::HasSubstr("another value"));
+  EXPECT_THAT(contract::keeps_the_schedule_contract(WrongSchedule([](const Progress& p) { return p.step_idx / 1000.0; })), ::testing::HasSubstr("at the ramp's end"));
+  EXPECT_THAT(contract::keeps_the_schedule_contract(WrongSchedule([n = 0](const Progress&) mutable { return (n = 1 - n) * 0.5; })), ::testing::HasSubstr("another value"));
+}
+
+struct WrongStop final : StopRule {
+  explicit WrongStop(std::function<bool(const StepView&)> f) : stops(std::move(f)) {}
+  std::optional<std::string> check(const StepView& view, const CanvasState&, const StepDecision&, const StopHistory&) const override {
+    return stops(view) ? std::optional<std::string>("wrong") : std::nullopt;
+  }
+  std::function<bool(const StepView&)> stops;
+};
+
+TEST(WrongStopRules, AreCaught) {
+  const auto complaint = [](std::function<bool(const StepView&)> stops) {
+    return contract::keeps_the_stop_contract({.canonical = "wrong", .statistics = {}, .breaks_level = false, .rule = std::make_unique<WrongStop>(std::move(stops))});
+  };
+  EXPECT_THAT(complaint([](const StepView& view) { return view.statistics->entropy_nats[0] > 0; }), ::testing::HasSubstr("does not declare"));
+  EXPECT_THAT(complaint([n = 0](const StepView&) mutable { return ++n % 2 == 0; }), ::testing::HasSubstr("one thing and then another"));
 }
 
 TEST(EveryDataset, RefusesUnknownParametersAndDescribesItsScore) {

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "core/denoiser.h"
+#include "samplers/contract.h"
 #include "samplers/engine.h"
 
 namespace canvaslab {
@@ -31,6 +32,7 @@ std::string trajectories() {
       "3\n";
   const auto denoiser = denoisers().make("scripted(\"" CANVASLAB_SOURCE_DIR "/tests/golden/script.json\")");
   for (const auto& entry : samplers().entries()) {
+    if (!contract::has_defaults(entry)) continue;
     PlanRequest request;
     request.sampler = entry.name;
     request.temperature = "linear_remaining(t_min=0.6, t_max=1)";

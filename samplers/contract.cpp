@@ -1,18 +1,74 @@
-#pragma once
-// The generic properties of samplers as checks that return what is wrong ("" = nothing), so that wrong samplers can be
-// fed to them too. Random steps come from a fixed seed, which is printed with every failure.
-#include <algorithm>
-#include <numeric>
+#include "samplers/contract.h"
 
-#include "samplers/engine.h"
-#include "tests/support/step.h"
+#include <algorithm>
+#include <cmath>
+#include <numeric>
 
 namespace canvaslab::contract {
 
-using testing_support::Step;
-inline constexpr uint32_t kSeed = 20240501;
+Step::Step(size_t length) : canvas(length, 1), allowed(length, 1) {
+  statistics.resize(length, StatisticSet::all());
+  for (auto* values : {&statistics.argmax_logprob, &statistics.second_logprob, &statistics.candidate_logprob,
+                       &statistics.current_logprob, &statistics.argmax_logprob_t1})
+    values->assign(length, std::log(0.5f));
+  for (auto* values : {&statistics.entropy_nats, &statistics.entropy_t1_nats}) values->assign(length, 1.0f);
+}
 
-inline Step random_step(const ConfiguredSampler& sampler, size_t length, int32_t step, int32_t steps,
+Step::Step(size_t length, std::mt19937& engine) : Step(length) {
+  std::uniform_real_distribution<float> unit(0, 1);
+  for (auto* ids : {&canvas, &statistics.argmax, &statistics.second, &statistics.candidate})
+    for (auto& id : *ids) id = static_cast<int32_t>(engine() % static_cast<uint32_t>(vocabulary));
+  for (auto* values : {&statistics.argmax_logprob, &statistics.second_logprob, &statistics.candidate_logprob,
+                       &statistics.current_logprob, &statistics.argmax_logprob_t1})
+    for (auto& value : *values) value = std::log(std::max(1e-6f, unit(engine)));
+  for (auto& value : statistics.entropy_nats) value = unit(engine) * 0.2f;
+  for (auto& value : statistics.entropy_t1_nats) value = unit(engine);
+  for (auto& value : statistics.kl_nats) value = unit(engine) * 0.03f;
+  for (auto& id : statistics.alternative) id = static_cast<int32_t>(engine() % static_cast<uint32_t>(vocabulary));
+  for (auto& a : allowed) a = engine() % 10 != 0;
+  draws = {.seed = engine(), .item = 1};
+}
+
+StepView Step::view(int32_t step, int32_t steps) const {
+  return {.step_idx = step,
+          .num_steps = steps,
+          .is_last = step + 1 == steps,
+          .temperature = 1,
+          .vocabulary = vocabulary,
+          .canvas = canvas,
+          .statistics = &statistics,
+          .allowed = allowed,
+          .knobs = knobs,
+          .level_now = static_cast<double>(step) / steps,
+          .level_next = static_cast<double>(step + 1) / steps,
+          .draws = &draws};
+}
+
+void poison(RowStatistics& s, StatisticSet declared) {
+  const float nan = std::nanf("");
+  const auto spoil = [&](Statistic bit, std::vector<float>& values) {
+    if (!declared.has(bit)) std::fill(values.begin(), values.end(), nan);
+  };
+  const auto spoil_ids = [&](Statistic bit, std::vector<int32_t>& ids) {
+    if (!declared.has(bit)) std::fill(ids.begin(), ids.end(), -12345);
+  };
+  spoil(Statistic::kMax, s.argmax_logprob);
+  spoil(Statistic::kTop2, s.second_logprob);
+  spoil(Statistic::kEntropy, s.entropy_nats);
+  spoil(Statistic::kCandidate, s.candidate_logprob);
+  spoil(Statistic::kCurrent, s.current_logprob);
+  spoil(Statistic::kUntempered, s.argmax_logprob_t1);
+  spoil(Statistic::kUntempered, s.entropy_t1_nats);
+  spoil(Statistic::kDivergence, s.kl_nats);
+  spoil_ids(Statistic::kAlternative, s.alternative);
+  spoil_ids(Statistic::kMax, s.argmax);
+  spoil_ids(Statistic::kTop2, s.second);
+  spoil_ids(Statistic::kCandidate, s.candidate);
+}
+
+namespace {
+
+Step random_step(const ConfiguredSampler& sampler, size_t length, int32_t step, int32_t steps,
                         std::mt19937& engine) {
   Step out(length, engine);
   out.knobs = sampler.knob_values({.step_idx = step, .num_steps = steps});
@@ -46,8 +102,9 @@ std::string over_canvases(const ConfiguredSampler& sampler, int trials, Visit vi
   return "";
 }
 
-/// G1: where no position is named in the facts, moving positions moves decisions. Keys are without ties.
-inline std::string moves_with_its_positions(const ConfiguredSampler& sampler) {
+}  // namespace
+
+std::string moves_with_its_positions(const ConfiguredSampler& sampler) {
   std::mt19937 engine(kSeed);
   for (int trial = 0; trial < 100; ++trial) {
     const size_t length = 2 + engine() % 40;
@@ -84,14 +141,13 @@ inline std::string moves_with_its_positions(const ConfiguredSampler& sampler) {
   return "";
 }
 
-/// G3 and G9: the same step twice gives the same decision, though the second time all undeclared statistics are poison.
-inline std::string reads_only_what_it_declares(const ConfiguredSampler& sampler) {
+std::string reads_only_what_it_declares(const ConfiguredSampler& sampler) {
   return over_canvases(
       sampler, 200,
       [&](Step& random, int32_t step, int32_t steps, CanvasState& state, CanvasState& twin) -> std::string {
         StepDecision decision, again;
         sampler.decide(random.view(step, steps), state, decision);
-        testing_support::poison(random.statistics, sampler.facts.statistics);
+        poison(random.statistics, sampler.facts.statistics);
         sampler.decide(random.view(step, steps), twin, again);
         if (decision.action != again.action || decision.token != again.token)
           return "a decision differs on the same declared statistics";
@@ -100,8 +156,7 @@ inline std::string reads_only_what_it_declares(const ConfiguredSampler& sampler)
       });
 }
 
-/// A declared product law: what happens at a position does not change with other positions' candidates or draws.
-inline std::string keeps_its_product_law(const ConfiguredSampler& sampler) {
+std::string keeps_its_product_law(const ConfiguredSampler& sampler) {
   return over_canvases(
       sampler, 100,
       [&](Step& random, int32_t step, int32_t steps, CanvasState& state, CanvasState& twin) -> std::string {
@@ -118,9 +173,7 @@ inline std::string keeps_its_product_law(const ConfiguredSampler& sampler) {
       });
 }
 
-/// G4 and G5: ConfiguredSampler::decide throws where progress, the last step or a revealed position breaks the
-/// contract; G2: a pinned position is never counted as revealed.
-inline std::string keeps_its_progress_contract(const ConfiguredSampler& sampler) {
+std::string keeps_its_progress_contract(const ConfiguredSampler& sampler) {
   return over_canvases(sampler, 200,
                        [&](Step& random, int32_t step, int32_t steps, CanvasState& state, CanvasState&) -> std::string {
                          StepDecision decision;
@@ -132,8 +185,7 @@ inline std::string keeps_its_progress_contract(const ConfiguredSampler& sampler)
                        });
 }
 
-/// G6: NaN and +inf in any declared statistic, and ids outside the vocabulary, are refused with their position.
-inline std::string refuses_statistics_that_are_no_numbers(const ConfiguredSampler& sampler) {
+std::string refuses_statistics_that_are_no_numbers(const ConfiguredSampler& sampler) {
   std::mt19937 engine(kSeed);
   const auto fields = [&](RowStatistics& s) {
     std::vector<std::pair<Statistic, std::vector<float>*>> out = {
@@ -164,8 +216,7 @@ inline std::string refuses_statistics_that_are_no_numbers(const ConfiguredSample
   return "";
 }
 
-/// G8: what an earlier canvas left in the state changes nothing after begin.
-inline std::string forgets_the_canvas_before(const ConfiguredSampler& sampler) {
+std::string forgets_the_canvas_before(const ConfiguredSampler& sampler) {
   std::mt19937 engine(kSeed);
   for (int trial = 0; trial < 50; ++trial) {
     const size_t length = 1 + engine() % 30;
@@ -190,8 +241,7 @@ inline std::string forgets_the_canvas_before(const ConfiguredSampler& sampler) {
   return "";
 }
 
-/// G2: generated rows keep pinned tokens, even against a sampler that writes everywhere.
-inline std::string pins_hold(const std::vector<int32_t>& canvas_ids, const std::map<int64_t, int32_t>& pins) {
+std::string pins_hold(const std::vector<int32_t>& canvas_ids, const std::map<int64_t, int32_t>& pins) {
   for (const auto& [position, token] : pins)
     if (canvas_ids.at(static_cast<size_t>(position)) != token)
       return fmt::format("pinned position {} holds {} instead of {}", position,
