@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds with tests and runs them all.
 #   ./tests/run.sh            everything that needs no further downloads
-#   ./tests/run.sh --oracle   also the live comparison with transformers (installs it into the user's cache, several GB)
+#   ./tests/run.sh --oracle   also the live comparison with transformers and diffusers (installs them into the user's cache, several GB)
 #   ./tests/run.sh --long     also soak, fuzz and kill runs
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,7 +32,9 @@ make_python() {
   take_lock 9 "$CANVASLAB_CACHE/python.lock" "installing Python packages for the tests"
   if [ "$(cat "$folder/.complete" 2>/dev/null)" != "$*" ]; then
     say "installing $* in $folder"
-    { python3 -m venv --clear "$folder" && "$folder/bin/pip" install -q --disable-pip-version-check --no-cache-dir "$@"; } >"$CANVASLAB_CACHE/venv.log" 2>&1 9>&- ||
+    local clear=--clear
+    case "$* " in "$(cat "$folder/.complete" 2>/dev/null) "*) clear="" ;; esac  # the list only grew: what is there stays
+    { python3 -m venv $clear "$folder" && "$folder/bin/pip" install -q --disable-pip-version-check --no-cache-dir "$@"; } >"$CANVASLAB_CACHE/venv.log" 2>&1 9>&- ||
       die_with_log "$CANVASLAB_CACHE/venv.log" "could not install $*"
     echo "$*" >"$folder/.complete"
   fi
@@ -42,9 +44,9 @@ make_python() {
 make_python "$CANVASLAB_CACHE/python" h5py==3.16.0 jinja2==3.1.6 numpy tokenizers==0.23.3 scipy==1.16.3
 export CANVASLAB_PYTHON="$CANVASLAB_CACHE/python/bin/python"
 if [ "$oracle" -eq 1 ]; then
-  make_python "$CANVASLAB_CACHE/oracle-transformers-5.17.0" torch==2.11.0 transformers==5.17.0 h5py==3.16.0
+  make_python "$CANVASLAB_CACHE/oracle-transformers-5.17.0" torch==2.11.0 transformers==5.17.0 h5py==3.16.0 diffusers==0.42.1
   export CANVASLAB_ORACLE_PYTHON="$CANVASLAB_CACHE/oracle-transformers-5.17.0/bin/python"
 else
-  say "the live comparison with transformers is left out (--oracle includes it)"
+  say "the live comparison with transformers and diffusers is left out (--oracle includes it)"
 fi
 ctest --test-dir build --output-on-failure -j "$(nproc)"
