@@ -131,6 +131,7 @@ TokenTexts token_texts(const std::optional<TextModel>& text) {
 }
 
 void run(const Arguments& a) {
+  load_plugins(a.plugins);
   if (!a.replay.trace.empty())
     return run_replay({.trace = a.replay.trace, .first_divergence = a.replay.first_divergence, .json = a.json}, [&](PlanRequest& request, uint64_t& seed) {
       request = plan_request(a, std::move(request));
@@ -141,7 +142,6 @@ void run(const Arguments& a) {
   const bool live = wants_live(a);
   if (live) reset_terminal_on_signals();
   if (a.trace_logits && a.trace.empty()) throw usage_error("--trace-logits needs --trace FILE.h5, the file to record them in");
-  load_plugins(a.plugins);
   const double begin = cpu_clock();
   const auto denoiser = open_model(a.model, {.dtype = a.dtype, .device = a.device});
   const auto text = std::filesystem::is_directory(a.model) ? TextModel::load(a.model) : std::nullopt;
