@@ -1,8 +1,12 @@
 // One row per configuration: quality with its error, speed in both definitions, agreement with the reference.
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <map>
+#include <set>
 
+#include "eval/paired.h"
 #include "eval/results.h"
 #include "eval/statistics.h"
 
@@ -10,7 +14,25 @@ namespace canvaslab {
 namespace {
 
 constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
-using Group = std::vector<const SampleRecord*>;
+
+/// Samples of one configuration. Items that ask the same thing count as one: cluster[item] is the first of them.
+struct Group {
+  std::vector<const SampleRecord*> samples;
+  const std::vector<uint32_t>* cluster = nullptr;
+  auto begin() const { return samples.begin(); }
+  auto end() const { return samples.end(); }
+  bool empty() const { return samples.empty(); }
+  size_t size() const { return samples.size(); }
+  void push_back(const SampleRecord* sample) { samples.push_back(sample); }
+};
+
+/// For each item the first one of its group.
+std::vector<uint32_t> clusters_of(const std::vector<Example>& examples) {
+  std::map<std::string_view, uint32_t> first;
+  std::vector<uint32_t> out;
+  for (uint32_t i = 0; i < examples.size(); ++i) out.push_back(examples[i].group.empty() ? i : first.emplace(examples[i].group, i).first->second);
+  return out;
+}
 
 /// Columns that grow by one value per configuration.
 struct Columns {
@@ -23,7 +45,7 @@ struct Columns {
   }
 };
 
-/// One value per item: repeats of an item are averaged first, since they are no independent samples.
+/// One value per item: repeats of an item, and items of one group, are averaged first, since they are no independent samples.
 struct ItemMeans {
   std::vector<double> values;
   std::vector<uint32_t> items;
@@ -34,7 +56,7 @@ ItemMeans item_means(const Group& samples, Get get) {
   for (const auto* s : samples) {
     const std::optional<double> value = get(*s);
     if (!value) continue;
-    auto& [sum, count] = sums[s->item_idx];
+    auto& [sum, count] = sums[(*samples.cluster)[s->item_idx]];
     sum += *value;
     count += 1;
   }
@@ -67,12 +89,56 @@ void add_left_out(Columns& out, const ItemMeans& means) {
   out.left_out.insert(out.left_out.end(), left_out.begin(), left_out.end());
 }
 
-void add_scores(Columns& out, const ScoreFacts& facts, const Group& samples, bool is_quality) {
-  const ItemMeans scores = item_means(samples, [](const auto& s) -> std::optional<double> { return s.score; });
-  add_mean(out, "score", facts.unit, scores);
-  if (is_quality) add_left_out(out, scores);
-  for (size_t m = 0; m < facts.metrics.size(); ++m)
-    add_mean(out, facts.metrics[m].name, facts.metrics[m].unit, item_means(samples, [m](const auto& s) -> std::optional<double> { return s.metrics.at(m); }));
+void add_scores(Columns& out, const ScoreFacts& facts, const Group& samples) {
+  add_mean(out, "score", facts.unit, item_means(samples, [](const auto& s) -> std::optional<double> { return s.score; }));
+  for (size_t m = 0; m < facts.metrics.size(); ++m) {
+    const MetricFacts& metric = facts.metrics[m];
+    const auto defined = [m](const SampleRecord& s) { return std::isnan(s.metrics.at(m)) ? std::nullopt : std::optional<double>(s.metrics[m]); };
+    if (metric.names.empty()) add_mean(out, metric.name, metric.unit, item_means(samples, defined));
+    for (size_t name = 0; name < metric.names.size(); ++name)  // of words there is no mean, but a share each
+      add_mean(out, metric.name + "_is_" + metric.names[name], "share of items", item_means(samples, [&](const SampleRecord& s) -> std::optional<double> {
+                 const auto value = defined(s);
+                 return value ? std::optional<double>(*value == static_cast<double>(name)) : std::nullopt;
+               }));
+  }
+}
+
+bool one_sample_an_item(const PreparedSweep& sweep) {
+  return sweep.plan.total_repeats() == 1 && std::all_of(sweep.examples.begin(), sweep.examples.end(), [](const auto& example) { return example.group.empty() || example.group == example.id; });
+}
+
+/// 95% interval of a mean score: Wilson's for one sample an item that is right or wrong, else the bootstrap over items.
+Interval score_interval(const std::vector<double>& means, bool single) {
+  if (means.empty()) return {kUndefined, kUndefined};
+  const auto right = std::count(means.begin(), means.end(), 1.0), wrong = std::count(means.begin(), means.end(), 0.0);
+  const auto count = static_cast<int64_t>(means.size());
+  return single && right + wrong == count ? wilson_interval(right, count) : bootstrap_interval(means, 1);
+}
+
+ItemMeans mean_scores(const Group& samples) {
+  return item_means(samples, [](const SampleRecord& s) -> std::optional<double> { return s.score; });
+}
+
+/// The quality where scores are one: the mean score over items with its interval, and the mean over categories.
+void add_quality_score(Columns& out, const PreparedSweep& sweep, const ScoreFacts& facts, const Group& samples) {
+  const ItemMeans means = mean_scores(samples);
+  const Interval interval = score_interval(means.values, one_sample_an_item(sweep));
+  const MeanError mean = mean_error(means.values);
+  const auto add = [&](const std::string& column, double value) { out.add(facts.name + column, value, facts.unit); };
+  add("", mean.count ? mean.mean : kUndefined);
+  add("_standard_error", mean.count ? mean.standard_error : kUndefined);
+  add("_low", interval.low);
+  add("_high", interval.high);
+  std::map<std::string, std::pair<double, double>> categories;
+  for (size_t i = 0; i < means.items.size(); ++i) {
+    auto& [sum, count] = categories[sweep.examples[means.items[i]].category];
+    sum += means.values[i];
+    count += 1;
+  }
+  double macro = 0;
+  for (const auto& [category, at] : categories) macro += at.first / at.second;
+  add("_category_mean", categories.empty() ? kUndefined : macro / static_cast<double>(categories.size()));
+  add_left_out(out, means);
 }
 
 /// Speed: mean of per-sample ratios and ratio of sums, both, for both definitions of a forward (evaluation.md 1.6, 5.1).
@@ -138,11 +204,44 @@ void add_agreement(Columns& out, const Group& samples, const Group& reference, b
   if (is_quality) add_left_out(out, means);
 }
 
+/// /categories: one row per configuration and category.
+void write_categories(H5Writer& file, const PreparedSweep& sweep, const std::vector<Group>& of) {
+  std::set<std::string> names;
+  for (const auto& example : sweep.examples) names.insert(example.category);
+  std::vector<uint32_t> config_idx;
+  std::vector<std::string> category;
+  std::vector<int64_t> num_items;
+  std::map<std::string, std::vector<double>> values;
+  for (uint32_t c = 0; c < of.size(); ++c)
+    for (const auto& name : names) {
+      Group samples{.samples = {}, .cluster = of[c].cluster};
+      std::copy_if(of[c].begin(), of[c].end(), std::back_inserter(samples.samples), [&](const SampleRecord* s) { return sweep.examples[s->item_idx].category == name; });
+      const ItemMeans means = mean_scores(samples);
+      const MeanError mean = mean_error(means.values);
+      const Interval interval = score_interval(means.values, one_sample_an_item(sweep));
+      config_idx.push_back(c), category.push_back(name), num_items.push_back(mean.count);
+      values["score_mean"].push_back(mean.count ? mean.mean : kUndefined);
+      values["score_standard_error"].push_back(mean.count ? mean.standard_error : kUndefined);
+      values["score_low"].push_back(interval.low);
+      values["score_high"].push_back(interval.high);
+    }
+  file.group("categories");
+  file.write("categories/config_idx", config_idx);
+  file.attribute("categories/config_idx", "unit", std::string("row of /config"));
+  file.write_strings("categories/category", category);
+  file.write("categories/num_items", num_items);
+  for (const auto& [name, column] : values) {
+    file.write("categories/" + name, column);
+    file.attribute("categories/" + name, "unit", sweep.dataset->score_facts().unit);
+  }
+}
+
 }  // namespace
 
 void write_aggregates(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples) {
   const size_t num_configs = sweep.plan.configs.size();
-  std::vector<Group> of(num_configs);
+  const std::vector<uint32_t> cluster = clusters_of(sweep.examples);
+  std::vector<Group> of(num_configs, Group{.samples = {}, .cluster = &cluster});
   std::vector<int64_t> count, failed(num_configs, 0);
   for (const auto& s : samples) {
     if (s.error.empty()) of[s.config_idx].push_back(&s);
@@ -152,14 +251,14 @@ void write_aggregates(H5Writer& file, const PreparedSweep& sweep, const std::vec
   const Source* source = exact_law ? sweep.denoiser->source() : nullptr;
   const std::vector<double> law = source ? source->pair_law() : std::vector<double>{};
   const ScoreFacts facts = sweep.dataset->score_facts();
-  const bool graded = !source && facts.is_quality;
   Columns out;
   for (const auto& group : of) {
     count.push_back(static_cast<int64_t>(group.size()));
-    add_scores(out, facts, group, graded);
+    add_scores(out, facts, group);
     add_speed(out, group);
     if (source) add_divergence(out, *source, law, group);
-    if (sweep.reference) add_agreement(out, group, of[*sweep.reference], !source && !graded);
+    if (facts.is_quality) add_quality_score(out, sweep, facts, group);
+    if (sweep.reference) add_agreement(out, group, of[*sweep.reference], !source && !facts.is_quality);
   }
   file.group("aggregates");
   file.write("aggregates/num_samples", count);
@@ -169,12 +268,16 @@ void write_aggregates(H5Writer& file, const PreparedSweep& sweep, const std::vec
     file.attribute("aggregates/" + name, "unit", out.units[name]);
     if (name.starts_with("tokens_per_second")) mark_volatile(file, "aggregates/" + name);
   }
-  const std::string quality = source ? "pair_divergence_nats" : graded ? "score_mean" : "agreement_mean";
+  const std::string quality = source ? "pair_divergence_nats" : facts.is_quality ? facts.name : "agreement_mean";
   file.write<double>("aggregates/quality_left_out", out.left_out, {num_configs, kJackknifeGroups});
   file.attribute("aggregates/quality_left_out", "unit", std::string("as the quality, with items of one group (item_idx modulo 20) left out"));
   file.attribute("aggregates", "quality", quality);
-  file.attribute("aggregates", "quality_standard_error", std::string(source ? "pair_divergence_standard_error" : graded ? "score_standard_error" : "agreement_standard_error"));
-  file.attribute("aggregates", "quality_higher_is_better", int64_t{graded ? facts.higher_is_better : !source});
+  file.attribute("aggregates", "quality_standard_error", source ? "pair_divergence_standard_error" : facts.is_quality ? facts.name + "_standard_error" : std::string("agreement_standard_error"));
+  file.attribute("aggregates", "quality_higher_is_better", int64_t{facts.is_quality ? facts.higher_is_better : !source});
+  if (facts.is_quality) {
+    file.attribute("aggregates", "quality_interval", std::string(one_sample_an_item(sweep) ? "Wilson, 95%" : "percentile bootstrap over items, 95%"));
+    write_categories(file, sweep, of);
+  }
   if (source) {
     file.attribute("aggregates", "source_entropy_rate_nats", source->entropy_rate_nats());
     file.attribute("aggregates", "source_pair_entropy_nats", conditional_entropy_nats(law, static_cast<size_t>(source->vocabulary())));

@@ -96,12 +96,12 @@ OutcomeParts mean_outcome(const PreparedAttribution& attribution, const std::vec
 }  // namespace
 
 PreparedAttribution prepare_attribution(const std::string& sweep_file, const std::vector<std::string>& overrides, const std::string& a, const std::string& b,
-                                        const std::function<PromptEncoder(const std::string& model)>& encoder) {
+                                        const std::function<PromptEncoder(const std::string& model, const std::string& tokenizer)>& encoder) {
   SweepPlan plan = read_sweep(sweep_file, overrides);
   plan.name += "-attribution";
   plan.reference.reset();
   PreparedAttribution out;
-  const PromptEncoder encode = encoder(plan.denoiser);
+  const PromptEncoder encode = encoder(plan.denoiser, plan.tokenizer);
   out.sweep = prepare_sweep(std::move(plan), encode, [&](const std::vector<SweepConfig>& listed, const Denoiser& denoiser) {
     const SweepConfig from = choose_config(listed, denoiser, sweep_file, a, "A"), to = choose_config(listed, denoiser, sweep_file, b, "B");
     out.mixtures = mix(from.request, to.request, denoiser);

@@ -21,7 +21,7 @@ struct PreparedAttribution {
 /// number of one of the file's configurations or a part of the settings that only one has.
 /// Errors: as read_sweep, parse_config, find_config and mix.
 PreparedAttribution prepare_attribution(const std::string& sweep_file, const std::vector<std::string>& overrides, const std::string& a, const std::string& b,
-                                        const std::function<PromptEncoder(const std::string& model)>& encoder);
+                                        const std::function<PromptEncoder(const std::string& model, const std::string& tokenizer)>& encoder);
 
 /// What a difference is taken apart in.
 struct OutcomeParts {

@@ -33,8 +33,8 @@ std::vector<std::string> column_text(const H5Reader& file, const std::string& na
     return out;
   }
   for (const double value : file.read<double>(name)) {
-    const auto code = static_cast<size_t>(std::max(0.0, value));
-    out.push_back(code < names.size() ? names[code] : csv_number(value));
+    const bool word = value >= 0 && value < static_cast<double>(names.size());  // never for NaN
+    out.push_back(word ? names[static_cast<size_t>(value)] : csv_number(value));
   }
   return out;
 }
@@ -73,8 +73,13 @@ std::vector<std::string> export_csv(const H5Reader& file, const std::string& fol
   for (const auto item : file.read<uint32_t>("samples/item_idx")) table[0].second.push_back(ids[item]), table[1].second.push_back(category[item]);
   add_group(table, file, "samples", samples);
   add_group(table, file, "metrics", samples);
+  if (file.has("answers")) add_group(table, file, "answers", samples);
   write_csv(folder + "/samples.csv", table);
-  return {folder + "/configurations.csv", folder + "/samples.csv"};
+  if (!file.has("categories")) return {folder + "/configurations.csv", folder + "/samples.csv"};
+  table.clear();
+  add_group(table, file, "categories", file.shape("categories/config_idx")[0]);
+  write_csv(folder + "/categories.csv", table);
+  return {folder + "/configurations.csv", folder + "/samples.csv", folder + "/categories.csv"};
 }
 
 /// Text inside a Markdown table's cell.
@@ -91,18 +96,23 @@ std::vector<std::string> export_markdown(const H5Reader& file, const std::string
   const auto speed = read("tokens_per_denoiser_forward_mean"), speed_error = read("tokens_per_denoiser_forward_standard_error");
   const auto count = file.read<int64_t>("aggregates/num_samples"), failed = file.read<int64_t>("aggregates/num_failed");
   const auto settings = file.read_strings("config/settings");
+  // A graded data set's score is its quality: its interval, which is not symmetric, stands beside it.
+  const bool graded = file.has_attribute("aggregates", "quality_interval");
+  const auto low = graded ? read(quality + "_low") : std::vector<double>{}, high = graded ? read(quality + "_high") : std::vector<double>{};
+  const std::string beside_name = graded ? "95% interval" : file.text_attribute("samples/score", "quality_name");
+  const std::string beside_unit = graded ? file.text_attribute("aggregates", "quality_interval") : file.text_attribute("samples/score", "unit");
   std::ofstream out(path, std::ios::binary);
   out << "# " << file.text_attribute("/", "name") << "\n\n" << file.text_attribute("/", "denoiser") << "; " << file.text_attribute("/", "dataset") << "; seeds "
       << file.text_attribute("/", "seeds") << ". After +-: half a 95% interval.\n\n"
       << fmt::format("|  | samples | failed | {} ({}) | {} ({}) | tokens per denoiser forward | settings |\n|--:|--:|--:|--:|--:|--:|---|\n", quality,
-                     file.integer_attribute("aggregates", "quality_higher_is_better") ? "higher is better" : "lower is better",
-                     file.text_attribute("samples/score", "quality_name"), file.text_attribute("samples/score", "unit"));
+                     file.integer_attribute("aggregates", "quality_higher_is_better") ? "higher is better" : "lower is better", beside_name, beside_unit);
   const auto cell = [](double mean, double spread) {
     if (spread <= 1e-12 * std::abs(mean)) return fmt::format("{:.5g}", mean);  // rounding, no spread
     return std::isnan(mean) ? std::string("-") : fmt::format("{:.5g} +- {:.2g}", mean, kZ95 * spread);
   };
   for (size_t c = 0; c < settings.size(); ++c)
-    out << fmt::format("| {} | {} | {} | {} | {} | {} | {} |\n", c, count[c], failed[c], cell(value[c], error[c]), cell(score[c], score_error[c]), cell(speed[c], speed_error[c]),
+    out << fmt::format("| {} | {} | {} | {} | {} | {} | {} |\n", c, count[c], failed[c], cell(value[c], error[c]),
+                       graded ? fmt::format("{:.4g} to {:.4g}", low[c], high[c]) : cell(score[c], score_error[c]), cell(speed[c], speed_error[c]),
                        markdown_cell(settings[c]));
   finish_export(out, path);
   return {path};

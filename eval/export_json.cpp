@@ -21,10 +21,26 @@ std::string task_of(const H5Reader& file) {
   return dataset.substr(0, dataset.find('('));
 }
 
-/// Metric name -> higher is better; the score first.
+/// Metric name -> higher is better; the score first. Metrics that are words (verdicts, rules) are no numbers to average.
 std::vector<std::pair<std::string, bool>> metric_list(const H5Reader& file) {
   std::vector<std::pair<std::string, bool>> out = {{file.text_attribute("samples/score", "quality_name"), file.integer_attribute("samples/score", "higher_is_better") != 0}};
-  for (const auto& name : file.names("metrics")) out.emplace_back(name, file.integer_attribute("metrics/" + name, "higher_is_better") != 0);
+  for (const auto& name : file.names("metrics"))
+    if (!file.has_attribute("metrics/" + name, "names")) out.emplace_back(name, file.integer_attribute("metrics/" + name, "higher_is_better") != 0);
+  return out;
+}
+
+/// Columns of words, a word a sample: metrics that are words, and texts read out of the answers.
+std::vector<std::pair<std::string, std::vector<std::string>>> word_columns(const H5Reader& file) {
+  std::vector<std::pair<std::string, std::vector<std::string>>> out;
+  for (const auto& name : file.names("metrics")) {
+    if (!file.has_attribute("metrics/" + name, "names")) continue;
+    const auto names = file.list_attribute("metrics/" + name, "names");
+    std::vector<std::string> words;
+    for (const double code : file.read<double>("metrics/" + name)) words.push_back(code >= 0 && code < static_cast<double>(names.size()) ? names[static_cast<size_t>(code)] : "");
+    out.emplace_back(name, std::move(words));
+  }
+  if (file.has("answers"))
+    for (const auto& name : file.names("answers")) out.emplace_back(name, file.read_strings("answers/" + name));
   return out;
 }
 
@@ -87,7 +103,7 @@ struct SampleColumns {
       : config(file.read<uint32_t>("samples/config_idx")), item(file.read<uint32_t>("samples/item_idx")), repeat(file.read<uint32_t>("samples/repeat")),
         seed(file.read<uint64_t>("samples/seed")), ids_begin(file.read<uint64_t>("samples/ids_begin")), failed(file.read<uint8_t>("samples/failed")),
         num_tokens(file.read<int32_t>("samples/num_tokens")), ids(file.read<int32_t>("text/ids")), item_id(file.read_strings("items/item_id")),
-        category(file.read_strings("items/category")), metrics(metric_list(file)) {
+        category(file.read_strings("items/category")), words(word_columns(file)), metrics(metric_list(file)) {
     for (size_t m = 0; m < metrics.size(); ++m) values.push_back(file.read<double>(m == 0 ? "samples/score" : "metrics/" + metrics[m].first));
   }
   std::vector<uint32_t> config, item, repeat;
@@ -95,6 +111,7 @@ struct SampleColumns {
   std::vector<uint8_t> failed;
   std::vector<int32_t> num_tokens, ids;
   std::vector<std::string> item_id, category;
+  std::vector<std::pair<std::string, std::vector<std::string>>> words;
   std::vector<std::pair<std::string, bool>> metrics;
   std::vector<std::vector<double>> values;  // [metric][sample]
 };
@@ -121,6 +138,7 @@ OrderedJson sample_line(const SampleColumns& s, size_t i, const OrderedJson& set
     out["metrics"].push_back(s.metrics[m].first);
     out[s.metrics[m].first] = number(s.values[m][i]);
   }
+  for (const auto& [name, column] : s.words) out[name] = column[i];
   return out;
 }
 

@@ -59,6 +59,8 @@ SweepPlan plan_of_journal(const ShardJournal& journal) {
   plan.denoiser = lines.value("denoiser");
   lines.value("model");
   plan.dtype = lines.value("dtype");
+  plan.tokenizer = lines.optional_value("tokenizer");
+  plan.thinking = lines.optional_value("thinking") == "on";
   plan.dataset = lines.value("dataset");
   lines.value("data");
   plan.limit = lines.integer("items");

@@ -62,6 +62,11 @@ void write_items(H5Writer& file, const PreparedSweep& sweep) {
   }
   file.write_strings("items/item_id", ids);
   file.write_strings("items/category", categories);
+  if (std::any_of(sweep.examples.begin(), sweep.examples.end(), [](const auto& example) { return !example.group.empty(); })) {
+    for (size_t i = 0; i < ids.size(); ++i)
+      if (!sweep.examples[i].group.empty()) ids[i] = sweep.examples[i].group;
+    file.write_strings("items/group", ids);
+  }
   file.write("items/prompt_len", lengths);
   file.attribute("items/prompt_len", "unit", std::string("tokens"));
 }
@@ -117,7 +122,8 @@ void verify_results(const std::string& path, size_t num_samples) {
     if (!good) throw input_error("{}: reads back wrong ({}); is the disk failing?", path, what);
   };
   expect(file.integer_attribute("/", "complete") == 1, "not marked complete");
-  for (const char* group : {"config", "items", "samples", "metrics", "canvases", "steps", "aggregates"}) {
+  for (const char* group : {"config", "items", "samples", "metrics", "canvases", "steps", "aggregates", "answers", "categories"}) {
+    if (!file.has(group)) continue;  // only graded data sets have the last two
     const auto names = file.names(group);
     for (const auto& name : names) expect(file.shape(std::string(group) + "/" + name)[0] == file.shape(std::string(group) + "/" + names[0])[0], std::string(group) + "/" + name);
   }

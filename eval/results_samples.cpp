@@ -3,6 +3,7 @@
 #include <limits>
 #include <set>
 
+#include "core/text/utf8.h"
 #include "eval/results.h"
 
 namespace canvaslab {
@@ -66,6 +67,14 @@ std::set<std::string> planned_stop_reasons(const PreparedSweep& sweep) {
   return out;
 }
 
+/// The start of a text, cut between characters.
+std::string first_bytes(std::string text, size_t most) {
+  text = replace_broken_utf8(text);
+  if (text.size() <= most) return text;
+  while (most > 0 && (text[most] & 0xC0) == 0x80) --most;
+  return text.substr(0, most);
+}
+
 void write_identity(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples) {
   put(file, "samples/config_idx", column<uint32_t>(samples, [](const auto& s) { return s.config_idx; }), "row of /config");
   put(file, "samples/item_idx", column<uint32_t>(samples, [](const auto& s) { return s.item_idx; }), "row of /items");
@@ -82,6 +91,21 @@ void write_identity(H5Writer& file, const PreparedSweep& sweep, const std::vecto
   put(file, "samples/num_prompt_tokens", column<uint32_t>(samples, [&](const auto& s) { return sweep.examples[s.item_idx].prompt_ids.size(); }), "tokens");
 }
 
+/// Texts that a score read out of a sample, at most 64 bytes each. They follow from the tokens, so they are made again here.
+void write_texts(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples, const ScoreFacts& facts) {
+  constexpr size_t kMostBytes = 64;
+  if (facts.texts.empty()) return;
+  std::vector<std::vector<std::string>> columns(facts.texts.size());
+  for (const auto& s : samples) {
+    Score score;
+    if (s.error.empty()) score = sweep.dataset->score(sweep.examples[s.item_idx], s.token_ids, *sweep.denoiser);
+    score.texts.resize(facts.texts.size());
+    for (size_t t = 0; t < columns.size(); ++t) columns[t].push_back(first_bytes(score.texts[t], kMostBytes));
+  }
+  file.group("answers");
+  for (size_t t = 0; t < columns.size(); ++t) file.write_strings("answers/" + facts.texts[t], columns[t]);
+}
+
 void write_scores(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples) {
   const ScoreFacts facts = sweep.dataset->score_facts();
   const auto judged = [&](const std::string& name, const std::string& quality, const std::string& unit, bool higher, auto get) {
@@ -94,7 +118,9 @@ void write_scores(H5Writer& file, const PreparedSweep& sweep, const std::vector<
   for (size_t m = 0; m < facts.metrics.size(); ++m) {
     const auto& metric = facts.metrics[m];
     judged("metrics/" + metric.name, metric.name, metric.unit, metric.higher_is_better, [m](const auto& s) { return s.metrics.at(m); });
+    if (!metric.names.empty()) file.attribute("metrics/" + metric.name, "names", metric.names);
   }
+  write_texts(file, sweep, samples, facts);
 }
 
 void write_counts(H5Writer& file, const std::vector<SampleRecord>& samples) {

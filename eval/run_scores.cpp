@@ -62,7 +62,7 @@ RunScores read_run_scores(const std::string& run_path) {
   out.score_unit = file.text_attribute("samples/score", "unit");
   out.higher_is_better = file.integer_attribute("samples/score", "higher_is_better") != 0;
   out.quality_name = file.text_attribute("aggregates", "quality");
-  out.items = file.read_strings("items/item_id");
+  out.items = file.read_strings(file.has("items/group") ? "items/group" : "items/item_id");
   const auto settings = file.read_strings("config/settings");
   const auto control = file.read<uint8_t>("config/control");
   const auto left_out = file.read<double>("aggregates/quality_left_out"), quality = file.read<double>("aggregates/" + out.quality_name);

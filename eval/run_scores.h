@@ -32,7 +32,7 @@ struct RunScores {
   std::string path, name, denoiser, model_sha256, dtype, dataset, dataset_sha256;
   std::string score_name, score_unit, quality_name;
   bool higher_is_better = true;
-  std::vector<std::string> items;
+  std::vector<std::string> items;              ///< ids; where items share a group, the group
   std::vector<ConfigScores> configs;
 };
 RunScores read_run_scores(const std::string& run);

@@ -2,9 +2,11 @@
 // Running a sweep: everything opened, tasks over threads, journal, resume, HDF5 at the end.
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 
+#include "core/text/chat.h"
 #include "eval/journal.h"
 #include "eval/progress.h"
 #include "eval/sweep_plan.h"
@@ -15,6 +17,10 @@ namespace canvaslab {
 inline constexpr int kEngineVersion = 1;
 
 struct HalvingRecord;
+
+/// A model's tokenizer and chat template, which make prompts of texts and texts of answers; null where there is none. Given
+/// by the caller, who knows the model's folder.
+using PromptEncoder = std::shared_ptr<const TextModel>;
 
 /// A sweep with everything opened: denoiser, examples, resolved plans.
 struct PreparedSweep {
@@ -38,13 +44,11 @@ struct PreparedSweep {
 /// The canonical settings of a configuration, "key=value; key=value": what names it in results.
 std::string settings_line(const GenerationPlan& generation, bool control);
 
-/// Tokenises a prompt text; given by the caller, who knows the model's folder.
-using PromptEncoder = std::function<std::vector<int32_t>(const std::string& text)>;
-
 /// Makes other configurations of those that a plan lists, once the denoiser is open.
 using ConfigChooser = std::function<std::vector<SweepConfig>(std::vector<SweepConfig> listed, const Denoiser& denoiser)>;
 
 /// Opens model and data and resolves every configuration. Equal points are kept once; a source gets its control rows.
+/// Errors: usage, also for texts where there is no tokenizer.
 PreparedSweep prepare_sweep(SweepPlan plan, const PromptEncoder& encode, const ConfigChooser& choose = {});
 
 /// One sample to make.

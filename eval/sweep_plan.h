@@ -40,6 +40,8 @@ struct SweepPlan {
   std::string name, denoiser;             ///< denoiser: canonical plug-in text, or a checkpoint folder as written
   std::string dataset;                    ///< canonical plug-in text
   std::string dtype = "f32";
+  std::string tokenizer;                  ///< tokenizer.json or a folder with one; empty: the model's folder, when it has one
+  bool thinking = false;                  ///< the chat template's enable_thinking
   std::vector<uint64_t> seeds = {1};
   uint32_t repeats = 1;                   ///< per seed
   std::optional<int64_t> limit;           ///< first items only

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "core/model.h"
 #include "eval/halving.h"
 #include "eval/subset.h"
@@ -19,6 +20,29 @@ std::vector<Example> take_subset(const SweepPlan& plan, std::vector<Example> all
   return out;
 }
 
+/// Turns go through the chat template; without one, their contents are joined by blank lines.
+std::vector<int32_t> prompt_ids_of(const Example& example, const TextModel& text, bool thinking) {
+  const ChatOptions options{.thinking = thinking};
+  if (example.messages.empty()) return text.prompt(example.prompt_text, text.has_chat(), options);
+  if (!text.has_chat()) {
+    std::string joined_text;
+    for (const auto& turn : example.messages) joined_text += (joined_text.empty() ? "" : "\n\n") + turn.content;
+    return text.prompt(joined_text, false, options);
+  }
+  OrderedJson turns = OrderedJson::array();
+  for (const auto& turn : example.messages) turns.push_back({{"role", turn.role}, {"content", turn.content}});
+  return text.conversation(turns, nullptr, options);
+}
+
+grading::TextDecoder decoder_of(const PromptEncoder& text, const Denoiser& denoiser) {
+  const Tokenizer& tokenizer = text->tokenizer();
+  return {.decode = [text](std::span<const int32_t> ids) { return text->tokenizer().decode(ids, true); },
+          .count_tokens = [text](const std::string& words) { return text->tokenizer().encode(words).size(); },
+          .stop_ids = denoiser.facts().defaults.end_ids,
+          .channel_open = tokenizer.id("<|channel>"),
+          .channel_close = tokenizer.id("<channel|>")};
+}
+
 std::vector<Example> load_examples(const SweepPlan& plan, const Dataset& dataset, const Denoiser& denoiser, const PromptEncoder& encode) {
   auto examples = dataset.load();
   for (size_t i = 0; i < examples.size(); ++i) examples[i].number = static_cast<uint32_t>(i);
@@ -27,8 +51,10 @@ std::vector<Example> load_examples(const SweepPlan& plan, const Dataset& dataset
   if (plan.limit && static_cast<size_t>(*plan.limit) < examples.size()) examples.resize(static_cast<size_t>(*plan.limit));
   for (auto& example : examples) {
     if (!example.has_ids) {
-      if (!encode) throw usage_error("item '{}' has a text prompt, but there is no tokenizer for model '{}'; give prompt_ids instead", example.id, plan.denoiser);
-      example.prompt_ids = encode(example.prompt_text);
+      if (!encode)
+        throw usage_error("item '{}' has a text prompt, but there is no tokenizer for model '{}'; name one with tokenizer = \"FILE\" in [denoiser], or give prompt_ids", example.id,
+                          plan.denoiser);
+      example.prompt_ids = prompt_ids_of(example, *encode, plan.thinking);
     }
     check_token_ids(example.prompt_ids, denoiser.facts().vocabulary, fmt::format("item '{}'", example.id));
   }
@@ -82,13 +108,18 @@ std::string subset_line(const PreparedSweep& sweep) {
   return fmt::format("subset {} seed {} of items {}\n", *sweep.plan.subset, sweep.plan.subset_seed, hex(sha256(ids)));
 }
 
+/// Lines of the header that plans without them never had.
+std::string text_lines(const SweepPlan& plan) {
+  return (plan.tokenizer.empty() ? "" : "tokenizer " + plan.tokenizer + "\n") + (plan.thinking ? "thinking on\n" : "");
+}
+
 /// One line a fact, so that a refusal can name the line that differs.
 std::string plan_header(const PreparedSweep& sweep) {
   const SweepPlan& plan = sweep.plan;
   const std::string halving = plan.halving ? fmt::format("halving {}\n", plan.halving->text()) : "";
-  return fmt::format("canvaslab run 1\nengine {}\ndenoiser {}\nmodel {}\ndtype {}\ndataset {}\ndata {}\nitems {}\n{}{}seeds {}\nrepeats {}\nrecord {}\n{}reference {}\n"
+  return fmt::format("canvaslab run 1\nengine {}\ndenoiser {}\nmodel {}\ndtype {}\n{}dataset {}\ndata {}\nitems {}\n{}{}seeds {}\nrepeats {}\nrecord {}\n{}reference {}\n"
                      "configurations {}\n{}\n",
-                     kEngineVersion, plan.denoiser, sweep.model_hash, plan.dtype, plan.dataset, sweep.data_hash, sweep.examples.size(), subset_line(sweep), halving, fmt::join(plan.seeds, " "),
+                     kEngineVersion, plan.denoiser, sweep.model_hash, plan.dtype, text_lines(plan), plan.dataset, sweep.data_hash, sweep.examples.size(), subset_line(sweep), halving, fmt::join(plan.seeds, " "),
                      plan.repeats, plan.record_positions ? "positions" : "steps", plan.record_items ? fmt::format("record_items {}\n", *plan.record_items) : "", sweep.reference ? sweep.settings_text[*sweep.reference] : "none",
                      plan.configs.size(), fmt::join(sweep.settings_text, "\n"));
 }
@@ -111,6 +142,13 @@ PreparedSweep prepare_sweep(SweepPlan plan, const PromptEncoder& encode, const C
   out.dataset = datasets().make(out.plan.dataset);
   if (datasets().find(parse_plugin(out.plan.dataset).name).facts.needs_source && !out.denoiser->source())
     throw usage_error("data set '{}' needs a denoiser with an exact source, such as hmm(...); '{}' has none", out.plan.dataset, out.plan.denoiser);
+  if (const std::string why = out.dataset->cannot_score(); !why.empty()) throw usage_error("data set '{}' cannot be scored here: {}", out.plan.dataset, why);
+  if (datasets().find(parse_plugin(out.plan.dataset).name).facts.needs_text) {
+    if (!encode)
+      throw usage_error("data set '{}' grades texts, but there is no tokenizer for model '{}'; name one with tokenizer = \"FILE\" in [denoiser]", out.plan.dataset, out.plan.denoiser);
+    out.dataset->use_text(decoder_of(encode, *out.denoiser));
+  }
+  if (out.plan.thinking && !(encode && encode->has_chat())) throw usage_error("[denoiser] thinking = true needs a chat template, and '{}' has none", out.plan.denoiser);
   out.model_hash = out.denoiser->content_hash();
   out.data_hash = out.dataset->content_hash();
   out.examples = load_examples(out.plan, *out.dataset, *out.denoiser, encode);

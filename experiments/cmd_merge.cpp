@@ -36,7 +36,7 @@ ExitCode run(const std::vector<std::string>& given, std::string out) {
   check_one_plan(journals);
   SweepPlan plan = plan_of_journal(journals.front());
   if (plan.name.empty()) plan.name = std::filesystem::weakly_canonical(out).filename().string();
-  const PromptEncoder encode = prompt_encoder(plan.denoiser);
+  const PromptEncoder encode = prompt_encoder(plan.denoiser, plan.tokenizer);
   const PreparedSweep sweep = prepare_sweep(std::move(plan), encode);
   const Merged merged = merge_shards(sweep, journals);
 

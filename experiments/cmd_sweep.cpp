@@ -194,7 +194,7 @@ ExitCode run(const Arguments& a) {
   load_plugins(a.plugins);
   SweepPlan plan = read_sweep(a.config, a.set);
   if (a.limit > 0) plan.limit = a.limit;
-  const PromptEncoder encode = prompt_encoder(plan.denoiser);
+  const PromptEncoder encode = prompt_encoder(plan.denoiser, plan.tokenizer);
   const PreparedSweep sweep = prepare_sweep(std::move(plan), encode);
   options.out_dir = a.out.empty() ? "results/runs/" + sweep.plan.name : a.out;
   options.threads = a.threads;

@@ -20,5 +20,6 @@ void add_import(CommandLine& line);
 void add_plans(CommandLine& line);
 void add_plugin(CommandLine& line);
 void add_check(CommandLine& line);
+void add_data(CommandLine& line);
 
 }  // namespace canvaslab

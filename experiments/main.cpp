@@ -28,5 +28,6 @@ int main(int argc, char** argv) {
   add_plans(line);
   add_plugin(line);
   add_check(line);
+  add_data(line);
   return line.run(argc, argv);
 }

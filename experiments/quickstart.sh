@@ -6,6 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 case "${1:-}" in -h|--help) sed -n '2,4p' "$0" | cut -c3-; exit 0 ;; esac
 source experiments/setup.sh
+fetch_arrow
 say "building build/canvaslab"
 configure
 build --target canvaslab

@@ -2,10 +2,12 @@
 # Installs what CanvasLab builds with and finds LibTorch. Sourced by quickstart.sh and tests/run.sh; safe to run twice,
 # also at the same time.
 #   source experiments/setup.sh        sets CANVASLAB_LIBTORCH and CANVASLAB_CACHE
+#   fetch_arrow                        then sets CANVASLAB_ARROW (for Parquet files)
 set -euo pipefail
 
 CANVASLAB_CACHE="${XDG_CACHE_HOME:-${HOME:?is not set; set it or XDG_CACHE_HOME}/.cache}/canvaslab"
 TORCH_VERSION=2.11.0
+ARROW_VERSION=26.0.1
 say() { printf '[canvaslab] %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
@@ -25,9 +27,9 @@ take_lock() {
 }
 
 DEBIAN_PACKAGES=(g++ cmake ninja-build ccache libfmt-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev libhdf5-dev
-  libssl-dev libonig-dev libutf8proc-dev libcmark-dev libgtest-dev libgmock-dev libbenchmark-dev gnuplot-nox fonts-dejavu-core python3 python3-pip python3-venv tmux unzip util-linux)
+  libssl-dev libonig-dev libutf8proc-dev libcmark-dev zlib1g-dev libgtest-dev libgmock-dev libbenchmark-dev gnuplot-nox fonts-dejavu-core python3 python3-pip python3-venv tmux unzip util-linux)
 NEEDED_COMMANDS=(c++ cmake ninja gnuplot python3 unzip flock)
-NEEDED_HEADERS=(fmt/format.h CLI/CLI.hpp nlohmann/json.hpp toml++/toml.h hdf5.h openssl/evp.h oniguruma.h utf8proc.h cmark.h gtest/gtest.h)
+NEEDED_HEADERS=(fmt/format.h CLI/CLI.hpp nlohmann/json.hpp toml++/toml.h hdf5.h openssl/evp.h oniguruma.h utf8proc.h cmark.h zlib.h gtest/gtest.h)
 
 missing_debian_packages() {
   local have package
@@ -60,8 +62,8 @@ install_packages() {
     die "missing: $missing
   installing them needs root and apt, or conda. One of these does it:
   apt:    sudo apt-get install ${packages% }
-  dnf:    sudo dnf install gcc-c++ cmake ninja-build ccache fmt-devel cli11-devel json-devel tomlplusplus-devel hdf5-devel openssl-devel oniguruma-devel utf8proc-devel cmark-devel gtest-devel gmock-devel google-benchmark-devel gnuplot python3-pip tmux unzip util-linux
-  conda:  conda install -c conda-forge cxx-compiler cmake ninja ccache fmt cli11 nlohmann_json tomlplusplus hdf5 openssl oniguruma libutf8proc cmark gtest benchmark gnuplot python pip tmux unzip util-linux"
+  dnf:    sudo dnf install gcc-c++ cmake ninja-build ccache fmt-devel cli11-devel json-devel tomlplusplus-devel hdf5-devel openssl-devel oniguruma-devel utf8proc-devel cmark-devel zlib-devel gtest-devel gmock-devel google-benchmark-devel gnuplot python3-pip tmux unzip util-linux
+  conda:  conda install -c conda-forge cxx-compiler cmake ninja ccache fmt cli11 nlohmann_json tomlplusplus hdf5 openssl oniguruma libutf8proc cmark zlib gtest benchmark gnuplot python pip tmux unzip util-linux"
   fi
   say "installing: ${packages% }"
   apt-get update -qq >"$CANVASLAB_CACHE/apt.log" 2>&1 || true  # an old package list may still serve
@@ -114,11 +116,35 @@ fetch_libtorch() {
   CANVASLAB_LIBTORCH="$target"
 }
 
+# Arrow reads Parquet files; it is taken from the pyarrow wheel (166 MB unpacked). Everything else works without it, so a
+# failure only warns. Sets CANVASLAB_ARROW, unless it is given.
+fetch_arrow() {
+  local target="$CANVASLAB_CACHE/arrow-$ARROW_VERSION" work
+  [ -z "${CANVASLAB_ARROW:-}" ] || return 0
+  take_lock 9 "$CANVASLAB_CACHE/arrow.lock" "fetching Arrow"
+  if [ ! -f "$target/.complete" ]; then
+    rm -rf "$CANVASLAB_CACHE"/arrow-work.* "$target"  # of runs that were killed: we hold the lock
+    work="$(mktemp -d "$CANVASLAB_CACHE/arrow-work.XXXXXX")"
+    chmod 755 "$work"
+    say "fetching Arrow (pyarrow $ARROW_VERSION, a 55 MB wheel, once)"
+    if { TMPDIR="$work" python3 -m pip download -q --disable-pip-version-check --no-cache-dir --no-deps --only-binary=:all: -d "$work" "pyarrow==$ARROW_VERSION" &&
+      (cd "$work" && unzip -q -o pyarrow-*.whl && rm pyarrow-*.whl && : >.complete && sync -f .); } >"$CANVASLAB_CACHE/arrow.log" 2>&1 9>&-; then
+      mv "$work" "$target"
+    else
+      rm -rf "$work"
+      say "warning: Arrow could not be fetched, so Parquet files will be refused; $CANVASLAB_CACHE/arrow.log says why. Run this again to try again."
+    fi
+  fi
+  exec 9>&-
+  [ ! -f "$target/.complete" ] || CANVASLAB_ARROW="$target/pyarrow"
+  export CANVASLAB_ARROW
+}
+
 # configure [cmake options]: also after a change of LibTorch, and when build/ was configured otherwise before.
 configure() {
   mkdir -p build 2>/dev/null && [ -w build ] || die "cannot write to $PWD/build; the build happens there"
   take_lock 8 build/.lock "working in $PWD/build"
-  cmake -G Ninja -S . -B build -DCANVASLAB_LIBTORCH="$CANVASLAB_LIBTORCH" "$@" >build/cmake.log 2>&1 ||
+  cmake -G Ninja -S . -B build -DCANVASLAB_LIBTORCH="$CANVASLAB_LIBTORCH" -DCANVASLAB_ARROW="${CANVASLAB_ARROW:-}" "$@" >build/cmake.log 2>&1 ||
     { tail -n 30 build/cmake.log >&2; die "cmake failed; its whole output is build/cmake.log"; }
 }
 

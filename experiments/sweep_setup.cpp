@@ -3,15 +3,18 @@
 #include <filesystem>
 #include <fstream>
 
+#include "core/error.h"
 #include "core/text/chat.h"
 
 namespace canvaslab {
 
-PromptEncoder prompt_encoder(const std::string& model) {
-  auto loaded = std::filesystem::is_directory(model) ? TextModel::load(model) : std::nullopt;
-  if (!loaded) return {};
-  const auto text = std::make_shared<const TextModel>(std::move(*loaded));
-  return [text](const std::string& prompt) { return text->prompt(prompt, text->has_chat(), {}); };
+PromptEncoder prompt_encoder(const std::string& model, const std::string& tokenizer) {
+  std::error_code ignored;
+  if (tokenizer.empty() && !std::filesystem::is_directory(model, ignored)) return nullptr;
+  auto loaded = TextModel::load(tokenizer.empty() ? model : tokenizer);
+  if (loaded) return std::make_shared<const TextModel>(std::move(*loaded));
+  if (!tokenizer.empty()) throw input_error("{}: expected a tokenizer.json, or a folder that holds one", tokenizer);
+  return nullptr;
 }
 
 std::string command_line() {

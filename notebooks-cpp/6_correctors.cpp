@@ -123,7 +123,7 @@ Figure speed = figure_of("From independent tokens to the right law", "forwards s
                           {"one position, own vote included", marks(count, with)},
                           {"all positions, leave-one-out", marks(count, all)}},
                          "All 256 canvases of 4 tokens on 4 positions at level a = 0.6, exact.");
-speed.log_y = true;
+speed.y.scale = Scale::kLog10;
 speed.marks_every = 5;
 show(speed);
 claim(total_variation(redraw_one(right, false), right) < 1e-12 && total_variation(redraw_one(right, true), right) < 1e-12,
@@ -149,7 +149,7 @@ constexpr size_t kTexts = 3000;
 const Divergence control = divergence_of(exact_samples(*model, 8, kTexts), *model->source());
 const auto run_at = [&](const std::string& sampler, int32_t forwards) {
   const Divergence d = divergence_of(texts_of(generate_many(*model, plan_for(*model, {.sampler = sampler, .steps = forwards}), kTexts)), *model->source());
-  return Mark{.x = static_cast<double>(forwards), .y = d.value, .x_error = 0, .y_error = kZ95 * d.standard_error};
+  return Mark::within(static_cast<double>(forwards), d.value, kZ95 * d.standard_error);
 };
 std::vector<Mark> plain, corrected;
 print("forwards   plain ddim           4 ddim steps and redraws");
@@ -163,7 +163,7 @@ print("exact samples   {:.4f} +- {:.4f}", control.value, kZ95 * control.standard
 Figure price = figure_of("What a forward buys", "denoiser forwards per canvas", "divergence of neighbouring pairs (nats)",
                          {{"ddim, all forwards are steps", plain}, {"4 ddim steps, the rest redraws", corrected}},
                          "3,000 canvases of a Markov chain of 8 tokens on 8 positions, level known; bars are 95% intervals.");
-price.log_x = price.log_y = true;
+price.x.scale = price.y.scale = Scale::kLog10;
 price.control_label = "exact samples of the same number";
 price.panels[0].control = {control.value, kZ95 * control.standard_error};
 show(price);

@@ -15,6 +15,7 @@ for argument in "$@"; do
   esac
 done
 source experiments/setup.sh
+fetch_arrow
 say "building with tests"
 configure -DCANVASLAB_TESTS=ON
 build

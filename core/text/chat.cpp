@@ -78,12 +78,13 @@ std::string ChatTemplate::render(const OrderedJson& messages, const OrderedJson&
   return template_.render(jinja::Value::mapping(std::move(variables)));
 }
 
-std::optional<TextModel> TextModel::load(const std::string& folder) {
+std::optional<TextModel> TextModel::load(const std::string& path) {
   std::error_code ignored;
-  if (!std::filesystem::exists(std::filesystem::path(folder) / "tokenizer.json", ignored)) return std::nullopt;
+  const bool folder = std::filesystem::is_directory(path, ignored);
+  if (!std::filesystem::exists(folder ? std::filesystem::path(path) / "tokenizer.json" : std::filesystem::path(path), ignored)) return std::nullopt;
   TextModel out;
-  out.tokenizer_ = std::make_shared<const Tokenizer>(Tokenizer::load(folder));
-  out.chat_ = ChatTemplate::load(folder);
+  out.tokenizer_ = std::make_shared<const Tokenizer>(Tokenizer::load(path));
+  if (folder) out.chat_ = ChatTemplate::load(path);
   return out;
 }
 

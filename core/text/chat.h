@@ -36,8 +36,8 @@ class ChatTemplate {
 /// What a checkpoint folder offers for text: its tokenizer and, if there is one, its chat template.
 class TextModel {
  public:
-  /// Nothing when the folder has no tokenizer.json.
-  static std::optional<TextModel> load(const std::string& folder);
+  /// Nothing when the folder has no tokenizer.json. A tokenizer.json itself will do; it has no chat template.
+  static std::optional<TextModel> load(const std::string& path);
 
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   bool has_chat() const { return chat_.has_value(); }

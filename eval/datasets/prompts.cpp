@@ -52,7 +52,7 @@ class Prompts final : public Dataset {
     if (out.empty()) throw input_error("{}: holds no prompts", path_);
     return out;
   }
-  ScoreFacts score_facts() const override { return {.name = "num_tokens", .unit = "tokens", .higher_is_better = true, .is_quality = false, .metrics = {}}; }
+  ScoreFacts score_facts() const override { return {.name = "num_tokens", .unit = "tokens", .higher_is_better = true, .metrics = {}}; }
   Score score(const Example&, std::span<const int32_t> tokens, const Denoiser&) const override {
     return {.value = static_cast<double>(tokens.size()), .metrics = {}};
   }

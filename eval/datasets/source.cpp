@@ -22,7 +22,7 @@ class SourceSamples final : public Dataset {
     return out;
   }
   ScoreFacts score_facts() const override {
-    return {.name = "negative_log_likelihood", .unit = "nats per token", .higher_is_better = false, .is_quality = false,
+    return {.name = "negative_log_likelihood", .unit = "nats per token", .higher_is_better = false,
             .metrics = {{.name = "repeated_token_frac", .unit = "fraction of tokens that equal the one before", .higher_is_better = false}}};
   }
   Score score(const Example& example, std::span<const int32_t> tokens, const Denoiser& denoiser) const override {

@@ -13,7 +13,8 @@ namespace canvaslab::grading {
 /// What the reading of text needs of a checkpoint's tokenizer.
 struct TextDecoder {
   std::function<std::string(std::span<const int32_t>)> decode;  ///< special tokens left out
-  std::vector<int32_t> stop_ids;                                ///< each ends an answer
+  std::function<size_t(const std::string&)> count_tokens = {};  ///< of a text
+  std::vector<int32_t> stop_ids = {};                                ///< each ends an answer
   std::optional<int32_t> channel_open, channel_close;           ///< <|channel> and <channel|>
 };
 

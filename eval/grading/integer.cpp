@@ -64,7 +64,7 @@ std::optional<std::string> plain_whole(string_view text) {
   return minus && out != "0" ? "-" + out : out;
 }
 
-/// The last number of the text that is whole; numbers beside a slash belong to fractions.
+/// The last number of the text that is whole; digits beside a slash or behind a leading point are parts of other numbers.
 Extraction last_integer(string_view text) {
   for (size_t end = text.size(); end > 0;) {
     if (!digit(text[end - 1])) {
@@ -73,14 +73,15 @@ Extraction last_integer(string_view text) {
     }
     size_t begin = end - 1;
     while (begin > 0 && (digit(text[begin - 1]) || ((text[begin - 1] == '.' || text[begin - 1] == ',') && begin > 1 && digit(text[begin - 2])))) --begin;
-    const bool slash = (end < text.size() && text[end] == '/') || (begin > 0 && text[begin - 1] == '/');
+    const bool decimal = begin > 0 && text[begin - 1] == '.' && !word_before(text, begin - 1);  // .5
+    const bool part = decimal || (end < text.size() && text[end] == '/') || (begin > 0 && text[begin - 1] == '/');
     const bool minus = begin > 0 && text[begin - 1] == '-' && !word_before(text, begin - 1);
-    const auto number = slash ? std::nullopt : parse_whole(text.substr(begin - minus, end - begin + minus));
+    const auto number = part ? std::nullopt : parse_whole(text.substr(begin - minus, end - begin + minus));
     if (number) return {*number, "last_integer"};
     // "3, 4" has a blank, but "(3,4)" reads as one number that is none: then its last part counts.
     const size_t comma = text.substr(begin, end - begin).rfind(',');
-    if (!slash && comma != string_view::npos)
-      if (const auto part = parse_whole(text.substr(begin + comma + 1, end - begin - comma - 1))) return {*part, "last_integer"};
+    if (!part && comma != string_view::npos)
+      if (const auto last = parse_whole(text.substr(begin + comma + 1, end - begin - comma - 1))) return {*last, "last_integer"};
     end = begin;
   }
   return {};

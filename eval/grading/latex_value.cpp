@@ -30,7 +30,7 @@ class Reader {
   void blanks() {
     for (;;) {
       if (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' || text_[at_] == '~')) ++at_;
-      else if (text_.compare(at_, 2, "\\,") == 0 || text_.compare(at_, 2, "\\!") == 0 || text_.compare(at_, 2, "\\;") == 0 || text_.compare(at_, 2, "\\ ") == 0) at_ += 2;
+      else if (at_ + 1 < text_.size() && text_[at_] == '\\' && string_view(",!; ").find(text_[at_ + 1]) != string_view::npos) at_ += 2;
       else return;
     }
   }
@@ -78,17 +78,21 @@ class Reader {
   double product() {
     double value = signed_power();
     for (;;) {
-      if (take('*') || take_macro("cdot") || take_macro("times")) value *= signed_power();
-      else if (take('/') || take_macro("div")) value /= signed_power();
-      else if (begins_factor()) value *= power();
-      else return value;
+      const char c = peek();
+      const string_view name = c == '\\' ? macro() : string_view{};
+      if (c == '*' || c == '/') {
+        ++at_;
+      } else if (name == "cdot" || name == "times" || name == "div") {
+        at_ += name.size() + 1;
+      } else {  // a factor right behind the other, or the end
+        const bool factor = digit(c) || c == '.' || c == '(' || c == '{' || (!name.empty() && name != "right");
+        if (!factor) return value;
+        value *= power();
+        continue;
+      }
+      const double next = signed_power();
+      value = c == '/' || name == "div" ? value / next : value * next;
     }
-  }
-  bool begins_factor() {
-    const char c = peek();
-    if (digit(c) || c == '.' || c == '(' || c == '{') return true;
-    const string_view name = macro();
-    return !name.empty() && name != "cdot" && name != "times" && name != "div" && name != "right";
   }
   double signed_power() {
     bool minus = false;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 
 #include "eval/grading/latex_value.h"
 #include "eval/grading/normal_form.h"
@@ -32,12 +33,14 @@ bool is_decimal(string_view text) {
 /// What stands behind the last of the closing phrases, up to the end of its sentence.
 bool after_phrases(string_view& text) {
   bool found = false;
+  text = strip(text);
   for (string_view phrase : {"he final answer is", "he answer is", "he correct answer is", "he answer should be"})
     for (string_view first : {"t", "T"}) {
+      if (find_text(text, phrase) == string_view::npos) continue;
       const std::string flag = std::string(first).append(phrase);
-      const bool has = text.find(flag) != string_view::npos;
-      text = strip(after_last(text, flag));
-      if (!has) continue;
+      const size_t at = find_last_text(text, flag);
+      if (at == string_view::npos) continue;
+      text = strip(text.substr(at + flag.size()));
       found = true;
       text = text.substr(0, text.find('\n'));
       text = text.substr(0, text.find(". "));
@@ -61,16 +64,26 @@ string_view greedy_box(string_view text) {
   return text;
 }
 
+/// (a) to (e) without what encloses them.
+std::string unwrapped_letters(string_view text, char open, char close) {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool letter = text[i] == open && i + 2 < text.size() && text[i + 1] >= 'a' && text[i + 1] <= 'e' && text[i + 2] == close;
+    out += letter ? text[i + 1] : text[i];
+    if (letter) i += 2;
+  }
+  return out;
+}
+
 std::string clean(string_view given) {
   std::string text = replace_all(lower(given), "{}", "");
   text = std::string(after_last(after_last(greedy_box(text), "="), "\\approx"));
-  for (string_view what : {" ", "\\,", "\n", "\\text", "\\mbox", "\\left", "\\right", "^{\\circ}", "^\\circ", "{m}^3", "m^3", "{units}", "units", "{km}", "km", "$"})
-    if (text.find(what) != std::string::npos) text = replace_all(text, what, "");
+  std::erase(text, ' ');
+  for (string_view what : {"\\,", "\n", "\\text", "\\mbox", "\\left", "\\right", "^{\\circ}", "^\\circ", "{m}^3", "m^3", "{units}", "units", "{km}", "km", "$"})
+    if (find_text(text, what) != std::string::npos) text = replace_all(text, what, "");
   if (text.find("\\sqrt[") == std::string::npos) text = math_normal_form(text).value_or(text);  // it would tear \sqrt[3]{2}
-  for (char c = 'a'; c <= 'e'; ++c) {
-    text = replace_all(text, std::string{'(', c, ')'}, std::string(1, c));
-    text = replace_all(text, std::string{'{', c, '}'}, std::string(1, c));
-  }
+  text = unwrapped_letters(unwrapped_letters(text, '(', ')'), '{', '}');
   while (text.ends_with('.')) text.pop_back();
   const string_view rest(text);
   return std::string(strip(rest.substr(std::min(rest.find_first_not_of(':'), rest.size()))));
@@ -94,11 +107,36 @@ std::vector<string_view> elements(string_view text) {
   return out;
 }
 
-bool same_value(string_view a, string_view b) {
-  if (lower(a) == lower(b)) return true;
-  const auto left = latex_value(a), right = latex_value(b);
-  return left && right && round_two(*left) == round_two(*right);
+bool equal_in_any_case(string_view a, string_view b) {
+  const auto low = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return low(x) == low(y); });
 }
+
+/// An answer that is compared with several references; its value is worked out once, and only when a reference has one.
+class Answer {
+ public:
+  explicit Answer(string_view text) : text_(strip(text)) {}
+  bool equals(string_view reference) {
+    reference = strip(reference);
+    if (text_.empty() || reference.empty()) return false;
+    if (same(reference)) return true;
+    const auto right = elements(reference);
+    if (right.empty() || text_.front() != reference.front()) return false;
+    const auto left = elements(text_);
+    return left.size() == right.size() && std::equal(left.begin(), left.end(), right.begin(), [](string_view a, string_view b) { return Answer(a).same(strip(b)); });
+  }
+
+ private:
+  bool same(string_view reference) {
+    if (equal_in_any_case(text_, reference)) return true;
+    const auto wanted = latex_value(reference);
+    if (!wanted) return false;
+    if (!value_) value_ = latex_value(text_);
+    return *value_ && round_two(**value_) == round_two(*wanted);
+  }
+  string_view text_;
+  std::optional<std::optional<double>> value_;
+};
 
 }  // namespace
 
@@ -117,7 +155,7 @@ Extraction math_vision_official(string_view given) {
     text = number;
     rule = "number";
   }
-  if (const size_t last = text.rfind("oxed{"); last == string_view::npos) {
+  if (const size_t last = find_last_text(text, "oxed{"); last == string_view::npos) {
     if (after_phrases(text)) rule = "phrase";
   } else {
     text = text.substr(last);
@@ -127,18 +165,12 @@ Extraction math_vision_official(string_view given) {
   return out.empty() ? Extraction{} : Extraction{std::move(out), rule};
 }
 
-bool math_vision_equal(string_view answer, string_view reference) {
-  answer = strip(answer), reference = strip(reference);
-  if (answer.empty() || reference.empty()) return false;
-  if (same_value(answer, reference)) return true;
-  const auto left = elements(answer), right = elements(reference);
-  return !left.empty() && left.size() == right.size() && answer.front() == reference.front() &&
-         std::equal(left.begin(), left.end(), right.begin(), [](string_view a, string_view b) { return same_value(strip(a), strip(b)); });
-}
+bool math_vision_equal(string_view answer, string_view reference) { return Answer(answer).equals(reference); }
 
 bool math_vision_correct(string_view extracted, string_view reference, const std::vector<std::string>& options) {
   if (extracted.empty()) return false;
-  const auto equal = [&](string_view gold) { return math_vision_equal(extracted, gold) || math_vision_equal(extracted, clean(gold)); };
+  Answer answer(extracted);
+  const auto equal = [&](string_view gold) { return answer.equals(gold) || answer.equals(clean(gold)); };
   if (equal(reference)) return true;
   const std::string_view letter = strip(reference);
   const size_t option = letter.size() == 1 && letter[0] >= 'A' ? static_cast<size_t>(letter[0] - 'A') : options.size();

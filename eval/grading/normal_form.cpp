@@ -15,7 +15,7 @@ using std::string_view;
 std::vector<string_view> split(string_view text, string_view mark) {
   std::vector<string_view> out;
   size_t at = 0;
-  for (size_t next; (next = text.find(mark, at)) != string_view::npos; at = next + mark.size()) out.push_back(text.substr(at, next - at));
+  for (size_t next; (next = find_text(text, mark, at)) != string_view::npos; at = next + mark.size()) out.push_back(text.substr(at, next - at));
   out.push_back(text.substr(at));
   return out;
 }
@@ -34,6 +34,7 @@ bool at_most(string_view text, size_t most) {
 bool brace_roots(std::string& text) {
   const auto parts = split(text, "\\sqrt");
   std::string out(parts[0]);
+  out.reserve(text.size() + 2 * parts.size());
   for (size_t i = 1; i < parts.size(); ++i) {
     if (parts[i].empty()) return false;
     const string_view first = first_character(parts[i]);
@@ -49,6 +50,7 @@ bool brace_roots(std::string& text) {
 bool brace_fractions(std::string& text) {
   const auto parts = split(text, "\\frac");
   std::string out(parts[0]);
+  out.reserve(text.size() + 4 * parts.size());
   for (size_t i = 1; i < parts.size(); ++i) {
     string_view part = parts[i];
     if (part.empty()) return false;
@@ -113,24 +115,24 @@ bool spell_quotient(std::string& text) {
 std::optional<std::string> math_normal_form(string_view given) {
   std::string text(given);
   const auto drop = [&](string_view what) {
-    if (text.find(what) != std::string::npos) text = replace_all(text, what, "");
+    if (find_text(text, what) != std::string::npos) text = replace_all(text, what, "");
   };
   drop("\n"), drop("\\!");
-  text = replace_all(text, "\\\\", "\\");
-  text = replace_all(text, "tfrac", "frac");
-  text = replace_all(text, "dfrac", "frac");
+  const auto respell = [&](string_view from, string_view to) {
+    if (find_text(text, from) != std::string::npos) text = replace_all(text, from, to);
+  };
+  respell("\\\\", "\\"), respell("tfrac", "frac"), respell("dfrac", "frac");
   for (string_view what : {"\\left", "\\right", "^{\\circ}", "^\\circ", "\\$"}) drop(what);
   const auto units = split(text, "\\text{ ");
   if (units.size() > 2) return std::nullopt;
   text = std::string(units[0]);
   drop("\\%");
-  text = replace_all(text, " .", " 0.");
-  text = replace_all(text, "{.", "{0.");
+  respell(" .", " 0."), respell("{.", "{0.");
   if (text.empty()) return text;
   if (text[0] == '.') text.insert(text.begin(), '0');
   if (const auto sides = split(text, "="); sides.size() == 2 && at_most(sides[0], 2)) text = std::string(sides[1]);
   if (!brace_roots(text)) return std::nullopt;
-  drop(" ");
+  std::erase(text, ' ');
   if (!brace_fractions(text)) return std::nullopt;
   if (text == "0.5") text = "\\frac{1}{2}";
   if (!spell_quotient(text)) return std::nullopt;

@@ -1,5 +1,7 @@
 #include "eval/grading/scan.h"
 
+#include <cstring>
+
 #include <utf8proc.h>
 
 #include <vector>
@@ -49,11 +51,23 @@ std::string_view strip(std::string_view text) {
   return text;
 }
 
+size_t find_text(std::string_view text, std::string_view what, size_t at) {
+  if (at >= text.size()) return std::string_view::npos;
+  const void* const found = ::memmem(text.data() + at, text.size() - at, what.data(), what.size());
+  return found ? static_cast<size_t>(static_cast<const char*>(found) - text.data()) : std::string_view::npos;
+}
+
+size_t find_last_text(std::string_view text, std::string_view what) {
+  size_t last = std::string_view::npos;
+  for (size_t at = find_text(text, what); at != std::string_view::npos; at = find_text(text, what, at + 1)) last = at;
+  return last;
+}
+
 std::string replace_all(std::string_view text, std::string_view from, std::string_view to) {
   std::string out;
   out.reserve(text.size());
   size_t at = 0;
-  for (size_t next; (next = text.find(from, at)) != std::string_view::npos; at = next + from.size()) {
+  for (size_t next; (next = find_text(text, from, at)) != std::string_view::npos; at = next + from.size()) {
     out.append(text.substr(at, next - at));
     out.append(to);
   }
@@ -62,7 +76,7 @@ std::string replace_all(std::string_view text, std::string_view from, std::strin
 }
 
 std::string_view after_last(std::string_view text, std::string_view mark) {
-  const size_t at = text.rfind(mark);
+  const size_t at = find_last_text(text, mark);
   return at == std::string_view::npos ? text : text.substr(at + mark.size());
 }
 

@@ -24,6 +24,11 @@ bool word_at(std::string_view text, size_t at);
 size_t skip_space(std::string_view text, size_t at);
 /// The text without white space at its ends, as Python's strip.
 std::string_view strip(std::string_view text);
+/// First occurrence of `what` (not empty) at or behind byte `at`; npos when there is none. Faster than the library's on
+/// texts in which its first byte is frequent.
+size_t find_text(std::string_view text, std::string_view what, size_t at = 0);
+/// Last occurrence.
+size_t find_last_text(std::string_view text, std::string_view what);
 /// Every occurrence of `from` replaced, left to right.
 std::string replace_all(std::string_view text, std::string_view from, std::string_view to);
 /// What follows the last occurrence of `mark`, or the whole text when there is none.

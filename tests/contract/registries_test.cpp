@@ -39,7 +39,7 @@ TEST(Registries, HoldExactlyTheExpectedNames) {  // sorted
   EXPECT_THAT(names(denoisers()),
               ElementsAre("checking", "copy", "external", "hmm", "latin_square", "markov", "parity", "perturbed", "replay", "scripted",
                           "shuffle", "stale", "tabulated", "uniform"));
-  EXPECT_THAT(names(datasets()), ElementsAre("prompts", "source"));
+  EXPECT_THAT(names(datasets()), ElementsAre("aime", "gpqa", "human_eval", "jsonl", "live_code_bench", "math_vision", "mmlu_pro", "prompts", "source"));
 }
 
 /// What a reader of `list` needs, for every plug-in of every registry; "" when nothing is missing.

@@ -3,9 +3,10 @@
 //
 // Agreement is exact but for these differences, each recognised by its cause and counted:
 //   sigma      lower-case capital sigma depends on its place in Python; options that hold one may be missed
-//   no_box     AIME without a box: we take the last whole number, math-verify its own choice of expression
-//   expression AIME: we refuse what is no whole number as written (84/2, 5!, \sqrt{4}); math-verify computes it
-//   notation   AIME: we take spellings math-verify does not read as one number ("4 2", nested or broken LaTeX)
+//   no_box     AIME without a box: we take the last whole number (checked here by a pattern), math-verify an expression
+//   expression AIME: the box holds digits and more (84/2, 5%, 0-0), which we refuse and math-verify computes
+//   no_digit   AIME: the box holds no digit, so that we find no number; math-verify then reads the rest of the text
+//   boxes      AIME with several boxes: we take the last, math-verify all of them as one answer
 //   rounded    MATH-Vision compares at two decimals, math-verify exactly or at six
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -14,6 +15,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <regex>
 #include <sstream>
 
 #include "eval/grading/choice.h"
@@ -56,15 +58,43 @@ void compare_four(const Json& line, Comparison& out) {
   out.expect("simple_evals", gpqa_simple_evals(text).text, line["simple_evals"]);
 }
 
+/// The last whole number of a text, found by a pattern; "" for none.
+std::string last_whole_by_pattern(const std::string& text) {
+  static const std::regex number(R"((^|[^0-9.,])(\.)?([0-9]+(?:[.,][0-9]+)*))");
+  std::string last;
+  for (auto match = std::sregex_iterator(text.begin(), text.end(), number); match != std::sregex_iterator(); ++match) {
+    const std::string before = (*match)[1], digits = (*match)[3];
+    const bool point = (*match)[2].matched && !std::isalnum(static_cast<unsigned char>(before.empty() ? ' ' : before[0]));
+    if (point || before == "/" || match->suffix().str().starts_with("/")) continue;
+    if (const auto whole = parse_whole(digits)) last = *whole;
+    else if (const auto part = parse_whole(digits.substr(digits.rfind(',') + 1)); part && digits.find(',') != std::string::npos) last = *part;
+  }
+  return last;
+}
+
+/// Why our verdict on a whole number may differ from math-verify's; "" when it may not.
+std::string cause_of_difference(const std::string& text, const Extraction& house, bool ours) {
+  const auto has = [](const std::string& where, const char* characters) { return where.find_first_of(characters) != std::string::npos; };
+  if (!house.rule.starts_with("boxed")) {
+    const std::string last = last_whole_by_pattern(text);
+    return house.text == last || house.text == "-" + last ? "no_box" : "";
+  }
+  size_t boxes = 0;
+  for (const char* box : {"\\boxed{", "\\fbox{"})
+    for (size_t at = text.find(box); at != std::string::npos; at = text.find(box, at + 1)) ++boxes;
+  if (ours) return boxes > 1 ? "boxes" : "";
+  if (parse_whole(house.text)) return "";
+  return has(house.text, "0123456789") ? "expression" : "no_digit";
+}
+
 void compare_whole(const Json& line, Comparison& out) {
   const std::string text = line["text"], gold = line["gold"];
   out.expect("lm_eval", std::to_string(aime_lm_eval_correct(text, gold)), std::to_string(line["lm_eval"].get<int>()));
   const Extraction house = aime_house(text);
   const bool ours = aime_correct(house, gold), theirs = line["math_verify"];
   if (ours == theirs) return;
-  if (!house.rule.starts_with("boxed")) ++out.explained["no_box"];
-  else if (theirs && !parse_whole(house.text)) ++out.explained["expression"];
-  else if (ours) ++out.explained["notation"];
+  const std::string cause = cause_of_difference(text, house, ours);
+  if (!cause.empty()) ++out.explained[cause];
   else out.expect("math_verify", ours ? "correct" : "wrong", theirs ? "correct" : "wrong");
 }
 

@@ -64,6 +64,8 @@ TEST(Aime, TakesTheLastBalancedBoxElseTheLastNumber) {
   EXPECT_EQ(shown(aime_house("\\boxed{\\boxed{3}}")), "3/boxed");
   EXPECT_EQ(shown(aime_house("\\boxed{1} then \\boxed{2")), "1/boxed_earlier");
   EXPECT_EQ(shown(aime_house("from 3/4 to 25, or 2.5")), "25/last_integer");
+  EXPECT_EQ(shown(aime_house("3 or .5")), "3/last_integer") << "a decimal without its zero is no whole number";
+  EXPECT_EQ(shown(aime_house("It is so.5")), "5/last_integer") << "a missing blank behind a sentence";
   EXPECT_EQ(shown(aime_house("no number")), "/");
   EXPECT_TRUE(aime_correct(aime_house("\\boxed{007}"), "7"));
   EXPECT_FALSE(aime_correct(aime_house("\\boxed{1000}"), "1000")) << "out of range";

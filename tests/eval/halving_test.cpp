@@ -23,7 +23,7 @@ class Graded final : public Dataset {
     for (size_t i = 0; i < out.size(); ++i) out[i].id = "item-" + std::to_string(i), out[i].has_ids = true;
     return out;
   }
-  ScoreFacts score_facts() const override { return {.name = "correct", .unit = "fraction", .metrics = {}}; }
+  ScoreFacts score_facts() const override { return {.name = "correct", .unit = "fraction", .metrics = {}, .texts = {}, .is_quality = true}; }
   Score score(const Example&, std::span<const int32_t>, const Denoiser&) const override { return {.value = 1, .metrics = {}}; }
   std::string content_hash() const override { return "graded"; }
 };

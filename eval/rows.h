@@ -1,0 +1,32 @@
+#pragma once
+// Data files as rows of named fields, whatever their format.
+#include <functional>
+#include <string>
+
+#include "core/json.h"
+
+namespace canvaslab {
+
+/// One row of a data file.
+struct DataRow {
+  std::string where;  ///< "FILE:12: " (line) or "FILE: row 3: ", as JsonFields wants it
+  Json fields;        ///< an object
+};
+using RowVisitor = std::function<void(const DataRow&)>;
+
+/// Calls `visit` for every row, one at a time. The content says what it is: JSON lines (also gzipped), CSV (.csv), Parquet.
+/// Errors: input naming file and line or row, what is wrong there and what to do.
+void read_rows(const std::string& path, const RowVisitor& visit);
+
+/// Every column as text, none guessed to be a number or missing. RFC 4180: quotes doubled, line breaks inside quotes.
+/// Errors: input for NUL bytes, quotes that begin or end inside a field, rows of another length, names used twice.
+void read_csv_rows(const std::string& path, const RowVisitor& visit);
+
+/// Numbers, texts, booleans, nulls and lists of them; structs as objects; binary as {"num_bytes": n}.
+/// Errors: input; usage when the program was built without Arrow.
+void read_parquet_rows(const std::string& path, const RowVisitor& visit);
+
+/// SHA-256 (hex) of a file's bytes. Errors: input when it cannot be read.
+std::string file_sha256(const std::string& path);
+
+}  // namespace canvaslab
