@@ -19,6 +19,8 @@ enum class Purpose : uint32_t {
   kVerify = 10,       ///< tokens of the causal mode
   kAlternative = 11,  ///< tokens other than the canvas's
   kPerturbation = 12, ///< noise of the perturbed denoiser
+  kInitialWeight = 32,  ///< weights of a new network
+  kTraining = 33,       ///< corruption of training canvases
 };
 
 /// One Philox4x32-10 block (Salmon et al., SC 2011): 128 bits from a 128-bit counter and a 64-bit key.

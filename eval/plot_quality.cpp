@@ -31,7 +31,7 @@ std::vector<std::string> qualities(const H5Reader& file) {
 std::string automatic(const H5Reader& file, const PlotSamples& samples) {
   const std::string named = file.text_attribute("aggregates", "quality");
   if (named == "pair_divergence_nats") return "divergence";
-  return named == "score_mean" || binary_scores(samples) || !file.has("aggregates/agreement_mean") ? "score" : "agreement";
+  return named != "agreement_mean" || binary_scores(samples) || !file.has("aggregates/agreement_mean") ? "score" : "agreement";
 }
 
 /// Of the aggregates' own quality the file holds the jackknife's values.

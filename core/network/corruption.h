@@ -8,8 +8,6 @@
 
 namespace canvaslab {
 
-constexpr Purpose kTraining{33};
-
 /// N noisy versions of clean canvases, row r of clean canvas r % B, and for the first rows a noisier version.
 struct NoisyCanvases {
   std::vector<double> level;         ///< [N] share of positions replaced, in expectation

@@ -97,7 +97,7 @@ struct Trainer::State {
     const auto prompts = to_ids(batch.prompts, B), answers = to_ids(batch.answers, B);
     const int64_t P = prompts.size(1), C = answers.size(1) / L;
     DrawKey key = draw(index);
-    const auto c = static_cast<int64_t>(key.below(static_cast<uint32_t>(C), kTraining, 0, 6));
+    const auto c = static_cast<int64_t>(key.below(static_cast<uint32_t>(C), Purpose::kTraining, 0, 6));
     TrainingPass pass{.bf16_products = options.bf16_products, .balance = {}};
     // The clean text in two pieces, so that the canvases see the cache as it is when canvas c is written.
     KvCache before = network.empty_cache(0, B);

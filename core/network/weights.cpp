@@ -18,7 +18,6 @@
 namespace canvaslab {
 namespace {
 
-constexpr Purpose kInitialWeight{32};
 constexpr const char* kDecoder = "model.decoder.";
 constexpr const char* kEncoder = "model.encoder.language_model.";
 
@@ -86,8 +85,8 @@ class FreshWeights {
     const std::span<float> values(tensor.mutable_data_ptr<float>(), static_cast<size_t>(tensor.numel()));
     for (size_t i = 0; i < values.size(); ++i) {  // Box and Muller 1958
       const auto position = static_cast<uint32_t>(i);
-      const double radius = std::sqrt(-2 * std::log(draw.uniform(kInitialWeight, position, 0)));
-      values[i] = static_cast<float>(deviation * radius * std::cos(2 * std::numbers::pi * draw.uniform(kInitialWeight, position, 1)));
+      const double radius = std::sqrt(-2 * std::log(draw.uniform(Purpose::kInitialWeight, position, 0)));
+      values[i] = static_cast<float>(deviation * radius * std::cos(2 * std::numbers::pi * draw.uniform(Purpose::kInitialWeight, position, 1)));
     }
   }
   uint64_t seed_;
