@@ -157,7 +157,7 @@ for (const int32_t redraws : {0, 1, 3, 7}) {
   const int32_t forwards = 4 + 3 * redraws;
   plain.push_back(run_at("ddim", forwards));
   corrected.push_back(run_at(fmt::format("loo_corrector(ddim, corrector_steps={}, score=random)", redraws), forwards));
-  print("{:8}   {:.4f} +- {:.4f}   {:.4f} +- {:.4f}", forwards, plain.back().y, plain.back().y_error, corrected.back().y, corrected.back().y_error);
+  print("{:8}   {:.4f} +- {:.4f}   {:.4f} +- {:.4f}", forwards, plain.back().y, plain.back().y_high - plain.back().y, corrected.back().y, corrected.back().y_high - corrected.back().y);
 }
 print("exact samples   {:.4f} +- {:.4f}", control.value, kZ95 * control.standard_error);
 Figure price = figure_of("What a forward buys", "denoiser forwards per canvas", "divergence of neighbouring pairs (nats)",
@@ -167,10 +167,10 @@ price.x.scale = price.y.scale = Scale::kLog10;
 price.control_label = "exact samples of the same number";
 price.panels[0].control = {control.value, kZ95 * control.standard_error};
 show(price);
-claim(corrected[3].y + corrected[3].y_error < corrected[0].y - corrected[0].y_error, "redraws repair: {:.4f} nats without, {:.4f} with 7 after each step",
+claim(corrected[3].y_high < corrected[0].y_low, "redraws repair: {:.4f} nats without, {:.4f} with 7 after each step",
       corrected[0].y, corrected[3].y);
 for (size_t i = 1; i < 4; ++i)
-  claim(plain[i].y + plain[i].y_error < corrected[i].y - corrected[i].y_error, "but {:.0f} plain steps do better: {:.4f} against {:.4f}", plain[i].x,
+  claim(plain[i].y_high < corrected[i].y_low, "but {:.0f} plain steps do better: {:.4f} against {:.4f}", plain[i].x,
         plain[i].y, corrected[i].y);
 
 // %% [markdown]
