@@ -94,6 +94,7 @@ void write_frame(std::ostringstream& out, Frame& frame, const Figure& figure, co
   frame.label(14, at.height - 18, figure.title, "left font 'DejaVu Sans Bold,13' tc rgb '#000000'");
   for (size_t i = 0; i < at.caption.size(); ++i)
     frame.label(14, 10 + FigureLayout::kCaptionLine * (static_cast<double>(at.caption.size() - i) - 0.5), at.caption[i], "left font 'DejaVu Sans,9.5' tc rgb '#333333'");
+  if (at.shared_x_label) frame.label(at.left + (at.width - at.left - FigureLayout::kRight) / 2, at.bottom - 44, figure.x.label, "center font 'DejaVu Sans,11' tc rgb '#000000'");
   write_key(frame, figure, at);
   out << "unset key\nset border 3 lw 1 lc rgb '#444444'\nset tics nomirror out scale 0.6\n";
   out << (figure.heat_label.empty() ? "set grid xtics ytics lw 0.6 lc rgb '#dddddd'\n" : fmt::format("set palette defined {}\n", kPalette));
@@ -125,7 +126,7 @@ void write_axes(std::ostringstream& out, const Figure& figure, const FigureLayou
   out << fmt::format("set xrange [{:g}:{:g}]\nset yrange [{:g}:{:g}]\n", figure.x.reversed ? x.high : x.low, figure.x.reversed ? x.low : x.high, figure.y.reversed ? y.high : y.low,
                      figure.y.reversed ? y.low : y.high);
   const std::string turned = figure.x.tick_angle == 0 ? "norotate" : fmt::format("rotate by {:g} right", figure.x.tick_angle);
-  out << "set xlabel " << gnuplot_text(figure.x.label) << (figure.x.tick_angle == 0 ? " offset 0,0.3\n" : "\n") << "set mxtics 1\nset xtics " << turned << " " << tick_list(figure.x, x, true) << "\n";
+  out << "set xlabel " << gnuplot_text(at.shared_x_label ? "" : figure.x.label) << (figure.x.tick_angle == 0 ? " offset 0,0.3\n" : "\n") << "set mxtics 1\nset xtics " << turned << " " << tick_list(figure.x, x, true) << "\n";
   // The axis is shared: numbers and label stand at the first panel of a row.
   if (column == 0) out << "set ylabel " << gnuplot_text(figure.y.label) << "\nset format y '%g'\n";
   else out << "unset ylabel\nset format y ''\n";

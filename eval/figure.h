@@ -38,7 +38,7 @@ struct Panel {
   std::vector<std::pair<size_t, std::vector<Mark>>> lines;   ///< index into Figure::series, marks
   std::vector<Mark> front;                                   ///< ringed marks, joined by a stair
   std::vector<Box> boxes;
-  std::vector<Mark> whiskers;                                ///< intervals on boxes
+  std::vector<Mark> whiskers;                                ///< intervals of y on boxes
   std::vector<Text> texts;                                   ///< beside their point
   std::optional<Heat> heat;
   std::optional<std::pair<double, double>> control;          ///< value and half width: drawn as line and band

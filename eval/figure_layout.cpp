@@ -43,6 +43,7 @@ FigureLayout::FigureLayout(const Figure& figure) {
   panel_width = figure.panel_width > 0 ? figure.panel_width : columns == 1 ? 620 : columns == 2 ? 410 : 330;
   panel_height = figure.panel_height > 0 ? figure.panel_height : columns == 1 ? 380 : 340;
   left = figure.left;
+  shared_x_label = text_width(figure.x.label.size(), 11) > panel_width;
   width = left + kRight + static_cast<double>(columns) * panel_width + static_cast<double>(columns - 1) * kColumnGap;
   size_t longest = std::max(figure.control_label.size(), figure.front_label.size());
   for (const auto& name : figure.series) longest = std::max(longest, name.size());
@@ -53,7 +54,7 @@ FigureLayout::FigureLayout(const Figure& figure) {
   key_step = std::min((width - 24) / static_cast<double>(key_columns), std::max(entry, (width - 24) / 3));
   caption = wrapped(figure.caption, static_cast<size_t>((width - 28) / 6.9));
   const double ticks = figure.x.tick_angle == 0 ? 0 : longest_tick(figure.x) * std::sin(figure.x.tick_angle * M_PI / 180);
-  const double axis = kAxis + ticks, bar = figure.heat_label.empty() ? 0 : 76;
+  const double axis = (figure.x.label.empty() ? 0.6 : 1) * kAxis + ticks, bar = figure.heat_label.empty() ? 0 : 76;
   row_gap = axis + 36;
   bottom = axis + bar + kKeyLine * static_cast<double>(key_rows) + 12 + kCaptionLine * static_cast<double>(caption.size()) + 10;
   key_top = bottom - axis - 6;

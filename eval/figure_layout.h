@@ -15,6 +15,7 @@ struct FigureLayout {
   size_t columns, rows, key_columns, key_rows, key_entries;
   double width, height, panel_width, panel_height, left, bottom, row_gap, key_top, key_step;
   std::vector<std::string> caption;
+  bool shared_x_label;   ///< too long for one panel: it stands once, below the last row
   static constexpr double kRight = 18, kTop = 66, kColumnGap = 26, kAxis = 58, kKeyLine = 21, kCaptionLine = 15;
   /// gnuplot's screen coordinates of a pixel, counted from the lower left corner.
   std::string at(double x, double y) const;

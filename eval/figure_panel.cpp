@@ -27,7 +27,8 @@ class PanelScript {
     for (const auto& [series, list] : panel_.lines) marks += list.size();
     for (const auto& [series, list] : panel_.lines) add_line(series, list, marks);
     if (!panel_.front.empty()) parts_.push_back(block(panel_.front) + " using 1:2 with points pt 6 ps 1.9 lw 1.4 lc rgb '#000000' notitle");
-    if (!panel_.whiskers.empty()) add_whiskers(panel_.whiskers, "lc rgb '#222222'");
+    // gnuplot's error bars would cut a white disc out of the box below them.
+    if (!panel_.whiskers.empty()) parts_.push_back(block(panel_.whiskers) + " using 1:3:(0):($4-$3) with vectors heads size graph 0.003,90 lw 1.1 lc rgb '#222222' notitle");
     for (size_t i = 0; i < panel_.texts.size(); ++i)
       out_ << fmt::format("set label {} {} at first {:g}, first {:g} left offset 0.6,0 font 'DejaVu Sans,9.5' tc rgb '#222222'\n", i + 1, gnuplot_text(panel_.texts[i].text), panel_.texts[i].x,
                           panel_.texts[i].y);

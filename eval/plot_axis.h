@@ -16,7 +16,7 @@ struct ForwardCosts {
 ForwardCosts parse_costs(const std::string& text);
 
 struct PlotAxis {
-  std::string name, label;
+  std::string name, quantity, label;  ///< quantity: in short; label: with what is counted and the unit
   bool more_is_better = false;
   std::vector<MeanError> values;   ///< by configuration: mean over items, standard error of that mean; count 0 = undefined
 };

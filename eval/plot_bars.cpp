@@ -111,11 +111,11 @@ std::optional<Figure> category_figure(const PlotRun& run, const H5Reader& file, 
   out.panel_width = std::clamp(34.0 * static_cast<double>(names.size() * run.series.size()), 620.0, 1100.0);
   out.panel_height = 300;
   out.x.tick_angle = names.size() > 5 ? 35 : 0;
-  out.caption = fmt::format("{}; {}. Of each series the step limit with the best quality. Bars: {}.{}", run.denoiser, run.dataset,
+  out.caption = fmt::format("{}; {}. Of each series the step limit with the best quality. In brackets: items. Bars: {}.{}", run.denoiser, run.dataset,
                             verdicts ? "95% Wilson intervals" : "95% normal intervals over items, repeats averaged first",
                             count.size() > names.size() ? fmt::format(" The {} largest of {} categories.", names.size(), count.size()) : "");
   for (size_t k = 0; k < names.size(); ++k) out.x.ticks.emplace_back(static_cast<double>(k), fmt::format("{} ({})", names[k], count[names[k]]));
-  out.x.label = "category (items)";
+  if (out.x.tick_angle == 0) out.x.label = "category (items)";
   out.x.range = {-0.6, static_cast<double>(names.size()) - 0.4};
   for (const int32_t length : canvas_lengths(run, configs)) {
     Panel panel;

@@ -6,7 +6,6 @@
 #include <map>
 
 #include "eval/plot_figures.h"
-#include "eval/plot_quality.h"
 #include "eval/statistics.h"
 
 namespace canvaslab {
@@ -76,7 +75,7 @@ Mark quality_mark(const PlotPoint& p, double x, double x_half) { return {.x = x,
 }  // namespace
 
 Figure pareto_figure(const PlotRun& run) {
-  Figure out = blank_figure(run, "quality_vs_" + run.x.name, "Quality against " + plain_words(run.x.name));
+  Figure out = blank_figure(run, "quality_vs_" + run.x.name, "Quality against " + run.x.quantity);
   out.x.label = run.x.label;
   out.x.scale = x_scale(run);
   set_quality_axis(out, run);

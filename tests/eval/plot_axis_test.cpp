@@ -65,9 +65,9 @@ TEST(PlotAxis, ErrorsAreOverItemsAndControlsHaveNoValue) {
 
 TEST(PlotAxis, LabelsSayUnitsAndWeights) {
   const auto label = [](const AxisChoice& choice) { return plot_axis(choice, samples()).label; };
-  EXPECT_EQ(label({.name = "wall_clock", .costs = {}, .per_token = false}), "wall clock, prefill left out per sample (ms)");
+  EXPECT_EQ(label({.name = "wall_clock", .costs = {}, .per_token = false}), "wall clock per sample, prefill left out (ms)");
   EXPECT_EQ(label({.name = "cost_weighted_forwards", .costs = parse_costs("verify=0.3"), .per_token = true}),
-            "cost (denoise 1, verify 0.3, unconditional 1, append 1, prefill 0) per token (denoiser forwards)");
+            "cost per token: denoise 1, verify 0.3, unconditional 1, append 1, prefill 0 (denoiser forwards)");
 }
 
 TEST(PlotAxis, MistakesAreNamed) {
