@@ -124,16 +124,21 @@ std::string chosen_sweep(const SweepPlan& plan, const std::vector<Chosen>& chose
 }
 
 std::string table_markdown(const SamplerTable& table) {
-  return fmt::format(
-      "# {}\n\nSource and denoiser: `{}`. Every number is a divergence of token pairs from the exact law, in nats, with half a 95% interval (jackknife over items); lower is better, and a finite\n"
-      "sample of the exact law itself has the number in the last row, so nothing can honestly be below it. For each budget the best setting that took at most so many forwards on\n"
-      "the tuning split (`{}`) is run on the test split (`{}`). {}. Forwards of every kind count, a canvas length of tokens at a time; in\n"
-      "brackets what was used where it is less than allowed. How to make it: `./experiments/sampler_table.sh`; the settings tried: `experiments/sampler_table.toml`.\n\n{}\n"
-      "Kinds: *commits once*: a token that is taken stays; *revises*: it may change again; *follows the level*: the reverse kernel of the noise, told the noise level; *verified causally*: what is emitted\n"
-      "was drawn by the causal mode. The bound of the best fixed commit-once plan (commit_once.md) holds for plans that draw from exact marginals and never revise: all rows but those of the first kind are\n"
-      "outside its scope, and on noise, where the denoiser is not told which tokens are final, so is the first.\n\n"
-      "## What was chosen\n\nForwards by kind for a canvas length of tokens; NLL and output entropy in nats per token on the test split (a low NLL with a low output entropy is collapse, not quality).\n\n{}",
-      table.title, table.denoiser, table.tuning, table.test, tried_text(table), quality_part(table), settings_part(table));
+  std::string out = fmt::format("# {}\n\nSource and denoiser: `{}`. Every number is a divergence of token pairs from the exact law, in nats, with half a 95% interval\n"
+                                "(jackknife over items). Lower is better; a finite sample of the exact law itself has the number in the last row, so nothing can honestly be\n"
+                                "below it. For each budget the best setting that took at most so many forwards on the tuning split (`{}`)\n"
+                                "is run on the test split (`{}`). {}. Forwards of every kind count, for a canvas length\n"
+                                "of tokens; in brackets what was used where it is less than allowed.\n\n"
+                                "How to make it: `./experiments/sampler_table.sh`; the settings tried: `experiments/sampler_table.toml`.\n\n",
+                                table.title, table.denoiser, table.tuning, table.test, tried_text(table));
+  out += quality_part(table);
+  out += "\n*Commits once*: a token that is taken stays. *Revises*: it may change again. *Follows the level*: the reverse kernel of the noise, told the noise level.\n"
+         "*Verified causally*: what is emitted was drawn by the causal mode. The bound of the best fixed commit-once plan (commit_once.md, in forward KL) holds for plans\n"
+         "that draw from exact marginals and never revise: all rows but those of the first kind are outside its scope, and on noise, where the denoiser is not told which\n"
+         "tokens are final, so is the first.\n\n"
+         "## What was chosen\n\nForwards by kind for a canvas length of tokens; NLL and output entropy in nats per token on the test split (a low NLL with a low output\n"
+         "entropy is collapse, not quality).\n\n";
+  return out + settings_part(table);
 }
 
 std::string table_csv(const SamplerTable& table) {

@@ -81,12 +81,14 @@ Report sampled_report(const Source& source, size_t length, const std::vector<siz
   for (const auto& [name, order] : {std::pair{"contiguous from the left", contiguous_order(length)}, std::pair{"dilated", dilated_order(length)}}) {
     Curve curve{.name = name, .kl = std::vector<MeanError>(length, unknown), .plans = {}};
     for (const auto& plan : best_plans_along(order, entropy)) curve.plans.push_back(plan.rounds);
-    for (const size_t n : rounds) curve.kl[n - 1] = sampled_divergence(source, length, [&](uint64_t) { return curve.plans[n - 1]; }, samples, seed + 1);
+    for (const size_t n : rounds)
+      curve.kl[n - 1] = sampled_divergence(source, length, [&](uint64_t) { return curve.plans[n - 1]; }, samples, seed + 1);
     out.curves.push_back(std::move(curve));
   }
   Curve random{.name = "random order", .kl = std::vector<MeanError>(length, unknown), .plans = {}};
   const auto sizes = best_random_sizes(sampled_mean_entropy(source, length, samples, seed));
-  for (const size_t n : rounds) random.kl[n - 1] = sampled_divergence(source, length, [&](uint64_t i) { return random_rounds(sizes[n - 1].sizes, seed, i); }, samples, seed + 1);
+  for (const size_t n : rounds)
+    random.kl[n - 1] = sampled_divergence(source, length, [&](uint64_t i) { return random_rounds(sizes[n - 1].sizes, seed, i); }, samples, seed + 1);
   out.curves.push_back(std::move(random));
   return out;
 }
@@ -99,9 +101,10 @@ std::string plan_text(const std::vector<std::vector<uint32_t>>& rounds) {
 
 std::string markdown(const Arguments& a, const Report& report, const std::vector<size_t>& rounds, size_t length) {
   std::string out = fmt::format(
-      "# Fixed plans that commit once\n\nSource: `{}`, {} positions. KL(source || output) in nats per token of a plan that draws each round from the product of its exact conditional\n"
-      "marginals and never revises: the sum of conditional total correlations, in forward KL a bound for such plans. Samplers that revise, adapt at random, see a noise canvas or verify are\n"
-      "outside its scope. Method: {}{}. How to make it: `canvaslab plans`.\n\n| rounds |",
+      "# Fixed plans that commit once\n\nSource: `{}`, {} positions. KL(source || output) in nats per token of a plan that draws each round from the\n"
+      "product of its exact conditional marginals and never revises: the sum of conditional total correlations, in forward KL a bound for such plans.\n"
+      "Samplers that revise, adapt at random, see a noise canvas or verify are outside its scope. Method: {}{}.\n"
+      "How to make it: `canvaslab plans`.\n\n| rounds |",
       a.denoiser, length, report.method, report.has_best ? "" : "; after ±: half a 95% interval");
   std::string rule = "\n|--:|";
   for (const auto& curve : report.curves) out += fmt::format(" {} |", curve.name), rule += "--:|";
@@ -129,23 +132,23 @@ void draw(const Arguments& a, const Report& report, const std::vector<size_t>& r
   Figure figure;
   figure.stem = a.figure;
   figure.title = "Fixed plans that commit once";
-  figure.x_label = "rounds (denoiser forwards)";
-  figure.y_label = "KL(source || output), nats per token";
-  figure.log_x = true;
-  figure.caption = fmt::format("{}, {} positions. {}. A bound for plans that commit once, in forward KL; samplers that revise, see noise, adapt at random or verify are outside its scope.", a.denoiser,
-                               length, report.method);
-  Panel panel{.title = "", .lines = {}, .control = {}};
+  figure.x.label = "rounds (denoiser forwards)";
+  figure.y.label = "KL(source || output), nats per token";
+  figure.x.scale = Scale::kLog10;
+  figure.caption = fmt::format("{}, {} positions. {}. A bound for plans that commit once, in forward KL; samplers that revise, see noise, adapt at random or "
+                               "verify are outside its scope.", a.denoiser, length, report.method);
+  Panel panel;
   for (size_t c = 0; c < report.curves.size(); ++c) {
     figure.series.push_back(report.curves[c].name);
     std::vector<Mark> marks;
     for (const size_t n : rounds) {
       const MeanError& kl = report.curves[c].kl[n - 1];
-      marks.push_back({.x = static_cast<double>(n), .y = kl.mean / static_cast<double>(length), .x_error = 0, .y_error = kZ95 * kl.standard_error / static_cast<double>(length)});
+      marks.push_back(Mark::within(static_cast<double>(n), kl.mean / static_cast<double>(length), kZ95 * kl.standard_error / static_cast<double>(length)));
     }
     panel.lines.emplace_back(c, std::move(marks));
   }
   figure.panels.push_back(std::move(panel));
-  draw_figure(figure);
+  draw_figures({figure});
   fmt::print("{0}.png\n{0}.svg\n", a.figure);
 }
 

@@ -169,7 +169,11 @@ void print_notes(const PreparedSweep& sweep) {
   for (size_t c = 0; c < sweep.generation.size(); ++c)
     if (!sweep.plan.configs[c].control)
       for (const auto& note : plan_notes(sweep.generation[c], *sweep.denoiser)) ++counts[note];
-  for (const auto& [note, count] : counts) fmt::print(stderr, "note ({} configuration{}): {}\n", count, count > 1 ? "s" : "", note);
+  constexpr size_t kMostShown = 6;
+  size_t shown = 0;
+  for (const auto& [note, count] : counts)
+    if (shown++ < kMostShown) fmt::print(stderr, "note ({} configuration{}): {}\n", count, count > 1 ? "s" : "", note);
+  if (shown > kMostShown) fmt::print(stderr, "and {} notes more of this kind\n", shown - kMostShown);
 }
 
 ExitCode report(const SweepOutcome& outcome) {

@@ -65,7 +65,7 @@ TEST(CatalogueLaw, GeneratedCanvasesAreDrawsOfTheExactLaw) {  // twelve comparis
 
 TEST(CatalogueLaw, EverySamplerThatDeclaresAProductLawIsCompared) {
   for (const auto& entry : samplers().entries())
-    for (const std::string text : {entry.name, entry.name + "(mode=memoryless)", entry.name + "(score=entropy, mode=memoryless)"}) {
+    for (const std::string& text : std::vector<std::string>{entry.name, entry.name + "(mode=memoryless)", entry.name + "(score=entropy, mode=memoryless)"}) {
       ConfiguredSampler sampler;
       try {
         sampler = configure_sampler(parse_plugin(text));

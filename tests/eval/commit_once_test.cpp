@@ -93,7 +93,8 @@ TEST(CommitOnce, RandomOrderIsTheMeanOverAllOrders) {
     double sum = 0, count = 0;
     do {
       Rounds rounds;
-      for (size_t begin = 0, i = 0; i < plan.sizes.size(); begin += plan.sizes[i++]) rounds.emplace_back(order.begin() + static_cast<ptrdiff_t>(begin), order.begin() + static_cast<ptrdiff_t>(begin + plan.sizes[i]));
+      auto begin = order.begin();
+      for (const size_t size : plan.sizes) rounds.emplace_back(begin, begin + static_cast<ptrdiff_t>(size)), begin += static_cast<ptrdiff_t>(size);
       sum += plan_divergence(rounds, entropy);
       count += 1;
     } while (std::next_permutation(order.begin(), order.end()));
@@ -137,7 +138,7 @@ TEST(CommitOnce, LongerChainsFindPlansWorthWhatTheySay) {  // beyond what subset
     EXPECT_NEAR(plan_divergence(best[n].rounds, entropy), best[n].kl_nats, 1e-8);
     EXPECT_LE(best[n].kl_nats, before + 1e-12);
     before = best[n].kl_nats;
-    for (const auto& plans : {best_plans_along(contiguous_order(33), entropy), best_plans_along(dilated_order(33), entropy)}) EXPECT_LE(best[n].kl_nats, plans[n].kl_nats + 1e-8);
+    for (const auto& order : {contiguous_order(33), dilated_order(33)}) EXPECT_LE(best[n].kl_nats, best_plans_along(order, entropy)[n].kl_nats + 1e-8);
     if (n == 2) n = 29;  // the cuts of one order are slow to search; ends and beginnings suffice
   }
   EXPECT_NEAR(before, 0, 1e-8);
