@@ -34,7 +34,8 @@ const DrawKey draws{.seed = 7};  // every random number is a function of this ke
 const std::vector<int32_t> clean = model->source()->sample(L, draws);
 std::vector<int32_t> canvas = clean;
 for (uint32_t p = 0; p < L; ++p)
-  if (draws.uniform(Purpose::kRoute, p) > 0.6) canvas[p] = static_cast<int32_t>(draws.below(V, Purpose::kCanvasInit, p));
+  if (draws.uniform(Purpose::kRoute, p) > 0.6)
+    canvas[p] = static_cast<int32_t>(draws.below(V, Purpose::kCanvasInit, p));
 std::string noisy(L, ' ');
 for (size_t p = 0; p < L; ++p)
   if (canvas[p] != clean[p]) noisy[p] = '^';
@@ -58,8 +59,8 @@ const RowStatistics& statistics = result.statistics;
 
 size_t right = 0, standing = 0;
 for (size_t p = 0; p < L; ++p) right += statistics.argmax[p] == clean[p], standing += canvas[p] == clean[p];
-print("clean text   {}\ncanvas       {}   {} of {} right\nargmax       {}   {} of {} right", letters(clean), letters(canvas),
-      standing, L, letters(statistics.argmax), right, L);
+print("clean text   {}\ncanvas       {}   {} of {} right\nargmax       {}   {} of {} right", letters(clean),
+      letters(canvas), standing, L, letters(statistics.argmax), right, L);
 claim(right > standing, "the most likely tokens repair {} positions", right - standing);
 
 // %% [markdown]
@@ -78,17 +79,21 @@ for (uint32_t p = 0; p < L; ++p) {
   const std::span<const float> logits(result.logits.data() + p * V, V);
   double sum = 0, entropy = 0;
   for (const float x : logits) sum += std::exp(static_cast<double>(x));
-  for (const float x : logits) entropy -= std::exp(static_cast<double>(x)) / sum * (static_cast<double>(x) - std::log(sum));
+  for (const float x : logits)
+    entropy -= std::exp(static_cast<double>(x)) / sum * (static_cast<double>(x) - std::log(sum));
   worst = std::max(worst, std::abs(entropy - statistics.entropy_nats[p]));
-  candidates_agree = candidates_agree && draw_token(logits, 1, draws.uniform(Purpose::kCandidate, p)) == statistics.candidate[p];
+  candidates_agree = candidates_agree &&
+                     draw_token(logits, 1, draws.uniform(Purpose::kCandidate, p)) == statistics.candidate[p];
   if (p < 12)
-    print("{:8} {:>6} {:>7} {:>7} {:10.3f} {:8.3f} {:>10} {:10.3f}", p, letters({&clean[p], 1}), letters({&canvas[p], 1}),
-          letters({&statistics.argmax[p], 1}), std::exp(statistics.argmax_logprob[p]), statistics.entropy_nats[p],
-          letters({&statistics.candidate[p], 1}), std::exp(statistics.current_logprob[p]));
+    print("{:8} {:>6} {:>7} {:>7} {:10.3f} {:8.3f} {:>10} {:10.3f}", p, letters({&clean[p], 1}),
+          letters({&canvas[p], 1}), letters({&statistics.argmax[p], 1}), std::exp(statistics.argmax_logprob[p]),
+          statistics.entropy_nats[p], letters({&statistics.candidate[p], 1}),
+          std::exp(statistics.current_logprob[p]));
 }
 print("...");
 claim(worst < 1e-5, "entropies equal those of a 64-bit computation to {:.0e} nats", worst);
-claim(candidates_agree, "candidates are the tokens at which the distribution function passes the uniform number");
+claim(candidates_agree,
+      "candidates are the tokens at which the distribution function passes the uniform number");
 
 // %% [markdown]
 // ## Decide
@@ -116,21 +121,25 @@ double spent = 0, surest = 0;
 for (size_t p = 0; p < L; ++p) {
   const double entropy = statistics.entropy_nats[p];
   const bool take = decision.action[p] == Action::kCandidate;
-  (take ? taken : renoised).push_back({.x = static_cast<double>(p), .y = entropy});
+  (take ? taken : renoised).push_back(Mark::at(static_cast<double>(p), entropy));
   if (take) spent += entropy, surest = std::max(surest, entropy);
 }
-Figure figure = figure_of("Which positions the entropy bound takes", "position", "entropy of the prediction (nats)",
-                          {{"taken", taken}, {"renoised", renoised}},
-                          "One step on a canvas of 24 letters. The dashed line is the highest entropy that was taken.");
+Figure figure =
+    figure_of("Which positions the entropy bound takes", "position", "entropy of the prediction (nats)",
+              {{"taken", taken}, {"renoised", renoised}},
+              "One step on a canvas of 24 letters. The dashed line is the highest entropy that was taken.");
 figure.key = KeyShape::kPoint;
 figure.control_label = "highest entropy taken";
 figure.panels[0].control = {surest, 0.0};
 show(figure);
-print("{} of {} taken; their entropies sum to {:.3f} nats, {:.3f} without the last", decision.num_accepted(), L, spent, spent - surest);
-claim(spent - surest <= 0.5, "the entropies before the last position taken sum to no more than the bound, 0.5 nats");
+print("{} of {} taken; their entropies sum to {:.3f} nats, {:.3f} without the last", decision.num_accepted(), L,
+      spent, spent - surest);
+claim(spent - surest <= 0.5,
+      "the entropies before the last position taken sum to no more than the bound, 0.5 nats");
 double next = 1e9;
 for (const Mark& mark : renoised) next = std::min(next, mark.y);
-claim(next >= surest && spent > 0.5, "the next position would have passed it: it is less sure ({:.3f} nats)", next);
+claim(next >= surest && spent > 0.5, "the next position would have passed it: it is less sure ({:.3f} nats)",
+      next);
 
 // %% [markdown]
 // ## Apply
@@ -141,15 +150,17 @@ claim(next >= surest && spent > 0.5, "the next position would have passed it: it
 // %%
 std::vector<int32_t> after(L);
 for (uint32_t p = 0; p < L; ++p)
-  after[p] = decision.action[p] == Action::kCandidate ? statistics.candidate[p]
-                                                      : static_cast<int32_t>(draws.below(V, Purpose::kNoise, p));
+  after[p] = decision.action[p] == Action::kCandidate
+                 ? statistics.candidate[p]
+                 : static_cast<int32_t>(draws.below(V, Purpose::kNoise, p));
 std::string marks_row(L, '.');
 size_t taken_right = 0;
 for (size_t p = 0; p < L; ++p)
   if (decision.action[p] == Action::kCandidate) marks_row[p] = '+', taken_right += after[p] == clean[p];
-print("clean text   {}\ncanvas       {}\ntaken        {}\nnext canvas  {}", letters(clean), letters(canvas), marks_row, letters(after));
-claim(taken_right + 2 >= decision.num_accepted(), "{} of the {} tokens taken are those of the clean text", taken_right,
-      decision.num_accepted());
+print("clean text   {}\ncanvas       {}\ntaken        {}\nnext canvas  {}", letters(clean), letters(canvas),
+      marks_row, letters(after));
+claim(taken_right + 2 >= decision.num_accepted(), "{} of the {} tokens taken are those of the clean text",
+      taken_right, decision.num_accepted());
 
 // %% [markdown]
 // ## The engine does the same
@@ -164,18 +175,23 @@ struct FirstStep final : Observer {
     if (record.step_idx == 0) out.assign(record.canvas_out.begin(), record.canvas_out.end());
   }
 } first;
-const GenerationPlan plan = plan_for(*model, {.sampler = "entropy_bound(0.5)", .steps = 8, .emission = "argmax"});
+const GenerationPlan plan =
+    plan_for(*model, {.sampler = "entropy_bound(0.5)", .steps = 8, .emission = "argmax"});
 RowInput input;
 input.seed = draws.seed;
 input.init_canvas = canvas;
 const RowResult written = generate(*model, plan, {&input, 1}, &first).front();
-print("our next canvas  {}\nthe engine's     {}\nafter 8 steps    {}\nclean text       {}", letters(after), letters(first.out),
-      letters(written.canvas_ids), letters(clean));
+print("our next canvas  {}\nthe engine's     {}\nafter 8 steps    {}\nclean text       {}", letters(after),
+      letters(first.out), letters(written.canvas_ids), letters(clean));
 claim(first.out == after, "the engine's first step gives the same canvas");
-const auto nats_per_token = [&](std::span<const int32_t> text) { return -model->source()->log_prob(text, {}) / L; };
-const double as_written = nats_per_token(written.canvas_ids), as_clean = nats_per_token(clean), as_noisy = nats_per_token(canvas);
+const auto nats_per_token = [&](std::span<const int32_t> text) {
+  return -model->source()->log_prob(text, {}) / L;
+};
+const double as_written = nats_per_token(written.canvas_ids), as_clean = nats_per_token(clean),
+             as_noisy = nats_per_token(canvas);
 claim(std::abs(as_written - as_clean) < 0.2 && as_noisy > as_clean + 1,
-      "nats per token: {:.2f} as written, {:.2f} in the clean text, {:.2f} on the noisy canvas", as_written, as_clean, as_noisy);
+      "nats per token: {:.2f} as written, {:.2f} in the clean text, {:.2f} on the noisy canvas", as_written,
+      as_clean, as_noisy);
 
 // %% [markdown]
 // The engine did not write the clean text back, and was not asked to: it writes *a* text of the source that agrees with what
@@ -185,5 +201,5 @@ claim(std::abs(as_written - as_clean) < 0.2 && as_noisy > as_clean + 1,
 // %%
 size_t same = 0;
 for (size_t p = 0; p < L; ++p) same += written.canvas_ids[p] == clean[p];
-claim(same < L && same > L / 4, "{} of {} letters are those of the clean text", same, L);
+claim(same<L && same> L / 4, "{} of {} letters are those of the clean text", same, L);
 }

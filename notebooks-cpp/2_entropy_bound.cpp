@@ -71,7 +71,8 @@ for (uint32_t trial = 0; trial < 150; ++trial) {
   const double survival = 0.1 + 0.8 * trial / 150;
   std::vector<int32_t> canvas = source.sample(L, draws);
   for (uint32_t p = 0; p < L; ++p)
-    if (draws.uniform(Purpose::kRoute, p) > survival) canvas[p] = static_cast<int32_t>(draws.below(V, Purpose::kNoise, p));
+    if (draws.uniform(Purpose::kRoute, p) > survival)
+      canvas[p] = static_cast<int32_t>(draws.below(V, Purpose::kNoise, p));
   const auto law = joint_posterior(canvas, survival);
   std::vector<std::pair<double, size_t>> order;  // (entropy, position), the surest first
   for (size_t p = 0; p < L; ++p) order.emplace_back(entropy_of(law, std::vector<size_t>{p}), p);
@@ -83,21 +84,23 @@ for (uint32_t trial = 0; trial < 150; ++trial) {
     const double bound = sum;  // entropies before the last
     sum += order[k - 1].first;
     const double correlation = sum - entropy_of(law, taken);
-    clouds[k - 2].marks.push_back({.x = bound, .y = correlation});
+    clouds[k - 2].marks.push_back(Mark::at(bound, correlation));
     broken += correlation > bound + 1e-9;
     bound_sum += bound, true_sum += correlation, ++sets;
   }
 }
 clouds.push_back({"cost = bound", {}});
-for (double x = 0; x < 2.5; x += 0.05) clouds.back().marks.push_back({.x = x, .y = x});
-Figure cloud = figure_of("What a set costs, and what the bound says it may cost", "sum of the entropies before the last (nats)",
-                         "true total correlation (nats)", clouds,
-                         "150 corrupted texts of a Markov chain of 4 tokens on 5 positions; the joint posterior is enumerated.");
+for (double x = 0; x < 2.5; x += 0.05) clouds.back().marks.push_back(Mark::at(x, x));
+Figure cloud = figure_of(
+    "What a set costs, and what the bound says it may cost", "sum of the entropies before the last (nats)",
+    "true total correlation (nats)", clouds,
+    "150 corrupted texts of a Markov chain of 4 tokens on 5 positions; the joint posterior is enumerated.");
 cloud.key = KeyShape::kPoint;
 show(cloud);
 claim(broken == 0, "none of {} sets costs more than its bound", sets);
-claim(bound_sum > 1.5 * true_sum, "but the bound is loose: on average it says {:.2f} nats where {:.2f} are lost", bound_sum / static_cast<double>(sets),
-      true_sum / static_cast<double>(sets));
+claim(bound_sum > 1.5 * true_sum,
+      "but the bound is loose: on average it says {:.2f} nats where {:.2f} are lost",
+      bound_sum / static_cast<double>(sets), true_sum / static_cast<double>(sets));
 
 // %% [markdown]
 // All points lie below the diagonal, and most of them far below: neighbours are tied, distant positions hardly, and the
@@ -125,7 +128,8 @@ struct Point {
 };
 const auto run_at = [&](const Denoiser& model, double bound) {
   const std::string sampler = fmt::format("entropy_bound_locked({})", bound);
-  const auto results = generate_many(model, plan_for(model, {.sampler = sampler, .steps = 64, .stop = "all_revealed"}), kTexts);
+  const auto results =
+      generate_many(model, plan_for(model, {.sampler = sampler, .steps = 64, .stop = "all_revealed"}), kTexts);
   Point out{.steps = 0, .divergence = divergence_of(texts_of(results), *model.source())};
   for (const auto& result : results) out.steps += static_cast<double>(result.forwards.denoise) / kTexts;
   return out;
@@ -140,7 +144,7 @@ for (const double bound : bounds) {
   print("{:5} {:7.1f}   {:.4f} +- {:.4f} {:7.1f}   {:.4f} +- {:.4f}", bound, a.steps, a.divergence.value,
         kZ95 * a.divergence.standard_error, b.steps, b.divergence.value, kZ95 * b.divergence.standard_error);
 }
-print("exact samples   {:.4f} +- {:.4f}", control.value, kZ95 * control.standard_error);
+print("exact samples   {:.4f} +- {:.4f}", control.value, kZ95* control.standard_error);
 
 // %%
 const auto curve = [](const std::vector<Point>& points) {
@@ -149,22 +153,30 @@ const auto curve = [](const std::vector<Point>& points) {
     out.push_back(Mark::within(32 / p.steps, p.divergence.value, kZ95 * p.divergence.standard_error));
   return out;
 };
-Figure trade = figure_of("Speed against error: bounds of 0.03 to 10 nats", "tokens per denoiser forward", "divergence of neighbouring pairs (nats)",
-                         {{"masks", curve(masked)}, {"uniform noise", curve(noisy)}},
-                         "entropy_bound_locked, 200 canvases of 32 tokens, a Markov chain of 16 tokens; bars are 95% intervals.");
+Figure trade = figure_of(
+    "Speed against error: bounds of 0.03 to 10 nats", "tokens per denoiser forward",
+    "divergence of neighbouring pairs (nats)", {{"masks", curve(masked)}, {"uniform noise", curve(noisy)}},
+    "entropy_bound_locked, 200 canvases of 32 tokens, a Markov chain of 16 tokens; bars are 95% intervals.");
 trade.x.scale = Scale::kLog10;
 trade.control_label = "exact samples of the same number";
-trade.panels[0].control = {control.value, kZ95 * control.standard_error};
+trade.panels[0].control = {control.value, kZ95* control.standard_error};
 show(trade);
-const auto error_of = [&](const Point& p) { return std::hypot(p.divergence.standard_error, control.standard_error); };
-const bool falls = std::is_sorted(masked.rbegin(), masked.rend(), [](const Point& a, const Point& b) { return a.steps < b.steps; });
-claim(falls, "a larger bound needs fewer steps: {:.1f} at {} nats, {:.1f} at {}", masked[0].steps, bounds[0], masked.back().steps, bounds.back());
+const auto error_of = [&](const Point& p) {
+  return std::hypot(p.divergence.standard_error, control.standard_error);
+};
+const bool falls = std::is_sorted(masked.rbegin(), masked.rend(),
+                                  [](const Point& a, const Point& b) { return a.steps < b.steps; });
+claim(falls, "a larger bound needs fewer steps: {:.1f} at {} nats, {:.1f} at {}", masked[0].steps, bounds[0],
+      masked.back().steps, bounds.back());
 claim(std::abs(masked[0].divergence.value - control.value) < 3 * error_of(masked[0]),
-      "with masks a bound of {} nats is as good as exact samples, in {:.1f} steps for 32 tokens", bounds[0], masked[0].steps);
-claim(masked.back().divergence.value > control.value + 4 * error_of(masked.back()), "a bound of {} nats is not ({:.4f} against {:.4f})",
-      bounds.back(), masked.back().divergence.value, control.value);
+      "with masks a bound of {} nats is as good as exact samples, in {:.1f} steps for 32 tokens", bounds[0],
+      masked[0].steps);
+claim(masked.back().divergence.value > control.value + 4 * error_of(masked.back()),
+      "a bound of {} nats is not ({:.4f} against {:.4f})", bounds.back(), masked.back().divergence.value,
+      control.value);
 claim(noisy[0].divergence.value > control.value + 4 * error_of(noisy[0]),
-      "in uniform noise no bound is: even at {} nats {:.4f} against {:.4f}", bounds[0], noisy[0].divergence.value, control.value);
+      "in uniform noise no bound is: even at {} nats {:.4f} against {:.4f}", bounds[0],
+      noisy[0].divergence.value, control.value);
 
 // %% [markdown]
 // So the bound controls the error that it was made for, and no other. In uniform noise a second error adds to it: the
@@ -181,7 +193,8 @@ claim(noisy[0].divergence.value > control.value + 4 * error_of(noisy[0]),
 struct Accepted final : Observer {
   std::vector<double> mean = std::vector<double>(24, 0.0);
   void on_step(const StepRecord& record) override {
-    for (const uint8_t accepted : record.accepted) mean[static_cast<size_t>(record.step_idx)] += accepted / 200.0;
+    for (const uint8_t accepted : record.accepted)
+      mean[static_cast<size_t>(record.step_idx)] += accepted / 200.0;
   }
 };
 std::vector<Curve> growth;
@@ -190,16 +203,21 @@ for (const double bound : {1.0, 3.0, 10.0}) {
   Accepted accepted;
   std::vector<RowInput> rows(kTexts);
   for (size_t i = 0; i < kTexts; ++i) rows[i].item = i;
-  const auto plan = plan_for(*noise, {.sampler = fmt::format("entropy_bound({})", bound), .steps = 24, .emission = "argmax"});
+  const auto plan =
+      plan_for(*noise, {.sampler = fmt::format("entropy_bound({})", bound), .steps = 24, .emission = "argmax"});
   generate(*noise, plan, rows, &accepted);
   std::vector<Mark> line;
-  for (size_t i = 0; i < accepted.mean.size(); ++i) line.push_back({.x = static_cast<double>(i), .y = accepted.mean[i]});
+  for (size_t i = 0; i < accepted.mean.size(); ++i)
+    line.push_back(Mark::at(static_cast<double>(i), accepted.mean[i]));
   growth.push_back({fmt::format("bound {} nats", bound), line});
   first_step.push_back(accepted.mean.front()), last_step.push_back(accepted.mean.back());
 }
 Figure figure = figure_of("Positions that pass the bound", "denoising step", "positions taken, of 32", growth,
-                          "entropy_bound in its renoising form on uniform noise, temperature 1, 24 steps, no stop rule; mean over 200 canvases.");
+                          "entropy_bound in its renoising form on uniform noise, temperature 1, 24 steps, no "
+                          "stop rule; mean over 200 canvases.");
 figure.marks_every = 4;
 show(figure);
-for (size_t i = 0; i < 3; ++i) claim(last_step[i] > first_step[i], "{}: from {:.1f} positions at the first step to {:.1f} at the last", growth[i].name, first_step[i], last_step[i]);
+for (size_t i = 0; i < 3; ++i)
+  claim(last_step[i] > first_step[i], "{}: from {:.1f} positions at the first step to {:.1f} at the last",
+        growth[i].name, first_step[i], last_step[i]);
 }

@@ -19,7 +19,8 @@ using namespace canvaslab;
 void notebook::cells() {
 const std::string chain = "alphabet=4, successors=4, sharpness=1.5, leak=0.02, length=4";
 const auto known = denoisers().make("markov(" + chain + ")");
-const std::vector<double> truth = source_law(*known->source(), 4);  // [256] probability of each of the 4^4 canvases
+const std::vector<double> truth =
+    source_law(*known->source(), 4);  // [256] probability of each of the 4^4 canvases
 const double joint_entropy = law_entropy(truth);
 print("{} canvases, entropy {:.3f} nats ({:.3f} a token)", truth.size(), joint_entropy, joint_entropy / 4);
 
@@ -44,12 +45,14 @@ for (size_t position = 0; position < 4; ++position) {
   sum_of_marginals += law_entropy(marginal);
 }
 const double total_correlation = sum_of_marginals - joint_entropy;
-const double one_step = kl_divergence(truth, exact_law(*known, plan_for(*known, {.sampler = "ddim", .steps = 1})));
+const double one_step =
+    kl_divergence(truth, exact_law(*known, plan_for(*known, {.sampler = "ddim", .steps = 1})));
 print("total correlation                  {:.5f} nats", total_correlation);
 print("KL(source || ddim after one step)  {:.5f} nats", one_step);
 claim(std::abs(total_correlation - one_step) < 1e-5,
       "one step costs exactly the total correlation (equal to 1e-5: the logits are 32-bit)");
-claim(total_correlation > 1, "the tokens of this chain are closely tied: {:.2f} nats are lost, the chain holds {:.2f}",
+claim(total_correlation > 1,
+      "the tokens of this chain are closely tied: {:.2f} nats are lost, the chain holds {:.2f}",
       total_correlation, joint_entropy);
 
 // %% [markdown]
@@ -91,19 +94,21 @@ for (size_t i = 0; i < step_counts.size(); ++i)
 // proportional to 1/N.
 
 // %%
-Figure figure = figure_of("Error of the sampler alone, exact", "denoising steps", "total variation from the source",
-                          {{"ddim, level known", marks(step_counts, told)},
-                           {"ddim, level averaged over", marks(step_counts, untold)},
-                           {"entropy_bound(0.1), argmax", marks(step_counts, bounded)}},
-                          "A Markov chain of 4 tokens on 4 positions: laws over all 256 canvases, propagated step by "
-                          "step. Nothing is sampled, hence no error bars.");
+Figure figure =
+    figure_of("Error of the sampler alone, exact", "denoising steps", "total variation from the source",
+              {{"ddim, level known", marks(step_counts, told)},
+               {"ddim, level averaged over", marks(step_counts, untold)},
+               {"entropy_bound(0.1), argmax", marks(step_counts, bounded)}},
+              "A Markov chain of 4 tokens on 4 positions: laws over all 256 canvases, propagated step by "
+              "step. Nothing is sampled, hence no error bars.");
 figure.x.scale = figure.y.scale = Scale::kLog10;
 show(figure);
 const double fall = told[6] / told[7];
 claim(fall > 1.8 && fall < 2.2,
       "with the level known, twice the steps halve the error (a factor of {:.2f} from 64 to 128 steps)", fall);
 claim(untold[7] > 0.9 * untold[4],
-      "with the level averaged over, steps beyond 16 gain nothing ({:.3f} at 16, {:.3f} at 128)", untold[4], untold[7]);
+      "with the level averaged over, steps beyond 16 gain nothing ({:.3f} at 16, {:.3f} at 128)", untold[4],
+      untold[7]);
 claim(std::abs(bounded[7] - bounded[3]) < 0.001 && bounded[7] > 0.3,
       "the entropy bound's error does not depend on the step limit from 8 steps on ({:.3f})", bounded[7]);
 
@@ -120,8 +125,9 @@ claim(std::abs(bounded[7] - bounded[3]) < 0.001 && bounded[7] > 0.3,
 
 // %%
 claim(bounded[0] < untold[0] && untold[0] < told[0],
-      "at one step the order is reversed: {:.3f} entropy bound, {:.3f} level averaged, {:.3f} level known", bounded[0],
-      untold[0], told[0]);
+      "at one step the order is reversed: {:.3f} entropy bound, {:.3f} level averaged, {:.3f} level known",
+      bounded[0], untold[0], told[0]);
 claim(told[3] < untold[3] && untold[3] < bounded[3],
-      "at 8 steps ddim with the level known leads: {:.3f} against {:.3f} and {:.3f}", told[3], untold[3], bounded[3]);
+      "at 8 steps ddim with the level known leads: {:.3f} against {:.3f} and {:.3f}", told[3], untold[3],
+      bounded[3]);
 }

@@ -38,8 +38,8 @@ const auto run_at = [&](const std::string& sampler, int32_t limit) {
   for (const auto& result : results) steps.push_back(static_cast<double>(result.forwards.denoise));
   const auto [fewest, most] = std::minmax_element(steps.begin(), steps.end());
   const Point out{sampler, mean_error(steps).mean, *fewest, *most, divergence_of(texts_of(results), source)};
-  print("{:28} {:5.1f} {:9}-{:<3} {:.4f} +- {:.4f}", sampler, out.steps, out.fewest, out.most, out.divergence.value,
-        kZ95 * out.divergence.standard_error);
+  print("{:28} {:5.1f} {:9}-{:<3} {:.4f} +- {:.4f}", sampler, out.steps, out.fewest, out.most,
+        out.divergence.value, kZ95 * out.divergence.standard_error);
   return out;
 };
 const auto quotas = [&](const std::string& score) {
@@ -58,14 +58,16 @@ const auto quotas = [&](const std::string& score) {
 // %%
 print("{:28} {:>5} {:>13} {}", "sampler", "steps", "fewest-most", "divergence (nats)");
 const auto by_confidence = quotas("confidence"), by_entropy = quotas("entropy"), by_random = quotas("random");
-print("{:28} {:>5} {:>13} {:.4f} +- {:.4f}", "exact samples", "", "", control.value, kZ95 * control.standard_error);
+print("{:28} {:>5} {:>13} {:.4f} +- {:.4f}", "exact samples", "", "", control.value,
+      kZ95* control.standard_error);
 const auto above = [&](const Point& p) {  // in standard errors of the difference from exact samples
   return (p.divergence.value - control.value) / std::hypot(p.divergence.standard_error, control.standard_error);
 };
 claim(above(by_entropy.back()) < 3 && above(by_random.back()) < 3,
       "one token per step is exact by entropy ({:.4f}) and in random order ({:.4f}; exact samples {:.4f})",
       by_entropy.back().divergence.value, by_random.back().divergence.value, control.value);
-claim(above(by_confidence.back()) > 10, "by confidence it is not, even at one token per step: {:.4f}", by_confidence.back().divergence.value);
+claim(above(by_confidence.back()) > 10, "by confidence it is not, even at one token per step: {:.4f}",
+      by_confidence.back().divergence.value);
 const double worst = by_confidence.back().divergence.value, least = by_confidence[2].divergence.value;
 claim(worst > least, "and more steps make it worse: {:.4f} at 8 steps, {:.4f} at 32", least, worst);
 
@@ -78,8 +80,9 @@ claim(worst > least, "and more steps make it worse: {:.4f} at 8 steps, {:.4f} at
 
 // %%
 for (size_t i = 0; i < 4; ++i)
-  claim(by_entropy[i].divergence.value > by_random[i].divergence.value, "at {:.0f} steps: {:.4f} by entropy, {:.4f} in random order",
-        by_entropy[i].steps, by_entropy[i].divergence.value, by_random[i].divergence.value);
+  claim(by_entropy[i].divergence.value > by_random[i].divergence.value,
+        "at {:.0f} steps: {:.4f} by entropy, {:.4f} in random order", by_entropy[i].steps,
+        by_entropy[i].divergence.value, by_random[i].divergence.value);
 
 // %% [markdown]
 // The surest open positions are the neighbours of settled ones, and on a Markov chain neighbours are exactly the positions
@@ -87,8 +90,9 @@ for (size_t i = 0; i < 4; ++i)
 
 // %%
 const Point spaced = run_at("spacing(quota(score=entropy), 2)", 8);
-claim(spaced.divergence.value < 0.5 * by_entropy[2].divergence.value, "no two neighbours in a step: {:.4f} instead of {:.4f} at 8 steps",
-      spaced.divergence.value, by_entropy[2].divergence.value);
+claim(spaced.divergence.value < 0.5 * by_entropy[2].divergence.value,
+      "no two neighbours in a step: {:.4f} instead of {:.4f} at 8 steps", spaced.divergence.value,
+      by_entropy[2].divergence.value);
 
 // %% [markdown]
 // This is a property of the source. An order-1 chain flatters whatever spreads positions; on texts with long ties (the
@@ -104,30 +108,37 @@ std::vector<Point> thresholds;
 for (const double nats : {0.3, 0.7, 1.2, 1.6}) thresholds.push_back(run_at(fmt::format("med({})", nats), 64));
 const Point& fair = thresholds[2];
 const Point same_cost = run_at("quota(score=entropy)", static_cast<int32_t>(std::lround(fair.steps)));
-claim(fair.most - fair.fewest >= 5, "a threshold of 1.2 nats takes {:.0f} to {:.0f} steps, by the text", fair.fewest, fair.most);
-claim(fair.divergence.value + 3 * std::hypot(fair.divergence.standard_error, same_cost.divergence.standard_error) < same_cost.divergence.value,
-      "at the same mean number of steps ({:.1f}) the threshold is closer to the source: {:.4f} against {:.4f}", fair.steps,
-      fair.divergence.value, same_cost.divergence.value);
+claim(fair.most - fair.fewest >= 5, "a threshold of 1.2 nats takes {:.0f} to {:.0f} steps, by the text",
+      fair.fewest, fair.most);
+claim(fair.divergence.value +
+              3 * std::hypot(fair.divergence.standard_error, same_cost.divergence.standard_error) <
+          same_cost.divergence.value,
+      "at the same mean number of steps ({:.1f}) the threshold is closer to the source: {:.4f} against {:.4f}",
+      fair.steps, fair.divergence.value, same_cost.divergence.value);
 
 // %%
 const auto curve = [](const std::string& name, const std::vector<Point>& points) {
   Curve out{name, {}};
   for (const Point& p : points)
-    out.marks.push_back(Mark::within(p.steps, p.divergence.value, kZ95 * p.divergence.standard_error));
+    out.marks.push_back(
+        Mark::within(p.steps, p.divergence.value, kZ95 * p.divergence.standard_error));
   return out;
 };
-Figure figure = figure_of("Rules that settle tokens for good", "denoising steps per canvas of 32 tokens", "divergence of neighbouring pairs (nats)",
-                          {curve("quota, by the candidate's confidence", by_confidence), curve("quota, by entropy", by_entropy),
-                           curve("quota, random order", by_random), curve("threshold on entropy (med)", thresholds)},
-                          "300 canvases, masks, exact denoiser of a Markov chain of 16 tokens; bars are 95% intervals.");
+Figure figure = figure_of(
+    "Rules that settle tokens for good", "denoising steps per canvas of 32 tokens",
+    "divergence of neighbouring pairs (nats)",
+    {curve("quota, by the candidate's confidence", by_confidence), curve("quota, by entropy", by_entropy),
+     curve("quota, random order", by_random), curve("threshold on entropy (med)", thresholds)},
+    "300 canvases, masks, exact denoiser of a Markov chain of 16 tokens; bars are 95% intervals.");
 figure.x.scale = figure.y.scale = Scale::kLog10;
 figure.control_label = "exact samples of the same number";
-figure.panels[0].control = {control.value, kZ95 * control.standard_error};
+figure.panels[0].control = {control.value, kZ95* control.standard_error};
 show(figure);
 const Point& greedy = thresholds[3];
 claim(greedy.divergence.value > by_entropy[2].divergence.value && greedy.steps > 8,
-      "a threshold set too high has no brake: 1.6 nats cost {:.1f} steps and leave {:.3f}, a quota of 8 steps {:.3f}", greedy.steps,
-      greedy.divergence.value, by_entropy[2].divergence.value);
+      "a threshold set too high has no brake: 1.6 nats cost {:.1f} steps and leave {:.3f}, a quota of 8 steps "
+      "{:.3f}",
+      greedy.steps, greedy.divergence.value, by_entropy[2].divergence.value);
 
 // %% [markdown]
 // ## What to take from it
@@ -141,6 +152,8 @@ claim(greedy.divergence.value > by_entropy[2].divergence.value && greedy.steps >
 
 // %%
 bool random_wins = true;
-for (size_t i = 0; i < 4; ++i) random_wins = random_wins && by_random[i].divergence.value < std::min(by_entropy[i].divergence.value, by_confidence[i].divergence.value);
+for (size_t i = 0; i < 4; ++i)
+  random_wins = random_wins && by_random[i].divergence.value <
+                                   std::min(by_entropy[i].divergence.value, by_confidence[i].divergence.value);
 claim(random_wins, "random order is the best of the three quotas at 2, 4, 8 and 16 steps");
 }

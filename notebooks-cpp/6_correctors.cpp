@@ -42,7 +42,8 @@ const auto predict = [&](const std::vector<int32_t>& canvas, size_t position, bo
   for (size_t p = 0; p < L; ++p) evidence.push_back({.token = canvas[p], .gain = a, .floor = (1 - a) / V});
   if (!with_own_token) evidence[position] = {};  // says nothing
   const auto all = source.posterior(source.start(), evidence);
-  return std::vector<double>(all.begin() + static_cast<int64_t>(position * V), all.begin() + static_cast<int64_t>((position + 1) * V));
+  return std::vector<double>(all.begin() + static_cast<int64_t>(position * V),
+                             all.begin() + static_cast<int64_t>((position + 1) * V));
 };
 const auto without_vote = [&](std::vector<double> law, int32_t own) {
   double total = 0;
@@ -56,7 +57,8 @@ for (const auto& canvas : canvases)
     const auto formula = without_vote(predict(canvas, p, true), canvas[p]), direct = predict(canvas, p, false);
     for (size_t v = 0; v < V; ++v) worst = std::max(worst, std::abs(formula[v] - direct[v]));
   }
-claim(worst < 1e-12, "the formula gives the leave-one-out law, for all 256 canvases and 4 positions (to {:.0e})", worst);
+claim(worst < 1e-12,
+      "the formula gives the leave-one-out law, for all 256 canvases and 4 positions (to {:.0e})", worst);
 
 // %% [markdown]
 // ## Is it right?
@@ -89,7 +91,8 @@ const auto token_law = [&](size_t canvas, size_t position, bool own_vote) {
 const auto redraw_one = [&](const std::vector<double>& law, bool own_vote) {
   std::vector<double> out(law.size(), 0.0);
   for (size_t c = 0; c < law.size(); ++c)
-    for (size_t p = 0, stride = 64; p < L; ++p, stride /= V) {  // stride: from a canvas to the one with the next token at p
+    for (size_t p = 0, stride = 64; p < L;
+         ++p, stride /= V) {  // stride: from a canvas to the one with the next token at p
       const size_t base = c - static_cast<size_t>(canvases[c][p]) * stride;
       const auto next = token_law(c, p, own_vote);
       for (size_t v = 0; v < V; ++v) out[base + v * stride] += law[c] / L * next[v];
@@ -115,10 +118,12 @@ std::vector<double> count, without, with, all;
 std::vector<double> x = careless, y = careless, z = careless;
 for (int n = 0; n <= 30; ++n) {
   count.push_back(n);
-  without.push_back(total_variation(x, right)), with.push_back(total_variation(y, right)), all.push_back(total_variation(z, right));
+  without.push_back(total_variation(x, right)), with.push_back(total_variation(y, right)),
+      all.push_back(total_variation(z, right));
   x = redraw_one(x, false), y = redraw_one(y, true), z = redraw_all(z);
 }
-Figure speed = figure_of("From independent tokens to the right law", "forwards spent on correction", "total variation from the right law of canvases",
+Figure speed = figure_of("From independent tokens to the right law", "forwards spent on correction",
+                         "total variation from the right law of canvases",
                          {{"one position, leave-one-out", marks(count, without)},
                           {"one position, own vote included", marks(count, with)},
                           {"all positions, leave-one-out", marks(count, all)}},
@@ -126,11 +131,16 @@ Figure speed = figure_of("From independent tokens to the right law", "forwards s
 speed.y.scale = Scale::kLog10;
 speed.marks_every = 5;
 show(speed);
-claim(total_variation(redraw_one(right, false), right) < 1e-12 && total_variation(redraw_one(right, true), right) < 1e-12,
+claim(total_variation(redraw_one(right, false), right) < 1e-12 &&
+          total_variation(redraw_one(right, true), right) < 1e-12,
       "redrawing one position leaves the right law as it is, with or without its own vote");
-claim(without[10] < 0.5 * with[10], "without its vote the law is reached sooner: {:.4f} against {:.4f} after 10 redraws", without[10], with[10]);
-claim(total_variation(redraw_all(right), right) > 0.02, "redrawing all at once moves even the right law, by {:.3f}", total_variation(redraw_all(right), right));
-claim(all.back() > 10 * without.back() && std::abs(all.back() - all[15]) < 1e-3, "and settles on a wrong one: {:.3f} from 15 forwards on", all.back());
+claim(without[10] < 0.5 * with[10],
+      "without its vote the law is reached sooner: {:.4f} against {:.4f} after 10 redraws", without[10],
+      with[10]);
+claim(total_variation(redraw_all(right), right) > 0.02,
+      "redrawing all at once moves even the right law, by {:.3f}", total_variation(redraw_all(right), right));
+claim(all.back() > 10 * without.back() && std::abs(all.back() - all[15]) < 1e-3,
+      "and settles on a wrong one: {:.3f} from 15 forwards on", all.back());
 
 // %% [markdown]
 // The own vote is thus no mistake, only a brake. (Drawing a clean token given everything, then a fresh canvas token from it,
@@ -148,7 +158,9 @@ const auto model = denoisers().make("markov(alphabet=8, successors=3, sharpness=
 constexpr size_t kTexts = 3000;
 const Divergence control = divergence_of(exact_samples(*model, 8, kTexts), *model->source());
 const auto run_at = [&](const std::string& sampler, int32_t forwards) {
-  const Divergence d = divergence_of(texts_of(generate_many(*model, plan_for(*model, {.sampler = sampler, .steps = forwards}), kTexts)), *model->source());
+  const Divergence d = divergence_of(
+      texts_of(generate_many(*model, plan_for(*model, {.sampler = sampler, .steps = forwards}), kTexts)),
+      *model->source());
   return Mark::within(static_cast<double>(forwards), d.value, kZ95 * d.standard_error);
 };
 std::vector<Mark> plain, corrected;
@@ -156,22 +168,25 @@ print("forwards   plain ddim           4 ddim steps and redraws");
 for (const int32_t redraws : {0, 1, 3, 7}) {
   const int32_t forwards = 4 + 3 * redraws;
   plain.push_back(run_at("ddim", forwards));
-  corrected.push_back(run_at(fmt::format("loo_corrector(ddim, corrector_steps={}, score=random)", redraws), forwards));
-  print("{:8}   {:.4f} +- {:.4f}   {:.4f} +- {:.4f}", forwards, plain.back().y, plain.back().y_high - plain.back().y, corrected.back().y, corrected.back().y_high - corrected.back().y);
+  corrected.push_back(
+      run_at(fmt::format("loo_corrector(ddim, corrector_steps={}, score=random)", redraws), forwards));
+  print("{:8}   {:.4f} +- {:.4f}   {:.4f} +- {:.4f}", forwards, plain.back().y, plain.back().y_error,
+        corrected.back().y, corrected.back().y_error);
 }
-print("exact samples   {:.4f} +- {:.4f}", control.value, kZ95 * control.standard_error);
-Figure price = figure_of("What a forward buys", "denoiser forwards per canvas", "divergence of neighbouring pairs (nats)",
-                         {{"ddim, all forwards are steps", plain}, {"4 ddim steps, the rest redraws", corrected}},
-                         "3,000 canvases of a Markov chain of 8 tokens on 8 positions, level known; bars are 95% intervals.");
+print("exact samples   {:.4f} +- {:.4f}", control.value, kZ95* control.standard_error);
+Figure price = figure_of(
+    "What a forward buys", "denoiser forwards per canvas", "divergence of neighbouring pairs (nats)",
+    {{"ddim, all forwards are steps", plain}, {"4 ddim steps, the rest redraws", corrected}},
+    "3,000 canvases of a Markov chain of 8 tokens on 8 positions, level known; bars are 95% intervals.");
 price.x.scale = price.y.scale = Scale::kLog10;
 price.control_label = "exact samples of the same number";
-price.panels[0].control = {control.value, kZ95 * control.standard_error};
+price.panels[0].control = {control.value, kZ95* control.standard_error};
 show(price);
-claim(corrected[3].y_high < corrected[0].y_low, "redraws repair: {:.4f} nats without, {:.4f} with 7 after each step",
-      corrected[0].y, corrected[3].y);
+claim(corrected[3].y_high < corrected[0].y_low,
+      "redraws repair: {:.4f} nats without, {:.4f} with 7 after each step", corrected[0].y, corrected[3].y);
 for (size_t i = 1; i < 4; ++i)
-  claim(plain[i].y_high < corrected[i].y_low, "but {:.0f} plain steps do better: {:.4f} against {:.4f}", plain[i].x,
-        plain[i].y, corrected[i].y);
+  claim(plain[i].y_high < corrected[i].y_low,
+        "but {:.0f} plain steps do better: {:.4f} against {:.4f}", plain[i].x, plain[i].y, corrected[i].y);
 
 // %% [markdown]
 // ## Correctors that cost no forward
@@ -184,21 +199,27 @@ for (size_t i = 1; i < 4; ++i)
 const std::vector<int32_t> step_counts = {4, 8, 16, 32};
 std::vector<std::vector<double>> free_of_charge;
 print("{:24} {:>7} {:>7} {:>7} {:>7}   steps", "", 4, 8, 16, 32);
-for (const std::string sampler : {"ddim", "psi(kappa=0.95)", "psi(kappa=0.5)", "psi(kappa=0)", "flow_matching(0)", "flow_matching(4)", "remdm(eta=0.2)"}) {
+for (const std::string sampler : {"ddim", "psi(kappa=0.95)", "psi(kappa=0.5)", "psi(kappa=0)",
+                                  "flow_matching(0)", "flow_matching(4)", "remdm(eta=0.2)"}) {
   std::string row;
   free_of_charge.emplace_back();
   for (const int32_t n : step_counts) {
-    free_of_charge.back().push_back(total_variation(exact_law(*small, plan_for(*small, {.sampler = sampler, .steps = n})), texts));
+    free_of_charge.back().push_back(
+        total_variation(exact_law(*small, plan_for(*small, {.sampler = sampler, .steps = n})), texts));
     row += fmt::format(" {:7.4f}", free_of_charge.back().back());
   }
   print("{:24}{}", sampler, row);
 }
 bool off_is_best = true;
 for (size_t n = 0; n < step_counts.size(); ++n)
-  off_is_best = off_is_best && free_of_charge[0][n] < free_of_charge[1][n] && free_of_charge[1][n] < free_of_charge[2][n] &&
-                free_of_charge[2][n] < free_of_charge[3][n] && free_of_charge[4][n] < free_of_charge[5][n] && free_of_charge[0][n] < free_of_charge[6][n];
-claim(off_is_best, "each is best with its correction switched off (psi and remdm are ddim then), at every number of steps");
-claim(free_of_charge[4][3] < free_of_charge[0][3], "ddim is not the last word: flow_matching, which makes the fewest changes, has {:.4f} at 32 steps, ddim {:.4f}",
+  off_is_best = off_is_best && free_of_charge[0][n] < free_of_charge[1][n] &&
+                free_of_charge[1][n] < free_of_charge[2][n] && free_of_charge[2][n] < free_of_charge[3][n] &&
+                free_of_charge[4][n] < free_of_charge[5][n] && free_of_charge[0][n] < free_of_charge[6][n];
+claim(off_is_best,
+      "each is best with its correction switched off (psi and remdm are ddim then), at every number of steps");
+claim(free_of_charge[4][3] < free_of_charge[0][3],
+      "ddim is not the last word: flow_matching, which makes the fewest changes, has {:.4f} at 32 steps, ddim "
+      "{:.4f}",
       free_of_charge[4][3], free_of_charge[0][3]);
 
 // %% [markdown]
@@ -210,10 +231,17 @@ claim(free_of_charge[4][3] < free_of_charge[0][3], "ddim is not the last word: f
 // own, unknown levels, and masks, where a plain sampler can never take a token back.
 
 // %%
-const auto disturbed = denoisers().make("perturbed(markov(alphabet=4, successors=4, sharpness=1.5, leak=0.02, length=4), noise=1)");
-const auto error_of = [&](const std::string& sampler) { return total_variation(exact_law(*disturbed, plan_for(*disturbed, {.sampler = sampler, .steps = 32})), texts); };
+const auto disturbed = denoisers().make(
+    "perturbed(markov(alphabet=4, successors=4, sharpness=1.5, leak=0.02, length=4), noise=1)");
+const auto error_of = [&](const std::string& sampler) {
+  return total_variation(exact_law(*disturbed, plan_for(*disturbed, {.sampler = sampler, .steps = 32})), texts);
+};
 const double uncorrected = error_of("ddim"), half = error_of("psi(kappa=0.5)");
-claim(uncorrected > 5 * free_of_charge[0][3], "a denoiser with noise of 1 nat on its logits: ddim's error at 32 steps is {:.3f} instead of {:.3f}", uncorrected, free_of_charge[0][3]);
-claim(half < uncorrected + 0.01 && free_of_charge[2][3] > 2 * free_of_charge[0][3],
-      "there psi(kappa=0.5) does hardly any harm ({:.3f}), where with the exact denoiser it more than doubled the error", half);
+claim(uncorrected > 5 * free_of_charge[0][3],
+      "a denoiser with noise of 1 nat on its logits: ddim's error at 32 steps is {:.3f} instead of {:.3f}",
+      uncorrected, free_of_charge[0][3]);
+claim(half<uncorrected + 0.01 && free_of_charge[2][3]> 2 * free_of_charge[0][3],
+      "there psi(kappa=0.5) does hardly any harm ({:.3f}), where with the exact denoiser it more than doubled "
+      "the error",
+      half);
 }

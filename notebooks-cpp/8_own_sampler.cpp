@@ -35,15 +35,18 @@ class Refresh final : public Sampler {
   }
 };
 
-[[maybe_unused]] const bool registered = samplers().add({
-    .name = "refresh",
-    .summary = "draw every position anew with a probability, keep the rest; all at the last step",
-    .source = "ours",
-    .aliases = {},
-    .parameters = {schedule_param("rate", 0.5, 0, 1, "probability", "of drawing a position anew at a step")},
-    .facts = {.statistics = {Statistic::kCandidate}, .revocable = true, .edits_only = true, .product_law = true,
-              .default_emission = "canvas"},
-    .make = [](const Options&) { return std::make_unique<Refresh>(); }});
+[[maybe_unused]] const bool registered = samplers().add(
+    {.name = "refresh",
+     .summary = "draw every position anew with a probability, keep the rest; all at the last step",
+     .source = "ours",
+     .aliases = {},
+     .parameters = {schedule_param("rate", 0.5, 0, 1, "probability", "of drawing a position anew at a step")},
+     .facts = {.statistics = {Statistic::kCandidate},
+               .revocable = true,
+               .edits_only = true,
+               .product_law = true,
+               .default_emission = "canvas"},
+     .make = [](const Options&) { return std::make_unique<Refresh>(); }});
 
 }  // namespace
 }  // namespace canvaslab
@@ -76,7 +79,8 @@ try {
   refusal = error.what();
 }
 print("{}", refusal);
-claim(refusal.find("rate") != std::string::npos, "a wrong parameter is refused, and the message names the right one");
+claim(refusal.find("rate") != std::string::npos,
+      "a wrong parameter is refused, and the message names the right one");
 
 // %% [markdown]
 // ## Does it do what it says?
@@ -96,13 +100,16 @@ const std::vector<double> law = exact_law(*tuning_chain, plan);
 constexpr size_t kCanvases = 20000;
 std::vector<double> count(law.size(), 0.0);
 for (const auto& text : texts_of(generate_many(*tuning_chain, plan, kCanvases)))
-  ++count[static_cast<size_t>(std::accumulate(text.begin(), text.end(), 0, [](int i, int t) { return 4 * i + t; }))];
+  ++count[static_cast<size_t>(
+      std::accumulate(text.begin(), text.end(), 0, [](int i, int t) { return 4 * i + t; }))];
 double chi_square = 0, rare = 0, rare_count = 0;
 int freedom = 0;  // common cells and the one of rare canvases, less one
 for (size_t i = 0; i < law.size(); ++i) {
   const double expected = law[i] * kCanvases;
-  if (expected < 5) rare += expected, rare_count += count[i];
-  else chi_square += (count[i] - expected) * (count[i] - expected) / expected, ++freedom;
+  if (expected < 5)
+    rare += expected, rare_count += count[i];
+  else
+    chi_square += (count[i] - expected) * (count[i] - expected) / expected, ++freedom;
 }
 chi_square += (rare_count - rare) * (rare_count - rare) / rare;
 print("chi-square {:.1f} at {} degrees of freedom", chi_square, freedom);
@@ -118,11 +125,14 @@ claim(chi_square < freedom + 4 * std::sqrt(2.0 * freedom),
 // %%
 const std::vector<double> step_counts = {1, 2, 4, 8, 16, 32};
 const std::vector<double> rates = {1, 0.5, 0.25, 0.125, 0.0625};
-const auto law_on = [](const Denoiser& denoiser, const std::string& sampler, double steps, const std::string& emission) {
-  const notebook::Setting setting{.sampler = sampler, .steps = static_cast<int32_t>(steps), .emission = emission};
+const auto law_on = [](const Denoiser& denoiser, const std::string& sampler, double steps,
+                       const std::string& emission) {
+  const notebook::Setting setting{
+      .sampler = sampler, .steps = static_cast<int32_t>(steps), .emission = emission};
   return exact_law(denoiser, plan_for(denoiser, setting));
 };
-const auto error_on = [&](const Denoiser& denoiser, const std::string& sampler, double steps, const std::string& emission) {
+const auto error_on = [&](const Denoiser& denoiser, const std::string& sampler, double steps,
+                          const std::string& emission) {
   return total_variation(law_on(denoiser, sampler, steps, emission), source_law(*denoiser.source(), 4));
 };
 std::vector<double> best_rate(step_counts.size(), 1.0), best_error(step_counts.size(), 1.0);
@@ -141,10 +151,12 @@ for (size_t n = 1; n < step_counts.size(); ++n)
         step_counts[n], best_rate[n]);
 const double few = error_on(*tuning_chain, "refresh(1)", 4, "canvas");
 const double many = error_on(*tuning_chain, "refresh(1)", 32, "canvas");
-claim(many > few + 0.1, "too many draws do harm: at rate 1 the error rises from {:.2f} at 4 steps to {:.2f} at 32", few, many);
+claim(many > few + 0.1,
+      "too many draws do harm: at rate 1 the error rises from {:.2f} at 4 steps to {:.2f} at 32", few, many);
 const double entropy_left = law_entropy(law_on(*tuning_chain, "refresh(1)", 32, "canvas"));
 const double entropy_true = law_entropy(source_law(*tuning_chain->source(), 4));
-claim(entropy_left < 0.7 * entropy_true, "and the entropy of what is written falls to {:.2f} nats, of {:.2f}", entropy_left, entropy_true);
+claim(entropy_left < 0.7 * entropy_true, "and the entropy of what is written falls to {:.2f} nats, of {:.2f}",
+      entropy_left, entropy_true);
 
 // %% [markdown]
 // Two things are seen. The error is least where every position is drawn about twice, whatever the number of steps; more
@@ -169,13 +181,13 @@ for (size_t n = 0; n < step_counts.size(); ++n) {
   bound.push_back(mean_over_others("entropy_bound(0.1)", step_counts[n], "argmax"));
   print("{:5} {:16.3f} {:7.3f} {:20.3f}", step_counts[n], ours.back(), ddim.back(), bound.back());
 }
-Figure figure = figure_of("A sampler of 10 lines on chains it was not tuned on", "denoising steps",
-                          "total variation from the source",
-                          {{"refresh, rate tuned on another chain", marks(step_counts, ours)},
-                           {"ddim, level averaged over", marks(step_counts, ddim)},
-                           {"entropy_bound(0.1), argmax", marks(step_counts, bound)}},
-                          "Mean over five Markov chains of 4 tokens on 4 positions, exact; the denoiser is not told the "
-                          "noise level.");
+Figure figure = figure_of(
+    "A sampler of 10 lines on chains it was not tuned on", "denoising steps", "total variation from the source",
+    {{"refresh, rate tuned on another chain", marks(step_counts, ours)},
+     {"ddim, level averaged over", marks(step_counts, ddim)},
+     {"entropy_bound(0.1), argmax", marks(step_counts, bound)}},
+    "Mean over five Markov chains of 4 tokens on 4 positions, exact; the denoiser is not told the "
+    "noise level.");
 figure.x.scale = Scale::kLog10;
 show(figure);
 claim(ours[1] < ddim[1] && ours[2] < ddim[2] && ours[3] < ddim[3],

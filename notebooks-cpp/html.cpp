@@ -8,8 +8,8 @@
 #include <regex>
 #include <set>
 #include <sstream>
-#include <stdexcept>
 
+#include "core/error.h"
 #include "core/text/jinja_value.h"
 
 namespace canvaslab::notebook {
@@ -86,11 +86,12 @@ std::string title_of(const std::vector<Cell>& cells, const std::string& name) {
   return name;
 }
 
-void check_places(const std::vector<Cell>& cells, const std::vector<Output>& outputs) {
+void check_places(const std::vector<Cell>& cells, const std::vector<Output>& outputs, const std::string& name) {
   for (const auto& output : outputs) {
     bool known = false;
     for (const auto& cell : cells) known = known || (!cell.is_text && cell.line == output.line);
-    if (!known) throw std::logic_error(fmt::format("the output '{}' belongs to line {}, where no code cell begins", output.text.substr(0, 80), output.line));
+    if (!known)
+      throw input_error("{}: a cell began at line {} when this program was built, and none does now\nthe file has changed since: build the notebook again", name, output.line);
   }
 }
 
@@ -110,7 +111,7 @@ std::string highlighted(const std::string& code) {
 }
 
 std::string render_page(const std::vector<Cell>& cells, const std::vector<Output>& outputs, const std::string& name) {
-  check_places(cells, outputs);
+  check_places(cells, outputs, name);
   size_t failed = 0;  // line of the failed cell's marker
   for (const auto& output : outputs)
     if (output.kind == Output::Kind::kFailure) failed = output.line;

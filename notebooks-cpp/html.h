@@ -10,7 +10,8 @@ namespace canvaslab::notebook {
 
 /// Text cells as HTML (CommonMark; HTML in them passes through), code cells with what they left behind beneath them,
 /// pictures inside the page: it needs no other file and no network. `name` is the notebook's file name.
-/// Cells behind a failed one are marked as not run. Outputs of no known cell are a logic error.
+/// Cells behind a failed one are marked as not run. Errors: input when an output belongs to no cell: the file has changed
+/// since the program was built.
 std::string render_page(const std::vector<Cell>& cells, const std::vector<Output>& outputs, const std::string& name);
 
 /// Base64 with padding.

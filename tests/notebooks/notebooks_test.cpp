@@ -70,6 +70,8 @@ TEST_P(Notebook, RunsItsClaimsHoldAndItsPageStandsAlone) {
 
 INSTANTIATE_TEST_SUITE_P(All, Notebook, ::testing::ValuesIn(notebook_names()), [](const auto& notebook) { return "n" + notebook.param; });
 
+TEST(Notebooks, AreAtLeastEight) { EXPECT_GE(notebook_names().size(), 8u); }
+
 /// The cell that is a whole sampler file compiles alone and is short.
 TEST(OwnSampler, IsOneWholeFileBelowSixtyLines) {
   std::string file;

@@ -70,7 +70,7 @@ TEST(Page, OutputsStandBeneathTheirCellInOrder) {
   EXPECT_LT(first, code);
   EXPECT_LT(code, second);
   EXPECT_LT(second, std::string::npos);
-  EXPECT_THROW(render_page(cells, {{.kind = Output::Kind::kText, .line = 7, .text = "lost", .alternative = ""}}, "a.cpp"), std::logic_error) << "no cell begins there";
+  EXPECT_THROW(render_page(cells, {{.kind = Output::Kind::kText, .line = 7, .text = "lost", .alternative = ""}}, "a.cpp"), UserError) << "no cell begins there";
 }
 
 TEST(Page, Base64AsInRfc4648) {  // the test vectors of its section 10
