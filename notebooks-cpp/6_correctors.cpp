@@ -170,8 +170,8 @@ for (const int32_t redraws : {0, 1, 3, 7}) {
   plain.push_back(run_at("ddim", forwards));
   corrected.push_back(
       run_at(fmt::format("loo_corrector(ddim, corrector_steps={}, score=random)", redraws), forwards));
-  print("{:8}   {:.4f} +- {:.4f}   {:.4f} +- {:.4f}", forwards, plain.back().y, plain.back().y_error,
-        corrected.back().y, corrected.back().y_error);
+  print("{:8}   {:.4f} +- {:.4f}   {:.4f} +- {:.4f}", forwards, plain.back().y, plain.back().y_high - plain.back().y,
+        corrected.back().y, corrected.back().y_high - corrected.back().y);
 }
 print("exact samples   {:.4f} +- {:.4f}", control.value, kZ95* control.standard_error);
 Figure price = figure_of(
