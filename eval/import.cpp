@@ -72,9 +72,9 @@ std::vector<double> metric_values(const ImportedLine& line, const std::string& s
 }
 
 std::unique_ptr<Dataset> file_scores(const ImportedFile& file, const std::string& metric, bool lower_is_better, const Dataset* items) {
-  ScoreFacts facts{.name = metric, .unit = "", .higher_is_better = !lower_is_better, .metrics = {}, .texts = {}, .is_quality = true};
+  ScoreFacts facts{.name = metric, .unit = "as imported", .higher_is_better = !lower_is_better, .metrics = {}, .texts = {}, .is_quality = true};
   for (const auto& [name, value] : file.lines[0].metrics)
-    if (name != metric) facts.metrics.push_back({.name = name, .unit = "", .higher_is_better = true});
+    if (name != metric) facts.metrics.push_back({.name = name, .unit = "as imported", .higher_is_better = true});
   if (items) return std::make_unique<FileScores>(items->load(), facts, items->content_hash());
   std::vector<Example> examples;
   std::map<std::string, std::string> docs;

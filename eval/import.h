@@ -1,5 +1,5 @@
 #pragma once
-// Completions of other programs as a run of ours: graded, compared, exported and plotted like one.
+// Completions of other programs as a run of ours: graded, compared and exported like one.
 #include <string>
 #include <vector>
 

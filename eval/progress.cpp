@@ -132,10 +132,10 @@ std::string ProgressMeter::text() const {
   const double elapsed = std::max(1e-9, now_seconds() - begin_), rate = static_cast<double>(ran_) / elapsed;
   std::string line = fmt::format("{}/{} samples", done(), total());
   if (failed_ > 0) line += fmt::format("  {} failed", failed_);
-  if (ran_ > 0) line += fmt::format("  {:.1f}/s", rate);
-  if (const MeanError mean = score(); mean.count > 0) line += fmt::format("  {} {:.3f} +- {:.3f}", score_name_, mean.mean, kZ95 * mean.standard_error);
-  if (forwards_ > 0) line += fmt::format("  {:.2f} tokens/forward  {:.0f} tokens/s", tokens_ / forwards_, tokens_ / elapsed);
   if (const auto eta = eta_seconds(); eta && !finished()) line += "  ETA " + duration_text(*eta);
+  if (ran_ > 0) line += fmt::format("  {:.1f}/s", rate);
+  if (forwards_ > 0) line += fmt::format("  {:.2f} tokens/forward  {:.0f} tokens/s", tokens_ / forwards_, tokens_ / elapsed);
+  if (const MeanError mean = score(); mean.count > 0) line += fmt::format("  {} {:.3f} +- {:.3f}", score_name_, mean.mean, kZ95 * mean.standard_error);
   return line;
 }
 

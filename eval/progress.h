@@ -30,7 +30,7 @@ class ProgressMeter {
   /// What is still to run, every configuration's expected tokens at its own pace, over the samples that run side by side;
   /// absent while nothing is known.
   std::optional<double> eta_seconds() const;
-  /// "120/300 samples  4.2/s  score 1.234 +- 0.012  3.10 tokens/forward  812 tokens/s  ETA 43 s"
+  /// "120/300 samples  ETA 43 s  4.2/s  3.10 tokens/forward  812 tokens/s  score 1.234 +- 0.012": what a narrow terminal must show comes first.
   std::string text() const;
   /// One JSON object: done, total, failed, samples_per_second, score_name, score, score_standard_error, tokens_per_forward,
   /// tokens_per_second, eta_seconds; null where there is nothing to say yet.

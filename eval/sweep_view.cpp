@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <regex>
 #include <set>
 
 #include <fmt/format.h>
@@ -10,6 +11,12 @@
 
 namespace canvaslab {
 namespace {
+
+/// entropy_bound(entropy_bound=0.1) -> entropy_bound(0.1).
+std::string without_keys(const std::string& plugin) {
+  static const std::regex key("[a-z0-9_]+=");
+  return std::regex_replace(plugin, key, "");
+}
 
 std::string config_line(const ProgressMeter& meter, size_t number, const std::string& label) {
   const auto& config = meter.configs()[number];
@@ -25,17 +32,25 @@ std::string config_line(const ProgressMeter& meter, size_t number, const std::st
 
 std::vector<std::string> short_labels(const std::vector<std::string>& settings) {
   std::map<std::string, std::set<std::string>> values;
-  std::vector<std::vector<std::pair<std::string, std::string>>> split;
+  std::vector<std::map<std::string, std::string>> split;
+  std::vector<std::string> keys = {"control", "sampler", "num_steps", "canvas_length"};  // in this order, then the others as they stand
   for (const auto& text : settings) {
-    split.push_back(split_settings(text));
-    for (const auto& [key, value] : split.back()) values[key].insert(value);
+    split.emplace_back();
+    for (const auto& [key, value] : split_settings(text)) {
+      split.back()[key] = value;
+      values[key].insert(value);
+      if (std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
+    }
   }
   std::vector<std::string> out;
-  for (const auto& keys : split) {
+  for (const auto& setting : split) {
     std::string label;
-    for (const auto& [key, value] : keys) {
+    for (const auto& key : keys) {
       const bool first = key == "sampler" || key == "control";
-      if (first || values[key].size() > 1) label += (label.empty() ? "" : " ") + (first ? value : key + "=" + value);
+      const auto found = setting.find(key);
+      if (found == setting.end() || !(first || values[key].size() > 1)) continue;
+      const std::string name = key == "num_steps" ? "steps" : key == "canvas_length" ? "canvas" : key;
+      label += (label.empty() ? "" : " ") + (first ? without_keys(found->second) : name + "=" + without_keys(found->second));
     }
     out.push_back(std::move(label));
   }

@@ -8,8 +8,8 @@
 
 namespace canvaslab {
 
-/// A configuration's settings in a few words: the sampler, and the other keys in which configurations differ. Exact samples are
-/// "exact samples" and the keys that they have.
+/// A configuration's settings in a few words, the parameters of plug-ins without their names: the sampler, and the other keys in
+/// which configurations differ, step limit and canvas length before others.
 std::vector<std::string> short_labels(const std::vector<std::string>& settings);
 
 /// At most `size.rows` - 1 lines of at most `size.columns` columns. When there are more configurations than room, those at work come

@@ -36,7 +36,7 @@ void add_import(CommandLine& line) {
   command.footer("Examples:\n  canvaslab import samples_gsm8k_2026-01-01.jsonl --out runs/other\n"
                   "  canvaslab import answers.jsonl --dataset 'prompts(path=prompts.jsonl)' --metric score --out runs/other\n"
                   "  canvaslab diff runs/ours runs/other\n"
-                  "The run opens in inspect, diff, export and plot. Completions are kept as text (text/completion_bytes). Bad lines, duplicate and\n"
+                  "The run opens in inspect, diff and export. Completions are kept as text (text/completion_bytes). Bad lines, duplicate and\n"
                   "unknown ids are named with their line, and nothing is written (exit code 3).");
   command.action([=] { return run(*file, *options, *out); });
 }

@@ -64,6 +64,43 @@ TEST_F(LiveView, AnErrorDuringTheViewIsReadable) {
   EXPECT_TRUE(has(screen, "code 2")) << screen;
 }
 
+constexpr const char* kPlan = R"toml([denoiser]
+model = "hmm(states=16, alphabet=24)"
+[dataset]
+name = "source(items=20000)"
+[grid]
+sampler = ["entropy_bound(0.1)", "fixed_step"]
+steps = [2, 4, 8]
+canvas_length = 32
+)toml";
+
+TEST_F(LiveView, SweepShowsALineAConfigurationAndTheWhole) {
+  write_file(folder / "plan.toml", kPlan);
+  Terminal terminal(folder.path());
+  terminal.type("clear; " + kProgram + " sweep plan.toml --threads 1 --out run");
+  const std::string line = R"(\n  5 +\d+/20000 +\d\.\d{4} \+- \d\.\d{4} +\d+\.\d\d +\d+  fixed_step .*)";
+  const std::string whole = R"(\n\d+/140000 samples  ETA .+  \d+\.\d/s  \d\.\d\d tokens/forward)";
+  const std::string screen = terminal.wait([&](const std::string& now) { return has(now, line) && has(now, whole); });
+  EXPECT_TRUE(has(screen, line)) << screen;
+  EXPECT_TRUE(has(screen, whole)) << screen;
+  EXPECT_TRUE(has(screen, "samples   divergence \\(nats\\) tok/fwd   tok/s  settings")) << screen;
+  EXPECT_TRUE(has(screen, "exact samples")) << screen;
+  terminal.press("C-c");
+  const std::string after = terminal.wait([](const std::string& now) { return has(now, "interrupted: \\d+ of 140000 samples are done and kept"); });
+  EXPECT_TRUE(has(after, "interrupted: \\d+ of 140000 samples are done and kept")) << after;
+  EXPECT_TRUE(has(after, whole)) << "the last state stays: " << after;
+  EXPECT_EQ(terminal.value("cursor_flag"), "1\n");
+}
+
+TEST_F(LiveView, SweepInAPipeHasPlainLinesOnly) {
+  write_file(folder / "plan.toml", kPlan);
+  const auto piped = shell("cd " + folder.path() + " && " + kProgram + " sweep plan.toml --limit 3 --out run");
+  EXPECT_EQ(piped.exit_code, 0);
+  EXPECT_EQ(piped.output.find('\033'), std::string::npos) << piped.output;
+  EXPECT_EQ(piped.output.find('\r'), std::string::npos) << piped.output;
+  EXPECT_TRUE(has(piped.output, "\n21/21 samples")) << piped.output;
+}
+
 TEST(LiveOption, IsNothingInAPipeAndSaysWhereItCannotBe) {
   const std::string tiny = kProgram + " generate --model 'hmm(states=4)' --canvas-length 8 --steps 2 --max-new-tokens 16";
   const auto piped = shell(tiny);
