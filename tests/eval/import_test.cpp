@@ -65,7 +65,7 @@ TEST_F(Import, EveryFilterOfAHarnessFileIsAConfiguration) {
   EXPECT_EQ(outcome.score_name, "exact_match");
   const RunScores run = read_run_scores(folder / "run");
   ASSERT_EQ(run.configs.size(), 2u);
-  EXPECT_EQ(run.quality_name, "score_mean");
+  EXPECT_EQ(run.quality_name, "exact_match");
   EXPECT_DOUBLE_EQ(run.configs[0].quality, 0.4);
   EXPECT_DOUBLE_EQ(run.configs[1].quality, 1);
   EXPECT_TRUE(run.configs[0].settings.starts_with("config=imported; file=in.jsonl; file_sha256=")) << run.configs[0].settings;
