@@ -34,6 +34,48 @@ std::vector<uint32_t> clusters_of(const std::vector<Example>& examples) {
   return out;
 }
 
+/// The finished samples of one configuration, without their steps and positions. One configuration is in memory at a time.
+class Finished {
+ public:
+  Finished() = default;
+  Finished(const SampleRows& samples, size_t config, const std::vector<uint32_t>& cluster) {
+    group_.cluster = &cluster;
+    const auto [begin, end] = rows_of(samples, config);
+    for (size_t row = begin; row < end;) {
+      const size_t next = samples.block_end(row, end);
+      for (auto& sample : samples.read(row, next)) {
+        if (!sample.error.empty()) {
+          ++num_failed_;
+          continue;
+        }
+        sample.steps = {}, sample.positions = {}, sample.canvas_ids = {};
+        samples_.push_back(std::move(sample));
+      }
+      row = next;
+    }
+    for (const auto& sample : samples_) group_.push_back(&sample);
+  }
+  const Group& group() const { return group_; }
+  int64_t num_failed() const { return num_failed_; }
+
+ private:
+  static std::pair<size_t, size_t> rows_of(const SampleRows& samples, size_t config) {
+    const auto first = [&](size_t wanted) {  // rows are ordered by configuration
+      size_t low = 0, high = samples.size();
+      while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (samples.ref(middle).config_idx < wanted) low = middle + 1;
+        else high = middle;
+      }
+      return low;
+    };
+    return {first(config), first(config + 1)};
+  }
+  std::vector<SampleRecord> samples_;
+  Group group_;
+  int64_t num_failed_ = 0;
+};
+
 /// Columns that grow by one value per configuration.
 struct Columns {
   std::map<std::string, std::vector<double>> values;
@@ -205,64 +247,78 @@ void add_agreement(Columns& out, const Group& samples, const Group& reference, b
 }
 
 /// /categories: one row per configuration and category.
-void write_categories(H5Writer& file, const PreparedSweep& sweep, const std::vector<Group>& of) {
-  std::set<std::string> names;
-  for (const auto& example : sweep.examples) names.insert(example.category);
-  std::vector<uint32_t> config_idx;
-  std::vector<std::string> category;
-  std::vector<int64_t> num_items;
-  std::map<std::string, std::vector<double>> values;
-  for (uint32_t c = 0; c < of.size(); ++c)
-    for (const auto& name : names) {
-      Group samples{.samples = {}, .cluster = of[c].cluster};
-      std::copy_if(of[c].begin(), of[c].end(), std::back_inserter(samples.samples), [&](const SampleRecord* s) { return sweep.examples[s->item_idx].category == name; });
+class Categories {
+ public:
+  explicit Categories(const PreparedSweep& sweep) : sweep_(sweep) {
+    for (const auto& example : sweep.examples) names_.insert(example.category);
+  }
+  void add(uint32_t config, const Group& group) {
+    for (const auto& name : names_) {
+      Group samples{.samples = {}, .cluster = group.cluster};
+      std::copy_if(group.begin(), group.end(), std::back_inserter(samples.samples), [&](const SampleRecord* s) { return sweep_.examples[s->item_idx].category == name; });
       const ItemMeans means = mean_scores(samples);
       const MeanError mean = mean_error(means.values);
-      const Interval interval = score_interval(means.values, one_sample_an_item(sweep));
-      config_idx.push_back(c), category.push_back(name), num_items.push_back(mean.count);
-      values["score_mean"].push_back(mean.count ? mean.mean : kUndefined);
-      values["score_standard_error"].push_back(mean.count ? mean.standard_error : kUndefined);
-      values["score_low"].push_back(interval.low);
-      values["score_high"].push_back(interval.high);
+      const Interval interval = score_interval(means.values, one_sample_an_item(sweep_));
+      config_idx_.push_back(config), category_.push_back(name), num_items_.push_back(mean.count);
+      values_["score_mean"].push_back(mean.count ? mean.mean : kUndefined);
+      values_["score_standard_error"].push_back(mean.count ? mean.standard_error : kUndefined);
+      values_["score_low"].push_back(interval.low);
+      values_["score_high"].push_back(interval.high);
     }
-  file.group("categories");
-  file.write("categories/config_idx", config_idx);
-  file.attribute("categories/config_idx", "unit", std::string("row of /config"));
-  file.write_strings("categories/category", category);
-  file.write("categories/num_items", num_items);
-  for (const auto& [name, column] : values) {
-    file.write("categories/" + name, column);
-    file.attribute("categories/" + name, "unit", sweep.dataset->score_facts().unit);
   }
-}
+  void write(H5Writer& file) const {
+    file.group("categories");
+    file.write("categories/config_idx", config_idx_);
+    file.attribute("categories/config_idx", "unit", std::string("row of /config"));
+    file.write_strings("categories/category", category_);
+    file.write("categories/num_items", num_items_);
+    file.attribute("categories/num_items", "unit", std::string("items"));
+    for (const auto& [name, column] : values_) {
+      file.write("categories/" + name, column);
+      file.attribute("categories/" + name, "unit", sweep_.dataset->score_facts().unit);
+    }
+  }
+
+ private:
+  const PreparedSweep& sweep_;
+  std::set<std::string> names_;
+  std::vector<uint32_t> config_idx_;
+  std::vector<std::string> category_;
+  std::vector<int64_t> num_items_;
+  std::map<std::string, std::vector<double>> values_;
+};
 
 }  // namespace
 
-void write_aggregates(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples) {
+void write_aggregates(H5Writer& file, const PreparedSweep& sweep, const SampleRows& samples) {
   const size_t num_configs = sweep.plan.configs.size();
   const std::vector<uint32_t> cluster = clusters_of(sweep.examples);
-  std::vector<Group> of(num_configs, Group{.samples = {}, .cluster = &cluster});
-  std::vector<int64_t> count, failed(num_configs, 0);
-  for (const auto& s : samples) {
-    if (s.error.empty()) of[s.config_idx].push_back(&s);
-    else ++failed[s.config_idx];
-  }
+  std::vector<int64_t> count, failed;
   const bool exact_law = sweep.dataset->wants_control();
   const Source* source = exact_law ? sweep.denoiser->source() : nullptr;
   const std::vector<double> law = source ? source->pair_law() : std::vector<double>{};
   const ScoreFacts facts = sweep.dataset->score_facts();
+  const Finished reference = sweep.reference ? Finished(samples, *sweep.reference, cluster) : Finished();
+  Categories categories(sweep);
   Columns out;
-  for (const auto& group : of) {
+  for (uint32_t config = 0; config < num_configs; ++config) {
+    const Finished finished(samples, config, cluster);
+    const Group& group = finished.group();
     count.push_back(static_cast<int64_t>(group.size()));
+    failed.push_back(finished.num_failed());
     add_scores(out, facts, group);
     add_speed(out, group);
     if (source) add_divergence(out, *source, law, group);
-    if (facts.is_quality) add_quality_score(out, sweep, facts, group);
-    if (sweep.reference) add_agreement(out, group, of[*sweep.reference], !source && !facts.is_quality);
+    if (facts.is_quality) {
+      add_quality_score(out, sweep, facts, group);
+      categories.add(config, group);
+    }
+    if (sweep.reference) add_agreement(out, group, reference.group(), !source && !facts.is_quality);
   }
   file.group("aggregates");
   file.write("aggregates/num_samples", count);
   file.write("aggregates/num_failed", failed);
+  for (const char* name : {"aggregates/num_samples", "aggregates/num_failed"}) file.attribute(name, "unit", std::string("samples"));
   for (const auto& [name, values] : out.values) {
     file.write("aggregates/" + name, values);
     file.attribute("aggregates/" + name, "unit", out.units[name]);
@@ -276,7 +332,7 @@ void write_aggregates(H5Writer& file, const PreparedSweep& sweep, const std::vec
   file.attribute("aggregates", "quality_higher_is_better", int64_t{facts.is_quality ? facts.higher_is_better : !source});
   if (facts.is_quality) {
     file.attribute("aggregates", "quality_interval", std::string(one_sample_an_item(sweep) ? "Wilson, 95%" : "percentile bootstrap over items, 95%"));
-    write_categories(file, sweep, of);
+    categories.write(file);
   }
   if (source) {
     file.attribute("aggregates", "source_entropy_rate_nats", source->entropy_rate_nats());

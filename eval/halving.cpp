@@ -9,7 +9,7 @@
 
 #include "core/error.h"
 #include "eval/paired.h"
-#include "eval/results.h"
+#include "eval/sample_rows.h"
 #include "eval/subset.h"
 
 namespace canvaslab {

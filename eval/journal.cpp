@@ -21,6 +21,7 @@ constexpr char kMagic[8] = {'C', 'L', 'J', 'R', 'N', 'L', '0', '1'};
 constexpr uint16_t kVersion = 2;
 constexpr size_t kHead = 12;                  // length u32, crc u32, type u16, version u16
 constexpr uint32_t kMaxPayload = 1u << 30;
+constexpr size_t kReleaseBytes = size_t{1} << 25;  // a multiple of every page size
 
 class Packer {
  public:
@@ -36,7 +37,11 @@ class Packer {
   template <typename T>
   void put(const std::vector<T>& values) {
     put(static_cast<uint32_t>(values.size()));
-    for (const auto& value : values) put(value);
+    if constexpr (std::is_trivially_copyable_v<T>) {
+      if (!values.empty()) out.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+    } else {
+      for (const auto& value : values) put(value);
+    }
   }
   std::string out;
 };
@@ -52,7 +57,12 @@ class Unpacker {
   template <typename T>
   void get(std::vector<T>& values) {
     values.resize(count());
-    for (auto& value : values) get(value);
+    if constexpr (std::is_trivially_copyable_v<T>) {
+      const std::string_view bytes = take(values.size() * sizeof(T));
+      if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
+    } else {
+      for (auto& value : values) get(value);
+    }
   }
   bool done() const { return bytes_.empty(); }
 
@@ -139,6 +149,11 @@ std::string first_difference(std::string_view before, std::string_view now) {
   return "";
 }
 
+SampleRef ref_to(const SampleRecord& sample, uint64_t payload_at, size_t payload_bytes) {
+  return {.config_idx = sample.config_idx, .item_idx = sample.item_idx, .repeat = sample.repeat, .failed = !sample.error.empty(), .content_key = sample.content_key,
+          .score = sample.score, .payload_at = payload_at, .payload_bytes = static_cast<uint32_t>(payload_bytes)};
+}
+
 std::string encode_sample(const SampleRecord& sample) {
   Packer packer;
   each_field([&](const auto& field) { packer.put(field); }, sample);
@@ -161,7 +176,10 @@ SampleRecord read_sample(const std::string& path, size_t number, std::string_vie
   }
 }
 
-JournalScan scan_journal(const std::string& path, const std::function<void(FrameType, std::string_view)>& visit) {
+namespace {
+
+/// scan_journal, with the byte in the file where each payload begins.
+JournalScan scan_frames(const std::string& path, const std::function<void(FrameType, std::string_view, uint64_t)>& visit) {
   JournalScan scan;
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) throw input_error("{}: cannot be opened ({})", path, std::strerror(errno));
@@ -184,7 +202,7 @@ JournalScan scan_journal(const std::string& path, const std::function<void(Frame
   if (bytes.substr(0, 8) != std::string_view(kMagic, std::min<size_t>(8, bytes.size())))
     throw input_error("{}: this is no CanvasLab journal (its first 8 bytes differ)", path);
   if (bytes.size() < 8) return scan;
-  size_t at = 8;
+  size_t at = 8, released = 0;
   scan.valid_bytes = 8;
   FrameHead head;
   while (at < bytes.size()) {
@@ -195,11 +213,22 @@ JournalScan scan_journal(const std::string& path, const std::function<void(Frame
     if (head.version != kVersion) throw input_error("{}: frame version {} at byte {}; this program reads version {}", path, head.version, at, kVersion);
     const std::string_view payload = bytes.substr(at + kHead, head.length);
     if (head.type == static_cast<uint16_t>(FrameType::kHeader)) scan.header = payload;
-    visit(static_cast<FrameType>(head.type), payload);
+    visit(static_cast<FrameType>(head.type), payload, at + kHead);
     at += kHead + head.length;
     scan.valid_bytes = at;
+    if (at - released < kReleaseBytes) continue;
+    // Pages that were read count as this process's memory until they are given back; the file stays in the system's cache.
+    const size_t whole_pages = (at - released) / kReleaseBytes * kReleaseBytes;
+    ::madvise(static_cast<char*>(map) + released, whole_pages, MADV_DONTNEED);
+    released += whole_pages;
   }
   return scan;
+}
+
+}  // namespace
+
+JournalScan scan_journal(const std::string& path, const std::function<void(FrameType, std::string_view)>& visit) {
+  return scan_frames(path, [&](FrameType type, std::string_view payload, uint64_t) { visit(type, payload); });
 }
 
 JournalWriter::JournalWriter(const std::string& path, const std::string& header, const std::string& name) : path_(path) {
@@ -212,9 +241,9 @@ JournalWriter::JournalWriter(const std::string& path, const std::string& header,
   }
   try {
     bool named = name.empty();
-    const JournalScan scan = scan_journal(path, [&](FrameType type, std::string_view payload) {
+    const JournalScan scan = scan_frames(path, [&](FrameType type, std::string_view payload, uint64_t at) {
       named |= type == FrameType::kName;
-      if (type == FrameType::kSample) found_.push_back(read_sample(path, found_.size(), payload));
+      if (type == FrameType::kSample) found_.push_back(ref_to(read_sample(path, found_.size(), payload), at, payload.size()));
     });
     if (scan.damaged)
       throw input_error("{}: the frame after byte {} is damaged (its checksum does not match), {} bytes follow it.\n"
@@ -246,7 +275,7 @@ JournalWriter::~JournalWriter() {
   ::close(fd_);
 }
 
-void JournalWriter::write_frame(FrameType type, std::string_view payload) {
+uint64_t JournalWriter::write_frame(FrameType type, std::string_view payload) {
   std::string frame(kHead, '\0');
   frame += payload;
   const auto length = static_cast<uint32_t>(payload.size());
@@ -268,21 +297,26 @@ void JournalWriter::write_frame(FrameType type, std::string_view payload) {
     }
     written += static_cast<size_t>(n);
   }
+  return static_cast<uint64_t>(begin) + kHead;
 }
 
-void JournalWriter::append(const SampleRecord& sample) {
+SampleRef JournalWriter::append(const SampleRecord& sample) {
   const std::string payload = encode_sample(sample);
-  const std::lock_guard lock(mutex_);
-  write_frame(FrameType::kSample, payload);
-  if (now_seconds() - last_sync_ > 1.0) {
-    ::fdatasync(fd_);
-    last_sync_ = now_seconds();
+  uint64_t at = 0;
+  bool due = false;
+  {
+    const std::lock_guard lock(mutex_);
+    at = write_frame(FrameType::kSample, payload);
+    due = now_seconds() - last_sync_ > 1.0;
+    if (due) last_sync_ = now_seconds();
   }
+  if (due) sync();  // outside the lock: the other threads need not wait for the disk
+  return ref_to(sample, at, payload.size());
 }
 
 void JournalWriter::sync() {
-  const std::lock_guard lock(mutex_);
-  ::fdatasync(fd_);
+  if (::fdatasync(fd_) != 0)
+    throw input_error("{}: cannot be brought to the disk ({})\nfree space or another disk, then the same command again: what is whole in the journal is not run again", path_, std::strerror(errno));
 }
 
 }  // namespace canvaslab

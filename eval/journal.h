@@ -45,6 +45,19 @@ struct SampleRecord {
   std::vector<double> metrics;            ///< further metrics in the data set's order
 };
 
+/// Where a sample lies in its journal, and what a run must know of it without reading it again: a run of millions of
+/// samples does not fit in memory.
+struct SampleRef {
+  uint32_t config_idx = 0, item_idx = 0, repeat = 0;
+  bool failed = false;
+  Sha256 content_key{};
+  double score = 0;
+  uint64_t payload_at = 0;                ///< byte in the journal
+  uint32_t payload_bytes = 0;
+};
+
+SampleRef ref_to(const SampleRecord& sample, uint64_t payload_at, size_t payload_bytes);
+
 std::string encode_sample(const SampleRecord& sample);
 /// Errors: std::runtime_error when the payload does not decode.
 SampleRecord decode_sample(std::string_view payload);
@@ -62,20 +75,20 @@ class JournalWriter {
   ~JournalWriter();
   JournalWriter(const JournalWriter&) = delete;
   JournalWriter& operator=(const JournalWriter&) = delete;
-  /// Thread-safe. Written in one call; synced to disk at most a second later.
-  void append(const SampleRecord& sample);
+  /// Thread-safe. Written in one call; synced to disk at most a second later. Errors: input when the disk is full or fails.
+  SampleRef append(const SampleRecord& sample);
   void sync();
   /// Samples that were in the journal when it was opened.
-  const std::vector<SampleRecord>& found() const { return found_; }
-  std::vector<SampleRecord> take_found() { return std::move(found_); }
+  const std::vector<SampleRef>& found() const { return found_; }
+  std::vector<SampleRef> take_found() { return std::move(found_); }
 
  private:
-  void write_frame(FrameType type, std::string_view payload);
+  uint64_t write_frame(FrameType type, std::string_view payload);  // where the payload begins
   std::string path_;
   int fd_ = -1;
   std::mutex mutex_;
   double last_sync_ = 0;
-  std::vector<SampleRecord> found_;
+  std::vector<SampleRef> found_;
 };
 
 struct JournalScan {
@@ -88,7 +101,7 @@ struct JournalScan {
 std::string first_difference(std::string_view before, std::string_view now);
 /// A sample frame's payload as a record. Errors: input, naming the journal and the sample's number.
 SampleRecord read_sample(const std::string& path, size_t number, std::string_view payload);
-/// Reads a journal frame by frame. Errors: input when it cannot be opened or is no journal.
+/// Reads a journal frame by frame. Memory does not grow with the file. Errors: input when it cannot be opened or is no journal.
 JournalScan scan_journal(const std::string& path, const std::function<void(FrameType, std::string_view)>& visit);
 
 }  // namespace canvaslab

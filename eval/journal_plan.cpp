@@ -65,7 +65,7 @@ SweepPlan plan_of_journal(const ShardJournal& journal) {
   lines.value("data");
   plan.limit = lines.integer("items");
   if (const auto subset = lines.optional_value("subset"); !subset.empty()) {
-    static const std::regex form(R"((\d{1,18}) seed (\d{1,19}) of items [0-9a-f]+)");
+    static const std::regex form(R"((\d{1,18}) seed (\d{1,19}) of items [0-9a-f]{64})");
     std::smatch match;
     if (!std::regex_match(subset, match, form)) throw input_error("{}: the header's 'subset {}' is not understood", journal.path, subset);
     plan.limit.reset();

@@ -143,7 +143,6 @@ Merged merge_shards(const PreparedSweep& sweep, const std::vector<ShardJournal>&
     throw input_error("{} of {} samples are in none of the {} journals:\n{}run what is missing (the same sweep command goes on where it stopped), then merge again; nothing was written",
                       missing.size(), tasks.size(), journals.size(), missing_text(sweep, journals, missing));
   out.overlaps = pool.overlaps();
-  sort_samples(out.samples);
   return out;
 }
 

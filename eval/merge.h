@@ -28,7 +28,7 @@ SweepPlan plan_of_journal(const ShardJournal& journal);
 void check_one_plan(const std::vector<ShardJournal>& journals);
 
 struct Merged {
-  std::vector<SampleRecord> samples;      ///< one for every sample of the plan, sorted
+  std::vector<SampleRecord> samples;      ///< one for every sample of the plan, in plan order
   size_t overlaps = 0, failed = 0;        ///< samples found more than once with equal content; samples that only ever failed
 };
 

@@ -94,7 +94,7 @@ void write_run(H5Writer& file, const PreparedSweep& sweep, const SweepOptions& o
   }
 }
 
-void write_root(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples, const SweepOptions& options) {
+void write_root(H5Writer& file, const PreparedSweep& sweep, const SampleRows& samples, const SweepOptions& options) {
   const auto text = [&](const char* name, const std::string& value) { file.attribute("/", name, value); };
   unsigned major = 0, minor = 0, release = 0;
   H5get_libversion(&major, &minor, &release);
@@ -140,17 +140,12 @@ void verify_results(const std::string& path, size_t num_samples) {
 
 void mark_volatile(H5Writer& file, const std::string& name) { file.attribute(name, "volatile", int64_t{1}); }
 
-void sort_samples(std::vector<SampleRecord>& samples) {
-  std::sort(samples.begin(), samples.end(), [](const SampleRecord& a, const SampleRecord& b) {
-    return std::tie(a.config_idx, a.item_idx, a.repeat) < std::tie(b.config_idx, b.item_idx, b.repeat);
-  });
-}
-
-std::string samples_digest(const std::vector<SampleRecord>& samples) {
+std::string samples_digest(const SampleRows& samples) {
   std::string bytes;
-  for (const auto& sample : samples) {
+  for (size_t row = 0; row < samples.size(); ++row) {
+    const SampleRef& sample = samples.ref(row);
     bytes.append(reinterpret_cast<const char*>(sample.content_key.data()), sample.content_key.size());
-    bytes += sample.error.empty() ? '1' : '0';
+    bytes += sample.failed ? '0' : '1';
   }
   return hex(sha256(bytes));
 }
@@ -166,7 +161,7 @@ bool results_current(const std::string& path, const std::string& digest) {
   }
 }
 
-void write_results(const PreparedSweep& sweep, const std::vector<SampleRecord>& samples, const std::string& path, const SweepOptions& options, const ResultsExtras& extras) {
+void write_results(const PreparedSweep& sweep, const SampleRows& samples, const std::string& path, const SweepOptions& options, const ResultsExtras& extras) {
   H5Writer file(path);
   write_root(file, sweep, samples, options);
   write_run(file, sweep, options);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/h5.h"
+#include "eval/sample_rows.h"
 #include "eval/sweep.h"
 
 namespace canvaslab {
@@ -11,11 +12,8 @@ namespace canvaslab {
 /// Raised when a reader of the results file would have to change.
 inline constexpr int64_t kSchemaVersion = 1;
 
-/// Into the file's row order: (config, item, repeat).
-void sort_samples(std::vector<SampleRecord>& samples);
-
 /// SHA-256 (hex) over content keys and verdicts in row order: which samples a results file holds.
-std::string samples_digest(const std::vector<SampleRecord>& samples);
+std::string samples_digest(const SampleRows& samples);
 
 /// Whether a complete results file with exactly these samples is in place.
 bool results_current(const std::string& path, const std::string& digest);
@@ -26,18 +24,18 @@ struct ResultsExtras {
   const std::vector<std::string>* completions = nullptr;     ///< imported texts, one a sample
 };
 
-/// Writes the results file from sorted samples. Names and rows depend on the plan only; what may differ between runs of
+/// Writes the results file, a block of samples at a time. Names and rows depend on the plan only; what may differ between runs of
 /// one plan carries attribute volatile = 1. Checked after writing, then renamed into place.
 /// Errors: input when the file cannot be written or does not read back as meant.
-void write_results(const PreparedSweep& sweep, const std::vector<SampleRecord>& samples, const std::string& path, const SweepOptions& options,
+void write_results(const PreparedSweep& sweep, const SampleRows& samples, const std::string& path, const SweepOptions& options,
                    const ResultsExtras& extras = {});
 
 // --- parts of write_results, one group of the file each
 
 /// /samples, /metrics, /canvases, /steps, /positions, /text.
-void write_samples(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples);
+void write_samples(H5Writer& file, const PreparedSweep& sweep, const SampleRows& samples);
 /// /aggregates: one row per configuration.
-void write_aggregates(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples);
+void write_aggregates(H5Writer& file, const PreparedSweep& sweep, const SampleRows& samples);
 /// /text/completion_bytes with row pointers from /samples.
 void write_completions(H5Writer& file, const std::vector<std::string>& completions);
 /// /search: tests, drops and confirmation of successive halving.

@@ -11,15 +11,41 @@ namespace {
 
 constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
 
-/// A column with its unit.
-template <typename T>
-void put(H5Writer& file, const std::string& name, const std::vector<T>& values, const std::string& unit) {
-  file.write(name, values);
-  if (!unit.empty()) file.attribute(name, "unit", unit);
-}
+using Block = std::vector<SampleRecord>;
+
+/// Columns that grow by a block of samples at a time. What fits in one block is written as a whole: small files stay small.
+class Columns {
+ public:
+  Columns(H5Writer& out, bool one_block) : file(out), one_block_(one_block) {}
+  bool first() const { return first_; }
+  void next_block() { first_ = false; }
+  /// Appends to a column; its unit is said with the first block.
+  template <typename T>
+  void put(const std::string& name, const std::vector<T>& values, const std::string& unit, const std::vector<hsize_t>& row_shape = {}) {
+    if (one_block_) {
+      std::vector<hsize_t> shape = {values.size()};
+      for (const hsize_t d : row_shape) shape.push_back(d), shape[0] /= d;
+      file.write<T>(name, values, shape);
+    } else {
+      file.append_rows<T>(name, values, row_shape);
+    }
+    if (!unit.empty()) say(name, "unit", unit);
+  }
+  template <typename Value>
+  void say(const std::string& name, const char* attribute, const Value& value) {
+    if (first_) file.attribute(name, attribute, value);
+  }
+  void group(const std::string& name) {
+    if (first_) file.group(name);
+  }
+  H5Writer& file;
+
+ private:
+  bool one_block_, first_ = true;
+};
 
 template <typename T, typename Get>
-std::vector<T> column(const std::vector<SampleRecord>& samples, Get get) {
+std::vector<T> column(const Block& samples, Get get) {
   std::vector<T> out;
   out.reserve(samples.size());
   for (const auto& sample : samples) out.push_back(static_cast<T>(get(sample)));
@@ -75,61 +101,70 @@ std::string first_bytes(std::string text, size_t most) {
   return text.substr(0, most);
 }
 
-void write_identity(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples) {
-  put(file, "samples/config_idx", column<uint32_t>(samples, [](const auto& s) { return s.config_idx; }), "row of /config");
-  put(file, "samples/item_idx", column<uint32_t>(samples, [](const auto& s) { return s.item_idx; }), "row of /items");
-  put(file, "samples/repeat", column<uint32_t>(samples, [](const auto& s) { return s.repeat; }), "");
-  put(file, "samples/seed", column<uint64_t>(samples, [](const auto& s) { return s.seed; }), "");
+void write_identity(Columns& out, const PreparedSweep& sweep, const Block& samples, Enumeration& reasons) {
+  out.put("samples/config_idx", column<uint32_t>(samples, [](const auto& s) { return s.config_idx; }), "row of /config");
+  out.put("samples/item_idx", column<uint32_t>(samples, [](const auto& s) { return s.item_idx; }), "row of /items");
+  out.put("samples/repeat", column<uint32_t>(samples, [](const auto& s) { return s.repeat; }), "number, from 0 over seeds x repeats");
+  out.put("samples/seed", column<uint64_t>(samples, [](const auto& s) { return s.seed; }), "seed");
   std::vector<uint8_t> keys;
   for (const auto& s : samples) keys.insert(keys.end(), s.content_key.begin(), s.content_key.end());
-  file.write<uint8_t>("samples/content_key", keys, {samples.size(), 32});
-  put(file, "samples/failed", column<uint8_t>(samples, [](const auto& s) { return !s.error.empty(); }), "");
-  file.attribute("samples/failed", "names", std::vector<std::string>{"finished", "failed"});
-  Enumeration reasons({"control", "end_token", "error", "length"});
-  put(file, "samples/stop_reason", column<uint8_t>(samples, [&](const auto& s) { return reasons.code(s.stop_reason); }), "");
-  file.attribute("samples/stop_reason", "names", reasons.names());
-  put(file, "samples/num_prompt_tokens", column<uint32_t>(samples, [&](const auto& s) { return sweep.examples[s.item_idx].prompt_ids.size(); }), "tokens");
+  out.put("samples/content_key", keys, "bytes of a SHA-256", {32});
+  out.put("samples/failed", column<uint8_t>(samples, [](const auto& s) { return !s.error.empty(); }), "");
+  out.say("samples/failed", "names", std::vector<std::string>{"finished", "failed"});
+  out.put("samples/stop_reason", column<uint8_t>(samples, [&](const auto& s) { return reasons.code(s.stop_reason); }), "");
+  out.put("samples/num_prompt_tokens", column<uint32_t>(samples, [&](const auto& s) { return sweep.examples[s.item_idx].prompt_ids.size(); }), "tokens");
 }
 
-/// Texts that a score read out of a sample, at most 64 bytes each. They follow from the tokens, so they are made again here.
-void write_texts(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples, const ScoreFacts& facts) {
-  constexpr size_t kMostBytes = 64;
-  if (facts.texts.empty()) return;
-  std::vector<std::vector<std::string>> columns(facts.texts.size());
-  for (const auto& s : samples) {
-    Score score;
-    if (s.error.empty()) score = sweep.dataset->score(sweep.examples[s.item_idx], s.token_ids, *sweep.denoiser);
-    score.texts.resize(facts.texts.size());
-    for (size_t t = 0; t < columns.size(); ++t) columns[t].push_back(first_bytes(score.texts[t], kMostBytes));
+/// Texts that a score read out of a sample, at most 64 bytes each. They follow from the tokens, so they are made again here;
+/// strings cannot grow by blocks, so they are kept until the end.
+class AnswerTexts {
+ public:
+  explicit AnswerTexts(const PreparedSweep& sweep) : sweep_(sweep), names_(sweep.dataset->score_facts().texts), columns_(names_.size()) {}
+  void add(const Block& samples) {
+    constexpr size_t kMostBytes = 64;
+    if (names_.empty()) return;
+    for (const auto& s : samples) {
+      Score score;
+      if (s.error.empty()) score = sweep_.dataset->score(sweep_.examples[s.item_idx], s.token_ids, *sweep_.denoiser);
+      score.texts.resize(names_.size());
+      for (size_t t = 0; t < columns_.size(); ++t) columns_[t].push_back(first_bytes(score.texts[t], kMostBytes));
+    }
   }
-  file.group("answers");
-  for (size_t t = 0; t < columns.size(); ++t) file.write_strings("answers/" + facts.texts[t], columns[t]);
-}
+  void write(H5Writer& file) const {
+    if (names_.empty()) return;
+    file.group("answers");
+    for (size_t t = 0; t < columns_.size(); ++t) file.write_strings("answers/" + names_[t], columns_[t]);
+  }
 
-void write_scores(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples) {
+ private:
+  const PreparedSweep& sweep_;
+  std::vector<std::string> names_;
+  std::vector<std::vector<std::string>> columns_;
+};
+
+void write_scores(Columns& out, const PreparedSweep& sweep, const Block& samples) {
   const ScoreFacts facts = sweep.dataset->score_facts();
   const auto judged = [&](const std::string& name, const std::string& quality, const std::string& unit, bool higher, auto get) {
-    put(file, name, column<double>(samples, [&](const auto& s) { return s.error.empty() ? get(s) : kUndefined; }), unit);
-    file.attribute(name, "quality_name", quality);
-    file.attribute(name, "higher_is_better", int64_t{higher});
+    out.put(name, column<double>(samples, [&](const auto& s) { return s.error.empty() ? get(s) : kUndefined; }), unit);
+    out.say(name, "quality_name", quality);
+    out.say(name, "higher_is_better", int64_t{higher});
   };
   judged("samples/score", facts.name, facts.unit, facts.higher_is_better, [](const auto& s) { return s.score; });
-  file.group("metrics");
+  out.group("metrics");
   for (size_t m = 0; m < facts.metrics.size(); ++m) {
     const auto& metric = facts.metrics[m];
     judged("metrics/" + metric.name, metric.name, metric.unit, metric.higher_is_better, [m](const auto& s) { return s.metrics.at(m); });
-    if (!metric.names.empty()) file.attribute("metrics/" + metric.name, "names", metric.names);
+    if (!metric.names.empty()) out.say("metrics/" + metric.name, "names", metric.names);
   }
-  write_texts(file, sweep, samples, facts);
 }
 
-void write_counts(H5Writer& file, const std::vector<SampleRecord>& samples) {
-  const auto count = [&](const char* name, const char* unit, auto get) { put(file, std::string("samples/") + name, column<uint32_t>(samples, get), unit); };
+void write_counts(Columns& out, const Block& samples) {
+  const auto count = [&](const char* name, const char* unit, auto get) { out.put(std::string("samples/") + name, column<uint32_t>(samples, get), unit); };
   count("num_tokens", "tokens", [](const auto& s) { return s.token_ids.size(); });
   count("num_canvas_tokens", "tokens, padding included", [](const auto& s) { return s.canvas_ids.size(); });
   count("num_canvases", "canvases", [](const auto& s) { return s.steps_per_canvas.size(); });
   count("total_steps", "steps", [](const auto& s) { return s.steps.size(); });
-  const auto forwards = [&](const char* name, auto get) { put(file, std::string("samples/forwards_") + name, column<int64_t>(samples, get), "forwards"); };
+  const auto forwards = [&](const char* name, auto get) { out.put(std::string("samples/forwards_") + name, column<int64_t>(samples, get), "forwards"); };
   forwards("denoise", [](const auto& s) { return s.forwards.denoise; });
   forwards("verify", [](const auto& s) { return s.forwards.verify; });
   forwards("unconditional", [](const auto& s) { return s.forwards.unconditional; });
@@ -137,37 +172,51 @@ void write_counts(H5Writer& file, const std::vector<SampleRecord>& samples) {
   forwards("prefill", [](const auto& s) { return s.forwards.prefill; });
   // Exact samples and failed ones have no forwards to speak of.
   const auto speed = [&](const char* name, auto get) {
-    put(file, name, column<double>(samples, [&](const auto& s) { return s.forwards.denoise > 0 ? get(s) : kUndefined; }), "tokens per forward");
+    out.put(name, column<double>(samples, [&](const auto& s) { return s.forwards.denoise > 0 ? get(s) : kUndefined; }), "tokens per forward");
   };
   speed("samples/tokens_per_denoiser_forward", [](const auto& s) { return s.tokens_per_forward; });
   speed("samples/tokens_per_forward_report", [](const auto& s) { return s.tokens_per_forward_report; });
   const auto timed = [&](const char* name, auto get) {
-    put(file, name, column<double>(samples, get), "s");
-    mark_volatile(file, name);
+    out.put(name, column<double>(samples, get), "s");
+    if (out.first()) mark_volatile(out.file, name);
   };
   timed("samples/seconds_prefill", [](const auto& s) { return s.seconds.prefill; });
   timed("samples/seconds_denoise", [](const auto& s) { return s.seconds.denoise; });
   timed("samples/seconds_append", [](const auto& s) { return s.seconds.append; });
 }
 
-/// Flat tokens, canvases and steps with row pointers from the level above.
-void write_history(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples) {
-  Enumeration reasons(planned_stop_reasons(sweep));
+/// Flat tokens, canvases, steps and positions with row pointers from the level above; how many rows there are already goes
+/// from block to block.
+class History {
+ public:
+  explicit History(const PreparedSweep& sweep) : sweep_(sweep), reasons_(planned_stop_reasons(sweep)) {}
+  void write(Columns& out, const Block& samples);
+  const Enumeration& reasons() const { return reasons_; }
+
+ private:
+  void write_positions(Columns& out, const Block& samples, uint64_t first_step);
+  const PreparedSweep& sweep_;
+  Enumeration reasons_;
+  uint64_t num_samples_ = 0, num_ids_ = 0, num_canvases_ = 0, num_steps_ = 0, num_positions_ = 0;
+};
+
+void History::write(Columns& out, const Block& samples) {
   std::vector<uint64_t> ids_begin, canvas_begin, canvas_sample, step_begin, step_canvas;
   std::vector<int32_t> ids, canvas_idx, step_idx, accepted, changed;
   std::vector<uint32_t> canvas_steps, canvas_valid;  // unsigned as the pointers are: numpy turns u64 + i32 into a float
   std::vector<uint8_t> canvas_stop;
   std::vector<float> temperature, mean_entropy, max_entropy;
-  for (size_t i = 0; i < samples.size(); ++i) {
-    const auto& s = samples[i];
-    ids_begin.push_back(ids.size());
+  const uint64_t first_step = num_steps_;
+  for (const auto& s : samples) {
+    ids_begin.push_back(num_ids_);
+    num_ids_ += s.token_ids.size();
     ids.insert(ids.end(), s.token_ids.begin(), s.token_ids.end());
-    canvas_begin.push_back(canvas_idx.size());
+    canvas_begin.push_back(num_canvases_);
     size_t step = 0;
     for (size_t c = 0; c < s.steps_per_canvas.size(); ++c) {
-      step_begin.push_back(step_idx.size());
-      for (int32_t k = 0; k < s.steps_per_canvas[c] && step < s.steps.size(); ++k, ++step) {
-        step_canvas.push_back(canvas_idx.size());
+      step_begin.push_back(num_steps_);
+      for (int32_t k = 0; k < s.steps_per_canvas[c] && step < s.steps.size(); ++k, ++step, ++num_steps_) {
+        step_canvas.push_back(num_canvases_);
         step_idx.push_back(k);
         temperature.push_back(s.steps[step].temperature);
         mean_entropy.push_back(s.steps[step].mean_entropy_nats);
@@ -175,63 +224,60 @@ void write_history(H5Writer& file, const PreparedSweep& sweep, const std::vector
         accepted.push_back(s.steps[step].num_accepted);
         changed.push_back(s.steps[step].num_argmax_changed);
       }
-      canvas_sample.push_back(i);
+      canvas_sample.push_back(num_samples_);
       canvas_idx.push_back(static_cast<int32_t>(c));
       canvas_steps.push_back(static_cast<uint32_t>(s.steps_per_canvas[c]));
       canvas_valid.push_back(static_cast<uint32_t>(s.valid_per_canvas[c]));
-      canvas_stop.push_back(reasons.code(s.canvas_stop[c]));
+      canvas_stop.push_back(reasons_.code(s.canvas_stop[c]));
+      ++num_canvases_;
     }
+    ++num_samples_;
   }
-  put(file, "samples/ids_begin", ids_begin, "row of /text/ids; num_tokens of them");
-  put(file, "samples/canvas_begin", canvas_begin, "row of /canvases; num_canvases of them");
-  file.group("text");
-  put(file, "text/ids", ids, "token id");
-  file.group("canvases");
-  put(file, "canvases/sample_idx", canvas_sample, "row of /samples");
-  put(file, "canvases/canvas_idx", canvas_idx, "");
-  put(file, "canvases/num_steps", canvas_steps, "steps");
-  put(file, "canvases/num_valid", canvas_valid, "tokens up to and with the first end token");
-  put(file, "canvases/stop_reason", canvas_stop, "");
-  file.attribute("canvases/stop_reason", "names", reasons.names());
-  put(file, "canvases/step_begin", step_begin, "row of /steps; num_steps of them");
-  file.group("steps");
-  put(file, "steps/canvas_row", step_canvas, "row of /canvases");
-  put(file, "steps/step_idx", step_idx, "");
-  put(file, "steps/temperature", temperature, "");
-  put(file, "steps/mean_entropy_nats", mean_entropy, "nats");
-  put(file, "steps/max_entropy_nats", max_entropy, "nats");
-  put(file, "steps/num_accepted", accepted, "positions");
-  put(file, "steps/num_argmax_changed", changed, "positions");
+  out.put("samples/ids_begin", ids_begin, "row of /text/ids; num_tokens of them");
+  out.put("samples/canvas_begin", canvas_begin, "row of /canvases; num_canvases of them");
+  out.group("text");
+  out.put("text/ids", ids, "token id");
+  out.group("canvases");
+  out.put("canvases/sample_idx", canvas_sample, "row of /samples");
+  out.put("canvases/canvas_idx", canvas_idx, "number, from 0 in its sample");
+  out.put("canvases/num_steps", canvas_steps, "steps");
+  out.put("canvases/num_valid", canvas_valid, "tokens up to and with the first end token");
+  out.put("canvases/stop_reason", canvas_stop, "");
+  out.put("canvases/step_begin", step_begin, "row of /steps; num_steps of them");
+  out.group("steps");
+  out.put("steps/canvas_row", step_canvas, "row of /canvases");
+  out.put("steps/step_idx", step_idx, "number, from 0 in its canvas");
+  out.put("steps/temperature", temperature, "1 = the denoiser's own distribution");
+  out.put("steps/mean_entropy_nats", mean_entropy, "nats");
+  out.put("steps/max_entropy_nats", max_entropy, "nats");
+  out.put("steps/num_accepted", accepted, "positions");
+  out.put("steps/num_argmax_changed", changed, "positions");
+  if (sweep_.plan.record_positions) write_positions(out, samples, first_step);
 }
 
 /// /positions: flat over the sum of canvas lengths; row i of step_row owns [begin[i], begin[i + 1]).
-void write_positions(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples) {
-  std::vector<uint64_t> step_row, begin = {0};
-  uint64_t step = 0;
+void History::write_positions(Columns& out, const Block& samples, uint64_t first_step) {
+  std::vector<uint64_t> step_row, begin;
+  if (out.first()) begin.push_back(0);
+  uint64_t step = first_step;
   for (const auto& s : samples) {
-    const auto length = static_cast<uint64_t>(sweep.generation[s.config_idx].canvas_length);
+    const auto length = static_cast<uint64_t>(sweep_.generation[s.config_idx].canvas_length);
     for (size_t k = 0; k < s.steps.size(); ++k, ++step) {
       if (s.positions.canvas_in.empty()) continue;
       step_row.push_back(step);
-      begin.push_back(begin.back() + length);
+      num_positions_ += length;
+      begin.push_back(num_positions_);
     }
   }
-  file.group("positions");
-  put(file, "positions/step_row", step_row, "row of /steps");
-  put(file, "positions/begin", begin, "row of the flat columns");
+  out.group("positions");
+  out.put("positions/step_row", step_row, "row of /steps");
+  out.put("positions/begin", begin, "row of the flat columns");
   const auto flat = [&]<typename T>(const char* name, std::vector<T> PositionRecord::*field, const char* unit) {
+    std::vector<T> values;
+    for (const auto& s : samples) values.insert(values.end(), (s.positions.*field).begin(), (s.positions.*field).end());
     const std::string path = std::string("positions/") + name;
-    std::vector<T> block;  // large blocks: a chunk is compressed anew whenever it is appended to
-    file.append_rows<T>(path, block, {});  // there even when nothing follows
-    for (const auto& s : samples) {
-      const auto& values = s.positions.*field;
-      block.insert(block.end(), values.begin(), values.end());
-      if (block.size() < (size_t{1} << 22)) continue;
-      file.append_rows<T>(path, block, {});
-      block.clear();
-    }
-    if (!block.empty()) file.append_rows<T>(path, block, {});
-    file.attribute(path, "unit", std::string(unit));
+    out.file.append_rows<T>(path, values, {});
+    out.say(path, "unit", std::string(unit));
   };
   flat("canvas_in", &PositionRecord::canvas_in, "token id");
   flat("candidate", &PositionRecord::candidate, "token id");
@@ -251,18 +297,33 @@ void write_completions(H5Writer& file, const std::vector<std::string>& completio
     begin.push_back(bytes.size()), length.push_back(static_cast<uint32_t>(text.size()));
     bytes.insert(bytes.end(), text.begin(), text.end());
   }
-  put(file, "samples/completion_begin", begin, "row of /text/completion_bytes; completion_len of them");
-  put(file, "samples/completion_len", length, "bytes");
-  put(file, "text/completion_bytes", bytes, "UTF-8");
+  Columns out(file, true);
+  out.put("samples/completion_begin", begin, "row of /text/completion_bytes; completion_len of them");
+  out.put("samples/completion_len", length, "bytes");
+  out.put("text/completion_bytes", bytes, "UTF-8");
 }
 
-void write_samples(H5Writer& file, const PreparedSweep& sweep, const std::vector<SampleRecord>& samples) {
-  file.group("samples");
-  write_identity(file, sweep, samples);
-  write_scores(file, sweep, samples);
-  write_counts(file, samples);
-  write_history(file, sweep, samples);
-  if (sweep.plan.record_positions) write_positions(file, sweep, samples);
+void write_samples(H5Writer& file, const PreparedSweep& sweep, const SampleRows& samples) {
+  Columns out(file, samples.block_end(0, samples.size()) == samples.size());
+  Enumeration reasons({"control", "end_token", "error", "length"});
+  History history(sweep);
+  AnswerTexts answers(sweep);
+  size_t begin = 0;
+  do {  // once even without samples, so that every column is there
+    const size_t end = samples.block_end(begin, samples.size());
+    const Block block = samples.read(begin, end);
+    out.group("samples");
+    write_identity(out, sweep, block, reasons);
+    write_scores(out, sweep, block);
+    write_counts(out, block);
+    history.write(out, block);
+    answers.add(block);
+    out.next_block();
+    begin = end;
+  } while (begin < samples.size());
+  answers.write(file);
+  file.attribute("samples/stop_reason", "names", reasons.names());
+  file.attribute("canvases/stop_reason", "names", history.reasons().names());
 }
 
 }  // namespace canvaslab

@@ -123,11 +123,14 @@ void shuffle_tasks(std::vector<SweepTask>& tasks, uint64_t shuffle) {
 /// Everything a run of one shard holds while its threads work.
 class Runner {
  public:
-  Runner(const PreparedSweep& sweep, const SweepOptions& options, JournalWriter& journal, std::vector<SampleRecord> found)
+  Runner(const PreparedSweep& sweep, const SweepOptions& options, JournalWriter& journal, const std::string& journal_path, std::vector<SampleRef> found)
       : sweep_(sweep), options_(options), journal_(journal), samples_(std::move(found)), meter_(sweep) {
-    for (const auto& sample : samples_) {
-      attempted_.insert(sample.content_key);
-      meter_.add_found(sample);
+    for (const auto& sample : samples_) attempted_.insert(sample.content_key);
+    const SampleRows rows(journal_path, samples_);
+    for (size_t begin = 0; begin < rows.size();) {
+      const size_t end = rows.block_end(begin, rows.size());
+      for (const auto& sample : rows.read(begin, end)) meter_.add_found(sample);
+      begin = end;
     }
   }
   /// Runs what has not been run yet, each sample once however often it is asked for. False when it was interrupted.
@@ -147,7 +150,7 @@ class Runner {
   size_t ran() const { return ran_; }
   size_t failed() const { return failed_; }
   size_t total() const { return wanted_.size(); }
-  std::vector<SampleRecord>& samples() { return samples_; }
+  const std::vector<SampleRef>& samples() const { return samples_; }
 
  private:
   void work_on_batches() {
@@ -176,10 +179,11 @@ class Runner {
       const size_t i = next_.fetch_add(1);
       if (i >= batches_.size()) return;
       try {
-        for (auto& sample : run_tasks(sweep_, batches_[i])) {
-          journal_.append(sample);
+        for (const auto& sample : run_tasks(sweep_, batches_[i])) {
+          const SampleRef at = journal_.append(sample);
           const std::lock_guard lock(mutex_);
-          note(std::move(sample));
+          samples_.push_back(at);
+          note(sample);
         }
       } catch (...) {  // the journal cannot be written: nothing more may be run
         const std::lock_guard lock(mutex_);
@@ -189,7 +193,7 @@ class Runner {
       }
     }
   }
-  void note(SampleRecord sample) {
+  void note(const SampleRecord& sample) {
     ++ran_;
     attempted_.insert(sample.content_key);
     meter_.add_run(sample);
@@ -198,14 +202,13 @@ class Runner {
       if (options_.on_failure)
         options_.on_failure(fmt::format("item {}, {}: {}", sweep_.examples[sample.item_idx].id, sweep_.settings_text[sample.config_idx], sample.error));
     }
-    samples_.push_back(std::move(sample));
     if (options_.on_progress) options_.on_progress(meter_);
   }
 
   const PreparedSweep& sweep_;
   const SweepOptions& options_;
   JournalWriter& journal_;
-  std::vector<SampleRecord> samples_;
+  std::vector<SampleRef> samples_;
   std::set<Sha256> attempted_, wanted_;
   std::map<uint32_t, size_t> planned_;   // samples wanted so far, by configuration
   std::vector<std::vector<SweepTask>> batches_;
@@ -217,16 +220,17 @@ class Runner {
 };
 
 /// Finished samples of earlier runs, each once. A failed sample is tried again: only successes count as done.
-std::vector<SampleRecord> finished_samples(std::vector<SampleRecord> found, std::set<Sha256>& done) {
-  std::erase_if(found, [&](const SampleRecord& sample) { return !sample.error.empty() || !done.insert(sample.content_key).second; });
+std::vector<SampleRef> finished_samples(std::vector<SampleRef> found, std::set<Sha256>& done) {
+  std::erase_if(found, [&](const SampleRef& sample) { return sample.failed || !done.insert(sample.content_key).second; });
   return found;
 }
 
 /// False when it was interrupted.
-bool run_halving(Halving& halving, Runner& runner, const SweepOptions& options) {
+bool run_halving(Halving& halving, Runner& runner, const std::string& journal_path, const SweepOptions& options) {
   for (auto tasks = halving.tasks(); !tasks.empty(); tasks = halving.tasks()) {
     if (!runner.run(tasks)) return false;
-    halving.decide(runner.samples());
+    const SampleRows rows(journal_path, runner.samples());
+    halving.decide(rows.read(0, rows.size()));
     if (options.on_decision) options.on_decision(halving.record());
   }
   return true;
@@ -282,7 +286,8 @@ SweepOutcome run_sweep(const PreparedSweep& sweep, const SweepOptions& options) 
   std::filesystem::create_directories(options.out_dir, made);
   if (made) throw input_error("{}: the folder cannot be created ({})\ngive another folder with --out", options.out_dir, made.message());
   const std::string stem = options.num_shards == 1 ? "run" : fmt::format("run-{}-of-{}", options.shard, options.num_shards);
-  JournalWriter journal(fmt::format("{}/{}.journal", options.out_dir, stem), sweep.header + fmt::format("shard {}/{}\n", options.shard, options.num_shards),
+  const std::string journal_path = fmt::format("{}/{}.journal", options.out_dir, stem);
+  JournalWriter journal(journal_path, sweep.header + fmt::format("shard {}/{}\n", options.shard, options.num_shards),
                         sweep.plan.name);
 
   SweepOutcome outcome;
@@ -290,18 +295,18 @@ SweepOutcome run_sweep(const PreparedSweep& sweep, const SweepOptions& options) 
   std::set<Sha256> done;
   auto found = finished_samples(journal.take_found(), done);
   outcome.already_done = found.size();
-  Runner runner(sweep, options, journal, std::move(found));
+  Runner runner(sweep, options, journal, journal_path, std::move(found));
   std::optional<Halving> halving;
   if (sweep.plan.halving) halving.emplace(sweep);
-  if (halving) outcome.interrupted = !run_halving(*halving, runner, options);
+  if (halving) outcome.interrupted = !run_halving(*halving, runner, journal_path, options);
   else outcome.interrupted = !runner.run(shard_tasks(sweep, options.shard, options.num_shards));
   outcome.total = runner.total();
   outcome.ran = runner.ran();
   outcome.failed = runner.failed();
   if (outcome.interrupted) return outcome;
-  sort_samples(runner.samples());
-  if (outcome.ran > 0 || !results_current(outcome.results_path, samples_digest(runner.samples()))) {
-    write_results(sweep, runner.samples(), outcome.results_path, options, {.halving = halving ? &halving->record() : nullptr});
+  const SampleRows samples(journal_path, runner.samples());
+  if (outcome.ran > 0 || !results_current(outcome.results_path, samples_digest(samples))) {
+    write_results(sweep, samples, outcome.results_path, options, {.halving = halving ? &halving->record() : nullptr});
     outcome.wrote_results = true;
   }
   return outcome;

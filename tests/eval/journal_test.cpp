@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "eval/merge.h"
+#include "eval/sample_rows.h"
 #include "tests/support/temporary.h"
 
 namespace canvaslab {
@@ -97,7 +99,7 @@ TEST(Journal, AFlippedBitIsAnErrorOrADroppedTailAndNeverWrongData) {
       // Only damage in the last frame may look like a torn tail: whole frames behind it must never be cut off.
       ASSERT_GE(bit / 8, ends[1]) << "bit " << bit;
       ASSERT_EQ(writer.found().size(), 1u) << "bit " << bit;
-      expect_equal(writer.found()[0], full_sample(0));
+      expect_equal(SampleRows(path, writer.found()).read(0, 1)[0], full_sample(0));
       ++dropped;
     } catch (const UserError& error) {
       ASSERT_EQ(read_file(path), broken) << "a refused journal must be left as it is; bit " << bit;
@@ -131,6 +133,12 @@ TEST(Journal, AFileThatIsNoJournalIsLeftAlone) {
   write_file(folder / "j", "something else entirely");
   EXPECT_THROW(JournalWriter(folder / "j", "plan\n"), UserError);
   EXPECT_EQ(read_file(folder / "j"), "something else entirely");
+}
+
+/// Found while the fuzz target was written: a pattern that matches digit by digit took a stack frame for each.
+TEST(Journal, AnEndlessHeaderLineIsAnErrorAndNoStackOverflow) {
+  const std::string plan = "canvaslab run 1\nengine 1\ndenoiser d\nmodel m\ndtype f32\ndataset s\ndata x\nitems 2\nsubset 2 seed 1 of items " + std::string(2'000'000, 'a') + "\nseeds 1\n";
+  EXPECT_THROW(plan_of_journal({.path = "j", .plan = plan, .name = "", .samples = {}}), UserError);
 }
 
 }  // namespace

@@ -131,6 +131,34 @@ TEST(Sweep, FilesAreEqualForAnyThreadsBatchAndOrder) {
   EXPECT_NE(h5_difference(plain, run_into(folder / "seed", {.threads = 2}, {"run.seed=[1, 8]"})), "") << "the comparison must see another seed";
 }
 
+/// A run of millions is written a block of rows at a time, from the journal; the file must not show it.
+TEST(Sweep, FilesAreEqualForAnySizeOfBlock) {
+  const auto sweep = prepare_sweep(plan_of(kPlan), nullptr);
+  const TemporaryFolder folder;
+  std::vector<SampleRecord> samples;
+  std::vector<SampleRef> refs;
+  {
+    JournalWriter journal(folder / "run.journal", "plan\n");
+    for (const auto& task : shard_tasks(sweep, 1, 1)) {
+      samples.push_back(run_tasks(sweep, std::span(&task, 1)).front());
+      if (samples.size() % 50 == 0) samples.back().error = "failed", samples.back().steps_per_canvas = {}, samples.back().steps = {}, samples.back().positions = {};
+      refs.push_back(journal.append(samples.back()));
+    }
+  }
+  write_results(sweep, SampleRows(samples), folder / "whole.h5", {});
+  for (const size_t rows : {size_t{37}, samples.size() - 1, samples.size()}) {
+    const SampleRows in_memory(samples, rows), in_journal(folder / "run.journal", refs, rows);
+    EXPECT_EQ(samples_digest(in_memory), samples_digest(in_journal));
+    write_results(sweep, in_memory, folder / "memory.h5", {});
+    write_results(sweep, in_journal, folder / "journal.h5", {});
+    EXPECT_EQ(h5_difference(folder / "whole.h5", folder / "memory.h5"), "") << rows;
+    EXPECT_EQ(h5_difference(folder / "whole.h5", folder / "journal.h5"), "") << rows;
+  }
+  samples[3].token_ids[0] ^= 1;
+  write_results(sweep, SampleRows(samples, 100), folder / "other.h5", {});
+  EXPECT_NE(h5_difference(folder / "whole.h5", folder / "other.h5"), "") << "the comparison cannot fail";
+}
+
 TEST(Sweep, ItemsAndInitialNoiseAreSharedAcrossConfigurations) {
   const TemporaryFolder folder;
   const H5Reader file(run_into(folder / "run", {.threads = 2}));
