@@ -1,6 +1,7 @@
 #include "core/h5.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -216,8 +217,20 @@ std::vector<hsize_t> H5Reader::shape(const std::string& name) const {
 }
 
 size_t H5Reader::element_count(const std::string& name) const {
+  // A damaged file may claim any size. Deflate shrinks at most 1032 times, so what is stored bounds what can be read; up to
+  // some size a column may also be there without being stored, filled with zeros.
+  constexpr size_t kMostShrinking = 1100, kAlwaysReadable = size_t{1} << 26;
   const auto dims = shape(name);
-  return std::accumulate(dims.begin(), dims.end(), size_t{1}, std::multiplies<>());
+  const H5Handle set(H5Dopen2(file_.id(), name.c_str(), H5P_DEFAULT), H5Dclose), type(H5Dget_type(set.id()), H5Tclose);
+  std::error_code ignored;
+  const size_t stored = std::min<size_t>(H5Dget_storage_size(set.id()), std::filesystem::file_size(path_, ignored));
+  size_t count = 1, bytes = 0;
+  bool fits = true;
+  for (const hsize_t d : dims) fits = fits && !__builtin_mul_overflow(count, d, &count);
+  fits = fits && !__builtin_mul_overflow(count, std::max<size_t>(8, H5Tget_size(type.id())), &bytes);
+  if (!fits || (bytes > kAlwaysReadable && bytes / 8 / kMostShrinking > stored))
+    fail(fmt::format("dataset '{}' says it has the shape [{}], but only {} bytes of it are stored (damaged)", name, fmt::join(dims, ", "), stored));
+  return count;
 }
 
 void H5Reader::read_raw(const std::string& name, void* out, hid_t type) const {
@@ -252,9 +265,17 @@ std::vector<std::string> H5Reader::read_strings(const std::string& name) const {
   return out;
 }
 
+/// An attribute that holds exactly one value: reading more into room for one would write past it.
+H5Handle H5Reader::single_attribute(const std::string& object, const std::string& name) const {
+  H5Handle attribute(H5Aopen_by_name(file_.id(), object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  const H5Handle space(attribute.valid() ? H5Aget_space(attribute.id()) : -1, H5Sclose);
+  if (space.valid() && H5Sget_simple_extent_npoints(space.id()) == 1) return attribute;
+  return H5Handle();
+}
+
 std::string H5Reader::text_attribute(const std::string& object, const std::string& name) const {
-  const H5Handle attribute(H5Aopen_by_name(file_.id(), object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
-  if (!attribute.valid()) fail(fmt::format("there is no attribute '{}' on '{}'", name, object));
+  const H5Handle attribute = single_attribute(object, name);
+  if (!attribute.valid()) fail(fmt::format("there is no attribute '{}' with one value on '{}'", name, object));
   const H5Handle type(H5Aget_type(attribute.id()), H5Tclose);
   if (H5Tget_class(type.id()) != H5T_STRING || H5Tis_variable_str(type.id()) > 0) fail(fmt::format("attribute '{}' is no fixed-length string", name));
   std::string value(H5Tget_size(type.id()), '\0');
@@ -264,14 +285,14 @@ std::string H5Reader::text_attribute(const std::string& object, const std::strin
 }
 
 int64_t H5Reader::integer_attribute(const std::string& object, const std::string& name) const {
-  const H5Handle attribute(H5Aopen_by_name(file_.id(), object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  const H5Handle attribute = single_attribute(object, name);
   int64_t value = 0;
   if (!attribute.valid() || H5Aread(attribute.id(), H5T_NATIVE_INT64, &value) < 0) fail(fmt::format("there is no whole number '{}' on '{}'", name, object));
   return value;
 }
 
 double H5Reader::real_attribute(const std::string& object, const std::string& name) const {
-  const H5Handle attribute(H5Aopen_by_name(file_.id(), object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  const H5Handle attribute = single_attribute(object, name);
   double value = 0;
   if (!attribute.valid() || H5Aread(attribute.id(), H5T_NATIVE_DOUBLE, &value) < 0) fail(fmt::format("there is no number '{}' on '{}'", name, object));
   return value;
@@ -313,7 +334,7 @@ std::vector<std::string> H5Reader::list_attribute(const std::string& object, con
   if (!attribute.valid()) fail(fmt::format("there is no attribute '{}' on '{}'", name, object));
   const H5Handle type(H5Aget_type(attribute.id()), H5Tclose), space(H5Aget_space(attribute.id()), H5Sclose);
   if (H5Tget_class(type.id()) != H5T_STRING || H5Tis_variable_str(type.id()) > 0) fail(fmt::format("attribute '{}' holds no fixed-length strings", name));
-  const size_t width = H5Tget_size(type.id()), count = static_cast<size_t>(H5Sget_simple_extent_npoints(space.id()));
+  const size_t width = H5Tget_size(type.id()), count = static_cast<size_t>(std::max<hssize_t>(0, H5Sget_simple_extent_npoints(space.id())));
   std::string flat(width * count, '\0');
   H5Aread(attribute.id(), type.id(), flat.data());
   std::vector<std::string> out;
@@ -332,6 +353,16 @@ std::vector<std::string> H5Reader::names(const std::string& group) const {
                        static_cast<std::vector<std::string>*>(list)->push_back(name);
                        return 0;
                      }, &out, H5P_DEFAULT);
+  return out;
+}
+
+std::vector<std::string> H5Reader::datasets() const {
+  std::vector<std::string> out;
+  H5Ovisit2(file_.id(), H5_INDEX_NAME, H5_ITER_INC,
+            [](hid_t, const char* name, const H5O_info_t* info, void* list) -> herr_t {
+              if (info->type == H5O_TYPE_DATASET) static_cast<std::vector<std::string>*>(list)->push_back(name);
+              return 0;
+            }, &out, H5O_INFO_BASIC);
   return out;
 }
 

@@ -106,6 +106,7 @@ class H5Reader {
   /// Entries [first, first + number) of the first axis.
   template <typename T>
   std::vector<T> read_rows(const std::string& name, hsize_t first, hsize_t number) const {
+    element_count(name);  // refuses a shape that the file cannot hold
     const auto dims = shape(name);
     size_t count = number;
     for (size_t i = 1; i < dims.size(); ++i) count *= dims[i];
@@ -127,9 +128,12 @@ class H5Reader {
   bool has_attribute(const std::string& object, const std::string& name) const;
   /// Names of the links in a group, sorted.
   std::vector<std::string> names(const std::string& group) const;
+  /// Paths of all datasets, group by group in the order of names; each once, whatever links lead to it.
+  std::vector<std::string> datasets() const;
   const std::string& path() const { return path_; }
 
  private:
+  H5Handle single_attribute(const std::string& object, const std::string& name) const;
   size_t element_count(const std::string& name) const;
   void read_raw(const std::string& name, void* out, hid_t type) const;
   void read_rows_raw(const std::string& name, hsize_t first, hsize_t number, const std::vector<hsize_t>& dims, void* out, hid_t type) const;

@@ -8,12 +8,11 @@
 namespace canvaslab {
 namespace {
 
-void list_datasets(const H5Reader& file, const std::string& group, OrderedJson& out) {
-  for (const auto& name : file.names(group.empty() ? "/" : group)) {
-    const std::string path = group.empty() ? name : group + "/" + name;
-    if (file.is_group(path)) list_datasets(file, path, out);
-    else out[path] = file.shape(path);
-  }
+/// The length of a dataset's first axis. Errors: input when it has none.
+size_t num_rows(const H5Reader& file, const std::string& name) {
+  const auto shape = file.shape(name);
+  if (shape.empty()) throw input_error("{}: dataset '{}' is a single value; expected a list", file.path(), name);
+  return shape[0];
 }
 
 OrderedJson attributes(const H5Reader& file) {
@@ -38,7 +37,8 @@ OrderedJson attributes(const H5Reader& file) {
 OrderedJson summarise_run(const H5Reader& file) {
   OrderedJson rows = OrderedJson::array();
   if (!file.has("aggregates/num_samples")) return rows;
-  const size_t count = file.shape("aggregates/num_samples").at(0);
+  const size_t count = num_rows(file, "aggregates/num_samples");
+  file.read<int64_t>("aggregates/num_samples");  // refuses a length that the file cannot hold
   for (size_t c = 0; c < count; ++c) rows.push_back(OrderedJson::object());
   const auto fill = [&](const std::string& name, const auto& values) {
     for (size_t c = 0; c < std::min(count, values.size()); ++c) rows[c][name] = values[c];
@@ -66,6 +66,7 @@ OrderedJson summarise_trace(const H5Reader& file) {
     for (const auto& row : file.names("rows")) groups.push_back("rows/" + row + "/");
   for (const auto& group : groups) {
     OrderedJson row;
+    num_rows(file, group + "tokens");
     row["num_tokens"] = file.shape(group + "tokens").back();
     std::vector<int64_t> steps;
     if (file.has(group + "steps/canvas_idx")) {
@@ -90,9 +91,9 @@ OrderedJson inspect_h5(const std::string& path) {
   out["kind"] = run ? "run" : trace ? "trace" : "other HDF5 file";
   out["path"] = path;
   out["attributes"] = attributes(file);
-  if (run && file.has("run/plan")) out["plan"] = file.read_strings("run/plan").at(0);
+  if (run && file.has("run/plan") && num_rows(file, "run/plan") > 0) out["plan"] = file.read_strings("run/plan").front();
   OrderedJson datasets = OrderedJson::object();
-  list_datasets(file, "", datasets);
+  for (const auto& name : file.datasets()) datasets[name] = file.shape(name);
   out["datasets"] = datasets;
   if (run) out["configurations"] = summarise_run(file);
   if (trace) out["rows"] = summarise_trace(file);

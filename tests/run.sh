@@ -50,4 +50,5 @@ if [ "$oracle" -eq 1 ]; then
 else
   say "the live comparison with transformers and diffusers is left out (--oracle includes it)"
 fi
+tests/fuzz/run.sh
 ctest --test-dir build --output-on-failure -j "$(nproc)"

@@ -10,7 +10,12 @@
 namespace canvaslab::jinja {
 namespace {
 
-constexpr size_t kMaxSpent = size_t{1} << 28;  // steps and bytes of one rendering
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+constexpr size_t kMaxSpent = size_t{1} << 20;
+#else
+constexpr size_t kMaxSpent = size_t{1} << 28;  // bytes of one rendering; steps count as the bytes that take as long to make
+#endif
+constexpr size_t kStepCost = 16, kTurnCost = 64, kLoopVariableCost = 512;
 constexpr int kMaxDepth = 900;                 // of calls and expressions within one another
 
 bool mentions(const Node& node, std::string_view name) {
@@ -48,7 +53,7 @@ struct Evaluator::ScopeGuard {
 /// One level deeper into statements and expressions.
 struct Evaluator::Deeper {
   explicit Deeper(Evaluator& e) : evaluator(e) {
-    e.spend(1);
+    e.spend(kStepCost);
     if (e.depth_ >= kMaxDepth) throw input_error("calls, tags and expressions are nested more than {} deep", kMaxDepth);
     ++e.depth_;
   }
@@ -75,7 +80,7 @@ std::string Evaluator::run(const Node& body) {
 
 void Evaluator::spend(size_t amount) {
   spent_ += amount;
-  if (spent_ > kMaxSpent) throw input_error("the template runs too long or makes too much text (limit: {} steps and bytes)", kMaxSpent);
+  if (spent_ > kMaxSpent) throw input_error("the template runs too long or makes too much text (limit: {} bytes, or {} steps)", kMaxSpent, kMaxSpent / kStepCost);
 }
 
 Value Evaluator::text(std::string value, bool markup) {
@@ -169,7 +174,7 @@ void Evaluator::run_for(const Node& node, Scope& scope, std::string& out, const 
   auto last_changed = std::make_shared<std::optional<List>>();
   for (size_t i = 0; i < values.size(); ++i) {
     local.values.clear();
-    spend(1);
+    spend(kTurnCost + (wants_loop ? kLoopVariableCost : 0));
     if (wants_loop) {
       const auto count = static_cast<int64_t>(values.size()), at = static_cast<int64_t>(i);
       Dict loop;
@@ -224,7 +229,7 @@ Value Evaluator::make_macro(const Node& node, Scope& scope) {
     Dict names;
     std::vector<const Value*> named(count, nullptr);
     for (const auto& [key, value] : given.named) {
-      const auto found = std::find_if(node.kids.begin(), node.kids.end() - 1, [&](const auto& kid) { return kid->text == key; });
+      const auto found = std::find_if(node.kids.begin(), node.kids.end() - 1, [&key = key](const auto& kid) { return kid->text == key; });
       if (found != node.kids.end() - 1) named[static_cast<size_t>(found - node.kids.begin())] = &value;
       else if (key == "caller" && takes_caller) local.values["caller"] = value;
       else if (takes_names) names.set(Value::text(key), value);

@@ -2,11 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <functional>
 
 #include <nlohmann/json.hpp>
 
 #include "core/checkpoint_facts.h"
 #include "core/error.h"
+#include "core/h5.h"
 #include "tests/support/program.h"
 
 namespace canvaslab {
@@ -194,6 +196,42 @@ TEST(Inspect, DescribesADenoiserATraceAndARun) {
   ASSERT_EQ(run["configurations"].size(), 5u);  // four points and the control
   for (const auto& row : run["configurations"]) EXPECT_EQ(row["num_samples"], 4) << row;
   EXPECT_TRUE(run["datasets"].contains("samples/score"));
+}
+
+/// Sound HDF5 with hostile contents, as the fuzz target builds it.
+TEST(Inspect, HostileTracesAndRunsAreErrorsOrHarmless) {
+  const TempFolder folder;
+  const auto outcome_of = [&](const std::string& name, const std::function<void(hid_t)>& fill) {
+    {
+      const H5Handle file(H5Fcreate(folder.file(name).c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
+      fill(file.id());
+    }
+    return testing::run_program(CANVASLAB_PROGRAM, {"inspect", folder.file(name), "--json"}, folder.path());
+  };
+  const auto group = [](hid_t file, const char* name) { H5Gclose(H5Gcreate2(file, name, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT)); };
+  const auto dataset = [](hid_t file, const char* name, const std::vector<hsize_t>& shape) {  // chunked, nothing stored
+    const H5Handle space(shape.empty() ? H5Screate(H5S_SCALAR) : H5Screate_simple(static_cast<int>(shape.size()), shape.data(), nullptr), H5Sclose);
+    const H5Handle list(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+    const std::vector<hsize_t> chunk(shape.size(), 4);
+    if (!shape.empty()) H5Pset_chunk(list.id(), static_cast<int>(chunk.size()), chunk.data());
+    H5Dclose(H5Dcreate2(file, name, H5T_NATIVE_INT32, space.id(), H5P_DEFAULT, list.id(), H5P_DEFAULT));
+  };
+  const auto expect_refused = [](const Outcome& outcome, const std::string& what) {
+    EXPECT_EQ(outcome.exit_code, 3) << outcome.err;
+    EXPECT_NE(outcome.err.find(what), std::string::npos) << outcome.err;
+  };
+  expect_refused(outcome_of("scalar_tokens.h5", [&](hid_t file) { group(file, "steps"), dataset(file, "tokens", {}); }), "'tokens' is a single value");
+  expect_refused(outcome_of("scalar_samples.h5", [&](hid_t file) { group(file, "samples"), group(file, "config"), group(file, "aggregates"), dataset(file, "aggregates/num_samples", {}); }),
+                 "'aggregates/num_samples' is a single value");
+  expect_refused(outcome_of("huge.h5", [&](hid_t file) { group(file, "steps"), dataset(file, "tokens", {3}), dataset(file, "steps/canvas_idx", {hsize_t{1} << 45}); }), "'steps/canvas_idx' says it has the shape");
+  expect_refused(outcome_of("many.h5", [&](hid_t file) { group(file, "samples"), group(file, "config"), group(file, "aggregates"), dataset(file, "aggregates/num_samples", {hsize_t{1} << 45}); }),
+                 "'aggregates/num_samples' says it has the shape");
+  const Outcome round = outcome_of("round.h5", [&](hid_t file) {
+    group(file, "a");
+    H5Lcreate_hard(file, "/", file, "a/up", H5P_DEFAULT, H5P_DEFAULT);
+    H5Lcreate_soft("/a", file, "a/soft", H5P_DEFAULT, H5P_DEFAULT);
+  });
+  EXPECT_EQ(round.exit_code, 0) << round.err;
 }
 
 }  // namespace
