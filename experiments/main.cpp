@@ -6,6 +6,7 @@
 int main(int argc, char** argv) {
   using namespace canvaslab;
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is then an error like a full disk
   CommandLine line("CanvasLab: a laboratory for samplers of block text-diffusion models",
                    "Examples:\n"
                    "  canvaslab sweep experiments/quickstart.toml      run the default experiment (resumes by itself)\n"

@@ -42,7 +42,7 @@ make_python() {
   exec 9>&-
 }
 # Python reads our files back in the tests; a small environment of its own.
-make_python "$CANVASLAB_CACHE/python" h5py==3.16.0 jinja2==3.1.6 numpy tokenizers==0.23.3 scipy==1.16.3
+make_python "$CANVASLAB_CACHE/python" h5py==3.16.0 jinja2==3.1.6 numpy pandas==2.3.3 tokenizers==0.23.3 scipy==1.16.3
 export CANVASLAB_PYTHON="$CANVASLAB_CACHE/python/bin/python"
 if [ "$oracle" -eq 1 ]; then
   make_python "$CANVASLAB_CACHE/oracle-transformers-5.17.0" torch==2.11.0 transformers==5.17.0 h5py==3.16.0 diffusers==0.42.1
