@@ -161,8 +161,8 @@ claim(eager.changed > 0.1 && eager.divergence > 1.2 * reference.divergence,
       100 * eager.changed, eager.divergence, reference.divergence);
 
 // %% [markdown]
-// Two conditions make the shipped rule safe: the argmax canvas equals that of the step before, *and* the mean entropy is low.
-// Either alone can hold by chance.
+// The shipped rule asks for two things: the argmax canvas equals that of the step before, *and* the mean entropy is low. On
+// this source the standstill alone (`token_stability`) is nearly as safe; a low entropy alone is not.
 //
 // ## Two traps
 //
