@@ -171,7 +171,7 @@ void draw_sampler_table(const SamplerTable& table, const std::string& stem) {
   figure.y.label = "token-pair divergence from the exact law (nats)";
   figure.x.scale = figure.y.scale = Scale::kLog10;
   figure.key = KeyShape::kPoint;
-  figure.caption = fmt::format("{}; test split: {}. One mark a sampler and budget, at the setting chosen on the tuning split: {}. Bars: 95% intervals.", table.denoiser, table.test, table.tuning);
+  figure.caption = fmt::format("{}; test split: {}. One mark a sampler and budget, at the setting chosen on the tuning split: {}. Intervals: in the table.", table.denoiser, table.test, table.tuning);
   figure.series.assign(std::begin(kKindNames), std::end(kKindNames));
   Panel panel;
   for (size_t series = 0; series < figure.series.size(); ++series) {
@@ -180,7 +180,7 @@ void draw_sampler_table(const SamplerTable& table, const std::string& stem) {
       const TableRow& row = table.rows[choice.row];
       const size_t own = row.label.starts_with("control:") ? kControls : static_cast<size_t>(kind_of(row.facts));
       const Measured& m = table.tested.at(choice.settings);
-      if (own == series && m.quality > 0) marks.push_back(Mark::within(m.forwards(), m.quality, kZ95 * m.quality_error));
+      if (own == series && m.quality > 0) marks.push_back(Mark::at(m.forwards(), m.quality));
     }
     if (!marks.empty()) panel.lines.emplace_back(series, std::move(marks));
   }
