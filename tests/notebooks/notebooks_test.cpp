@@ -6,7 +6,7 @@
 #include <regex>
 
 #include "notebooks-cpp/cells.h"
-#include "tests/contract/contract.h"
+#include "samplers/contract.h"
 #include "tests/support/temporary.h"
 
 namespace canvaslab {

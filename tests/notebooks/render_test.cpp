@@ -106,7 +106,9 @@ TEST_F(Runtime, APageHoldsWhatWasPrintedClaimedAndDrawn) {
     Figure figure;
     figure.title = "A & B";
     figure.series = {"one"};
-    figure.panels = {{.title = "", .lines = {{0, {{.x = 1, .y = 2}, {.x = 2, .y = 3}}}}, .control = {}}};
+    Panel panel;
+    panel.lines = {{0, {Mark::at(1, 2), Mark::at(2, 3)}}};
+    figure.panels = {panel};
     show(figure);
   });
   EXPECT_EQ(code, 0);
