@@ -46,6 +46,15 @@ std::vector<PlanRequest> draw_choices(const TomlTable& table) {
   return out;
 }
 
+/// Whether a grid says anneal_over = "steps": each step limit's own.
+bool ramps_follow_steps(const TomlTable& table) {
+  if (!table.has("anneal_over") || !table.node("anneal_over")->is_string()) return false;
+  if (const std::string word = table.text("anneal_over", std::nullopt); word != "steps")
+    throw usage_error("{}: 'anneal_over' is '{}'{}\nexpected whole numbers, or \"steps\": as long as each step limit", table.at("anneal_over"), word, did_you_mean(word, {"steps"}));
+  if (!table.has("steps")) throw usage_error("{}: 'anneal_over' is \"steps\", but the grid has no 'steps'", table.at("anneal_over"));
+  return true;
+}
+
 /// The product of a grid's lists, in a fixed order: canvas length slowest, step limit fastest, filters and the level within a step limit.
 std::vector<SweepConfig> expand_grid(const TomlTable& table) {
   const auto sampler_list = table.texts("sampler");
@@ -59,6 +68,8 @@ std::vector<SweepConfig> expand_grid(const TomlTable& table) {
   const auto most = or_absent<int32_t>(table.integers("max_new_tokens", 1, kMostTokens));
   if (most.size() > 1) throw usage_error("{}: 'max_new_tokens' is one number, not a list: runs of different lengths are not comparable", table.at("max_new_tokens"));
 
+  const bool by_steps = ramps_follow_steps(table);
+  const auto anneals = by_steps ? std::vector<std::optional<int32_t>>{std::nullopt} : or_absent<int32_t>(table.integers("anneal_over", 1, kMostSteps));
   std::vector<SweepConfig> out;
   for (const auto& length : or_absent<int32_t>(table.integers("canvas_length", 1, kMostTokens)))
     for (const auto& sampler : sampler_list)
@@ -66,12 +77,12 @@ std::vector<SweepConfig> expand_grid(const TomlTable& table) {
         for (const auto& temperature : or_absent<std::string>(temperatures))
           for (const auto& emission : or_absent<std::string>(table.texts("emission")))
             for (const bool feedback : self_conditioning)
-              for (const auto& anneal : or_absent<int32_t>(table.integers("anneal_over", 1, kMostSteps)))
+              for (const auto& anneal : anneals)
                 for (const auto& steps : or_absent<int32_t>(table.integers("steps", 1, kMostSteps)))
                   for (PlanRequest& request : draw_choices(table)) {
                     SweepConfig config;
                     request.sampler = sampler, request.stop = stop, request.temperature = temperature, request.emission = emission;
-                    request.canvas_length = length, request.num_steps = steps, request.anneal_over = anneal, request.max_new_tokens = most[0];
+                    request.canvas_length = length, request.num_steps = steps, request.anneal_over = by_steps ? steps : anneal, request.max_new_tokens = most[0];
                     request.self_conditioning = feedback;
                     config.request = std::move(request);
                     config.label = table.text("label", "");
@@ -171,6 +182,16 @@ void read_grids(const std::string& path, const toml::table& root, SweepPlan& pla
   }
 }
 
+/// Where a file lists several step limits, a limit cuts the temperature's ramp instead of squeezing it so that
+/// points of one curve differ in one thing, unless anneal_over says otherwise.
+void keep_ramps(SweepPlan& plan) {
+  std::set<std::optional<int32_t>> limits;
+  for (const auto& config : plan.configs) limits.insert(config.request.num_steps);
+  if (limits.size() < 2) return;
+  for (auto& config : plan.configs) config.request.keep_ramp = true;
+  if (plan.reference) plan.reference->request.keep_ramp = true;
+}
+
 /// Loads the libraries that 'plugins' lists, by names relative to the file that lists them.
 void load_libraries(const toml::table& root, const TomlTable& top) {
   for (const auto& name : top.texts("plugins")) {
@@ -217,6 +238,7 @@ SweepPlan read_sweep(const std::string& path, const std::vector<std::string>& ov
     if (points.size() != 1) throw usage_error("{}: [reference] is one configuration, but its lists make {}", table.at("sampler"), points.size());
     plan.reference = std::move(points.front());
   }
+  keep_ramps(plan);
   return plan;
 }
 

@@ -26,6 +26,7 @@ struct PlanRequest {
   /// num_steps limits the steps of a canvas; anneal_over is the length of the ramp that the temperature and every knob
   /// written as a schedule run over (default: num_steps), so that a lower limit cuts the ramp instead of squeezing it.
   std::optional<int32_t> canvas_length, num_steps, anneal_over, max_new_tokens;
+  bool keep_ramp = false;                    ///< without anneal_over: as long as the model's own step limit, whatever num_steps is
   std::optional<int32_t> top_k;              ///< at least 1
   std::optional<double> top_p, min_p;        ///< (0, 1], [0, 1]
   std::optional<std::string> stats_on;       ///< filtered (the default) or unfiltered

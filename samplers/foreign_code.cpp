@@ -31,7 +31,8 @@ void add_foreign_code(const std::string& name, std::function<std::string(const P
 
 std::string foreign_code(const std::vector<std::string>& canonical_expressions) {
   std::set<std::string> found;
-  for (const auto& text : canonical_expressions) collect(parse_plugin(text), found);
+  for (const auto& text : canonical_expressions)
+    if (!text.empty()) collect(parse_plugin(text), found);  // an imported configuration has none
   return fmt::format("{}", fmt::join(found, ", "));
 }
 

@@ -127,7 +127,7 @@ GenerationPlan resolve_plan(const PlanRequest& request, const Denoiser& denoiser
   plan.emission = parse_emission(request.emission.value_or(!own_emission.empty() ? own_emission : defaults.emission.value_or("argmax")));
   plan.canvas_length = positive(request.canvas_length, defaults.canvas_length.value_or(256), "canvas length");
   plan.num_steps = positive(request.num_steps, defaults.num_steps.value_or(48), "steps");
-  plan.anneal_over = positive(request.anneal_over, plan.num_decisions(), "anneal-over");
+  plan.anneal_over = positive(request.anneal_over, request.keep_ramp ? defaults.num_steps.value_or(48) : plan.num_decisions(), "anneal-over");
   plan.max_new_tokens = positive(request.max_new_tokens, defaults.max_new_tokens.value_or(plan.canvas_length), "max-new-tokens");
   plan.self_conditioning = request.self_conditioning;
   plan.rng = request.rng;

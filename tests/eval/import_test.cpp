@@ -21,7 +21,7 @@ class Counted final : public Dataset {
     for (size_t i = 0; i < out.size(); ++i) out[i].id = "q" + std::to_string(i), out[i].has_ids = true;
     return out;
   }
-  ScoreFacts score_facts() const override { return {.name = "correct", .unit = "fraction", .metrics = {{.name = "length", .unit = "tokens"}}}; }
+  ScoreFacts score_facts() const override { return {.name = "correct", .unit = "fraction", .metrics = {{.name = "length", .unit = "tokens"}}, .texts = {}, .is_quality = true}; }
   Score score(const Example& example, std::span<const int32_t> tokens, const Denoiser&) const override {
     return {.value = !tokens.empty() && "q" + std::to_string(tokens[0]) == example.id ? 1.0 : 0.0, .metrics = {static_cast<double>(tokens.size())}};
   }

@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "eval/trace.h"
+#include "samplers/contract.h"
 #include "tests/support/temporary.h"
 
 namespace canvaslab {
@@ -97,6 +98,7 @@ TEST_F(Replays, EverySamplerDecidesItsOwnRecordingAlike) {
   size_t exact = 0, refused = 0;
   for (const auto& entry : samplers().entries())
     for (const RngMode rng : {RngMode::kCounter, RngMode::kTorch}) {
+      if (!contract::has_defaults(entry)) continue;
       const size_t num_rows = rng == RngMode::kTorch || entry.name == "entropy_bound" ? 3 : 1;
       PlanRequest request;
       request.sampler = entry.name, request.num_steps = 5, request.max_new_tokens = 16, request.rng = rng;

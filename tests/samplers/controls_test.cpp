@@ -20,8 +20,7 @@ std::vector<std::vector<size_t>> rounds(const ConfiguredSampler& sampler, const 
   sampler.sampler->begin(state, step.canvas.size(), steps);
   std::vector<std::vector<size_t>> out;
   for (int32_t i = 0; i < steps; ++i) {
-    StepDecision decision;
-    sampler.decide(step.view(i, steps), state, decision);
+    const StepDecision decision = testing_support::decide(sampler, step, state, i, steps);
     out.emplace_back();
     for (size_t p = 0; p < decision.action.size(); ++p)
       if (decision.action[p] == Action::kCandidate) out.back().push_back(p);
