@@ -1,4 +1,5 @@
 // Cells, pages and the runtime of notebooks.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/error.h"
