@@ -23,8 +23,10 @@ PlanRequest request_of(const std::string& sampler) {
 }
 
 TEST(PlanNotes, EverySamplersOwnDefaultsNeedNone) {
-  for (const auto& entry : samplers().entries())
-    if (contract::has_defaults(entry)) EXPECT_THAT(notes(request_of(entry.name)), IsEmpty()) << entry.name;
+  for (const auto& entry : samplers().entries()) {
+    if (!contract::has_defaults(entry)) continue;
+    EXPECT_THAT(notes(request_of(entry.name)), IsEmpty()) << entry.name;
+  }
 }
 
 TEST(PlanNotes, TellWhatSurprises) {
