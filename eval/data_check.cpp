@@ -45,7 +45,7 @@ void compare_with_known(DataReport& report, const FileFacts& facts) {
     return;
   }
   report.known_as = known->name;
-  if (known->num_bytes != 0 && known->num_bytes != report.num_bytes) report.notes.push_back(fmt::format("{} bytes; the published file was measured at {}", report.num_bytes, known->num_bytes));
+  if (known->num_bytes != 0 && !is_record_file(report.path) && known->num_bytes != report.num_bytes) report.notes.push_back(fmt::format("{} bytes; the published file was measured at {}", report.num_bytes, known->num_bytes));
   if (known->categories.empty() || known->categories == report.categories) return;
   for (const auto& [name, count] : known->categories) {
     const auto at = report.categories.find(name);

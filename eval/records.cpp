@@ -51,6 +51,8 @@ void RecordReader::finish(const std::string& path) const {
   if (!ended_) throw input_error("{}: the record file is cut short behind row {}; convert the data again", path, num_rows_);
 }
 
+bool is_record_file(const std::string& path) { return RecordReader::is_header(first_line(path), path + ":1: "); }
+
 std::string data_identity(const std::string& path) {
   const Json line = first_line(path);
   if (!RecordReader::is_header(line, path + ":1: ")) return file_sha256(path);

@@ -25,6 +25,8 @@ class RecordReader {
   bool ended_ = false;
 };
 
+bool is_record_file(const std::string& path);
+
 /// What a data file's content is known by: the SHA-256 (hex) of its bytes, or for a record file that of its source.
 std::string data_identity(const std::string& path);
 

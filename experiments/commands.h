@@ -21,5 +21,6 @@ void add_plans(CommandLine& line);
 void add_plugin(CommandLine& line);
 void add_check(CommandLine& line);
 void add_data(CommandLine& line);
+void add_regrade(CommandLine& line);
 
 }  // namespace canvaslab

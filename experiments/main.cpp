@@ -30,5 +30,6 @@ int main(int argc, char** argv) {
   add_plugin(line);
   add_check(line);
   add_data(line);
+  add_regrade(line);
   return line.run(argc, argv);
 }
