@@ -61,11 +61,11 @@ TEST(H5Reader, AShapeThatTheFileCannotHoldIsRefusedBeforeMemoryIsTaken) {
 
 TEST(H5Reader, CompressedColumnsStayReadable) {
   const TemporaryFolder folder;
-  const std::vector<int64_t> zeros(20'000'000, 0);  // 160 MB that take next to nothing in the file: the most that deflate shrinks
+  const std::vector<int64_t> zeros(9'000'000, 0);  // 72 MB that take next to nothing in the file: the most that deflate shrinks
   H5Writer writer(folder / "z.h5");
   writer.write("zeros", zeros);
   writer.finish();
-  EXPECT_LT(std::filesystem::file_size(folder / "z.h5"), 2'000'000u);
+  EXPECT_LT(std::filesystem::file_size(folder / "z.h5"), 1'000'000u);
   EXPECT_TRUE(H5Reader(folder / "z.h5").read<int64_t>("zeros") == zeros);
 }
 
@@ -91,7 +91,7 @@ TEST(H5Reader, AnAttributeOfManyValuesIsNotReadIntoRoomForOne) {
 TEST(H5Reader, LinksThatGoRoundAreListedOnce) {
   const Hostile file([](hid_t id) {
     H5Gclose(H5Gcreate2(id, "a", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
-    put_empty(id, "a/x", {3});
+    put_empty(id, "a/x", {8});
     H5Lcreate_hard(id, "/", id, "a/up", H5P_DEFAULT, H5P_DEFAULT);
     H5Lcreate_hard(id, "a", id, "a/self", H5P_DEFAULT, H5P_DEFAULT);
     H5Lcreate_soft("/", id, "a/soft", H5P_DEFAULT, H5P_DEFAULT);

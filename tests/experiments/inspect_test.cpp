@@ -209,12 +209,13 @@ TEST(Inspect, HostileTracesAndRunsAreErrorsOrHarmless) {
     return testing::run_program(CANVASLAB_PROGRAM, {"inspect", folder.file(name), "--json"}, folder.path());
   };
   const auto group = [](hid_t file, const char* name) { H5Gclose(H5Gcreate2(file, name, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT)); };
-  const auto dataset = [](hid_t file, const char* name, const std::vector<hsize_t>& shape) {  // chunked, nothing stored
+  const auto dataset = [](hid_t file, const char* name, const std::vector<hsize_t>& shape) {  // chunks of 4, nothing stored
     const H5Handle space(shape.empty() ? H5Screate(H5S_SCALAR) : H5Screate_simple(static_cast<int>(shape.size()), shape.data(), nullptr), H5Sclose);
     const H5Handle list(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
     const std::vector<hsize_t> chunk(shape.size(), 4);
     if (!shape.empty()) H5Pset_chunk(list.id(), static_cast<int>(chunk.size()), chunk.data());
-    H5Dclose(H5Dcreate2(file, name, H5T_NATIVE_INT32, space.id(), H5P_DEFAULT, list.id(), H5P_DEFAULT));
+    const H5Handle made(H5Dcreate2(file, name, H5T_NATIVE_INT32, space.id(), H5P_DEFAULT, list.id(), H5P_DEFAULT), H5Dclose);
+    ASSERT_TRUE(made.valid());
   };
   const auto expect_refused = [](const Outcome& outcome, const std::string& what) {
     EXPECT_EQ(outcome.exit_code, 3) << outcome.err;
@@ -223,7 +224,7 @@ TEST(Inspect, HostileTracesAndRunsAreErrorsOrHarmless) {
   expect_refused(outcome_of("scalar_tokens.h5", [&](hid_t file) { group(file, "steps"), dataset(file, "tokens", {}); }), "'tokens' is a single value");
   expect_refused(outcome_of("scalar_samples.h5", [&](hid_t file) { group(file, "samples"), group(file, "config"), group(file, "aggregates"), dataset(file, "aggregates/num_samples", {}); }),
                  "'aggregates/num_samples' is a single value");
-  expect_refused(outcome_of("huge.h5", [&](hid_t file) { group(file, "steps"), dataset(file, "tokens", {3}), dataset(file, "steps/canvas_idx", {hsize_t{1} << 45}); }), "'steps/canvas_idx' says it has the shape");
+  expect_refused(outcome_of("huge.h5", [&](hid_t file) { group(file, "steps"), dataset(file, "tokens", {8}), dataset(file, "steps/canvas_idx", {hsize_t{1} << 45}); }), "'steps/canvas_idx' says it has the shape");
   expect_refused(outcome_of("many.h5", [&](hid_t file) { group(file, "samples"), group(file, "config"), group(file, "aggregates"), dataset(file, "aggregates/num_samples", {hsize_t{1} << 45}); }),
                  "'aggregates/num_samples' says it has the shape");
   const Outcome round = outcome_of("round.h5", [&](hid_t file) {
