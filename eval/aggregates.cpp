@@ -166,7 +166,9 @@ void add_quality_score(Columns& out, const PreparedSweep& sweep, const ScoreFact
   const ItemMeans means = mean_scores(samples);
   const Interval interval = score_interval(means.values, one_sample_an_item(sweep));
   const MeanError mean = mean_error(means.values);
-  const auto add = [&](const std::string& column, double value) { out.add(facts.name + column, value, facts.unit); };
+  const auto add = [&](const std::string& column, double value) {
+    if (facts.name + column != "score_standard_error") out.add(facts.name + column, value, facts.unit);  // add_scores has that one
+  };
   add("", mean.count ? mean.mean : kUndefined);
   add("_standard_error", mean.count ? mean.standard_error : kUndefined);
   add("_low", interval.low);

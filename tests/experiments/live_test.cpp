@@ -47,8 +47,8 @@ TEST_F(LiveView, GenerateEndsWithTheTextAloneAndNothingOfTheView) {
   Terminal terminal(folder.path());
   terminal.type("clear; " + kProgram + " generate --model 'hmm(states=4)' --canvas-length 12 --steps 4 --max-new-tokens 24 2>/dev/null; echo en''d");
   const std::string quiet = terminal.wait_for("end\n");
-  terminal.type("clear; " + kProgram + " generate --model 'hmm(states=4)' --canvas-length 12 --steps 4 --max-new-tokens 24 --live; echo en''d");
-  const std::string live = terminal.wait_for("end\n");
+  terminal.type("clear; " + kProgram + " generate --model 'hmm(states=4)' --canvas-length 12 --steps 4 --max-new-tokens 24 --live; echo fin''ished");
+  const std::string live = terminal.wait_for("finished\n");
   std::smatch text;
   ASSERT_TRUE(std::regex_search(quiet, text, std::regex(R"((\d+ ){23}\d+\n)"))) << quiet;
   EXPECT_NE(live.find(text.str()), std::string::npos) << live;
