@@ -176,7 +176,7 @@ class Run {
       row.previous_logits.clear();
       row.committed = false;
       row.best = row.canvas;
-      row.history.argmax.clear();
+      row.history = {};
       row.reason = course_ && num_steps(canvas_idx) < num_decisions_ ? kCourseEnds : "step_limit";
       row.steps = 0;
       row.converged = false;
@@ -255,6 +255,7 @@ class Run {
       } else {
         row.best = statistics.argmax;
         row.history.argmax.push_back(statistics.argmax);
+        row.history.num_taken.push_back(num_taken(view, decision));
         ++row.steps;
       }
       if (observer_)

@@ -29,6 +29,12 @@ ConfiguredStop configure_stop(const PluginExpr& expr) {
   return out;
 }
 
+size_t num_taken(const StepView& view, const StepDecision& decision) {
+  size_t out = 0;
+  for (size_t p = 0; p < decision.action.size(); ++p) out += view.is_allowed(p) && decision.action[p] != Action::kNoise && decision.action[p] != Action::kKeep;
+  return out;
+}
+
 float mean_entropy(const StepView& view) {
   double sum = 0;
   size_t count = 0;

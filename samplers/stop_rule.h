@@ -13,6 +13,8 @@ struct StopHistory {
   /// Argmax canvases of earlier steps of this canvas, oldest first, [i][L]. The engine writes it at every step, so that
   /// rules stay pure and a rule inside all_of or any_of sees every step, whatever its siblings said.
   std::vector<std::vector<int32_t>> argmax;
+  /// num_taken of the same steps.
+  std::vector<size_t> num_taken = {};
 };
 
 struct StopFacts {
@@ -45,6 +47,8 @@ ConfiguredStop configure_stop(const PluginExpr& expr);
 
 // --- helpers shared by stop rules. Pinned positions do not count: their tokens are not the denoiser's to settle.
 
+/// Positions that take a token at a step: candidate, argmax or one of the sampler's.
+size_t num_taken(const StepView& view, const StepDecision& decision);
 /// Mean entropy of a step, nats, in f32 as the reference's; 0 when every position is pinned.
 float mean_entropy(const StepView& view);
 /// Whether the step's argmax canvas equals `canvas` [L].

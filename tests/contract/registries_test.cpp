@@ -34,7 +34,7 @@ TEST(Registries, HoldExactlyTheExpectedNames) {  // sorted
                           "polynomial", "power", "quarter_cosine", "sine", "table"));
   EXPECT_THAT(names(stop_rules()),
               ElementsAre("accepted_all", "all_of", "all_revealed", "any_of", "confident_to_end", "entropy", "external", "flip_aware",
-                          "kl_plateau", "left_complete", "max_steps", "never", "plateau", "prophet", "settled", "stable_and_confident",
+                          "kl_plateau", "left_complete", "max_steps", "never", "plateau", "prophet", "settled", "stable_and_confident", "stall",
                           "token_stability"));
   EXPECT_THAT(names(denoisers()),
               ElementsAre("checking", "copy", "external", "hmm", "latin_square", "markov", "parity", "perturbed", "replay", "scripted",

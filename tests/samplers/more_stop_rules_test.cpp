@@ -1,8 +1,10 @@
-// Stop rules of the catalogue: prophet, accepted_all, plateau, confident_to_end, left_complete, flip_aware.
+// Stop rules of the catalogue: prophet, accepted_all, plateau, confident_to_end, left_complete, flip_aware, stall.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
+#include "samplers/engine.h"
 #include "samplers/stop_rule.h"
 #include "tests/support/step.h"
 
@@ -125,6 +127,67 @@ TEST(FlipAware, WaitsLongerTheMoreTheAnswerChanged) {
   EXPECT_FALSE(stops("flip_aware(1)", step.view(2, 9), {.argmax = {a, a}})) << "mean of .5 and .7 is below .7";
   step.statistics.argmax_logprob[2] = -90;
   EXPECT_TRUE(stops("flip_aware(1, confidence=0.6)", step.view(2, 9), {.argmax = {a, a}})) << "the tail does not count";
+}
+
+TEST(Stall, CountsStepsWithoutProgress) {
+  Step step(4);
+  StepDecision none, two;
+  none.action = {Action::kNoise, Action::kKeep, Action::kNoise, Action::kKeep};
+  two.action = {Action::kCandidate, Action::kKeep, Action::kNoise, Action::kArgmax};
+  const auto stalls = [&](const std::string& rule, const StepDecision& decision, std::vector<size_t> before) {
+    return stops(rule, step.view(5, 48), {.argmax = {}, .num_taken = std::move(before)}, {}, decision);
+  };
+  EXPECT_TRUE(stalls("stall(1)", none, {}));
+  EXPECT_TRUE(stalls("stall(1)", none, {3}));
+  EXPECT_FALSE(stalls("stall(1)", two, {}));
+  EXPECT_FALSE(stalls("stall(3)", none, {0})) << "two steps of three";
+  EXPECT_TRUE(stalls("stall(3)", none, {0, 0}));
+  EXPECT_TRUE(stalls("stall(3)", none, {4, 0, 0}));
+  EXPECT_FALSE(stalls("stall(3)", none, {0, 0, 1, 0}));
+  EXPECT_FALSE(stalls("stall(3)", two, {0, 0, 0, 0}));
+  EXPECT_FALSE(stalls("stall(1, progress=more)", two, {})) << "there is no step to compare with";
+  EXPECT_TRUE(stalls("stall(1, progress=more)", two, {2}));
+  EXPECT_FALSE(stalls("stall(1, progress=more)", two, {1}));
+  EXPECT_TRUE(stalls("stall(3, progress=more)", two, {3, 3, 1})) << "as many as before is no more";
+  EXPECT_FALSE(stalls("stall(3, progress=more)", two, {2, 3, 1}));
+  EXPECT_TRUE(stalls("stall(3, progress=more)", two, {4, 2, 3, 1})) << "less than once before";
+  step.allowed[0] = step.allowed[3] = 0;
+  EXPECT_TRUE(stalls("stall(1)", two, {})) << "pinned positions do not count";
+  EXPECT_THROW(configure_stop(parse_plugin("stall(0)")), UserError);
+  EXPECT_THROW(configure_stop(parse_plugin("stall(progress=less)")), UserError);
+}
+
+/// Positions taken at every step of the first canvas.
+struct TakenPerStep final : Observer {
+  std::vector<int64_t> taken;
+  void on_step(const StepRecord& record) override { taken.push_back(std::count(record.accepted.begin(), record.accepted.end(), 1)); }
+};
+
+TEST(Stall, StopsWhatTheEngineRunsAtTheFirstStepThatStalls) {
+  const auto denoiser = denoisers().make("hmm(states=3, alphabet=6, length=12)");
+  size_t early = 0;
+  for (uint64_t item = 0; item < 40; ++item)
+    for (const bool more : {false, true}) {
+      PlanRequest request;
+      request.sampler = more ? "entropy_bound(1)" : "wino";
+      request.stop = fmt::format("any_of(never, stall(3, progress={}))", more ? "more" : "any");
+      request.num_steps = 30;
+      RowInput row;
+      row.seed = 7, row.item = item, row.pins = {{3, 1}};
+      TakenPerStep observer;
+      const auto result = generate(*denoiser, resolve_plan(request, *denoiser), std::span(&row, 1), &observer)[0];
+      const auto& taken = observer.taken;
+      std::optional<size_t> expected;
+      for (size_t t = more ? 3 : 2; t < taken.size() && !expected; ++t) {
+        int64_t best = 0;
+        for (size_t i = 0; more && i + 3 <= t; ++i) best = std::max(best, taken[i]);
+        if (std::max({taken[t], taken[t - 1], taken[t - 2]}) <= best) expected = t;
+      }
+      EXPECT_EQ(result.canvas_stop.at(0), expected ? "stall" : "step_limit") << "seed 7 item " << item;
+      EXPECT_EQ(taken.size(), expected ? *expected + 1 : 30) << "seed 7 item " << item;
+      early += taken.size() < 30;
+    }
+  EXPECT_GT(early, 10u) << "or nothing was tested";
 }
 
 }  // namespace
