@@ -53,6 +53,8 @@ struct DenoiserFacts {
   bool self_conditioning = false;      ///< feeds the previous prediction back
   bool carries_steps = false;          ///< a step's answer depends on the canvases of steps before it
   int64_t max_length = 0;              ///< prompt plus canvases; 0 = unlimited
+  int32_t unconditional_forwards = 0;  ///< forwards of contexts without the prompt, beside every one with it
+  int32_t unconditional_prefills = 0;  ///< the same for the prefill
   DenoiserDefaults defaults;
 };
 

@@ -100,6 +100,11 @@ class Run {
     return {.seed = inputs_[r].seed, .item = inputs_[r].item, .repeat = inputs_[r].repeat,
             .canvas_idx = static_cast<uint32_t>(canvas_idx), .step_idx = static_cast<uint32_t>(step_idx)};
   }
+  /// Counts a forward, with those of contexts without the prompt that it takes.
+  void count_forward(Row& row, int64_t ForwardCounts::*kind) const {
+    ++(row.result.forwards.*kind);
+    row.result.forwards.unconditional += facts_.unconditional_forwards;
+  }
   /// Of draws that belong to a place in the text: position 0 is the row's next token.
   DrawKey text_key(size_t r) const {
     DrawKey out = key(r, 0, 0);
@@ -127,6 +132,7 @@ class Run {
       rows_[r].sequence = verifies() ? prefill_for_verification(rows_[r], prompt) : denoiser_.prefill(prompt);
       rows_[r].result.seconds.prefill += watch.seconds();
       rows_[r].result.forwards.prefill = prompt.ids.empty() ? 0 : 1;
+      rows_[r].result.forwards.unconditional += facts_.unconditional_prefills;
     }
   }
 
@@ -141,7 +147,7 @@ class Run {
     if (!prompt.token_types.empty()) prompt.token_types.pop_back();
     sequence = denoiser_.prefill(prompt);
     row.next_logits = denoiser_.append(*sequence, std::span(&last, 1), true);
-    ++row.result.forwards.verify;
+    count_forward(row, &ForwardCounts::verify);
     return sequence;
   }
 
@@ -213,7 +219,7 @@ class Run {
       row.result.seconds.denoise += forward_seconds[r];
       if (!row.converged && !row.finished) {
         ++row.passes;
-        ++row.result.forwards.denoise;
+        count_forward(row, &ForwardCounts::denoise);
       }
       if (torch()) {
         draw_torch_candidates(results[r].logits, facts_.vocabulary, temperature, generator_, results[r].statistics);
@@ -323,7 +329,7 @@ class Run {
       if (plan_.tells_level) request.noise_level = step.level_next;
       const StepResult result = forward(row, request);
       ++row.passes;
-      ++row.result.forwards.denoise;
+      count_forward(row, &ForwardCounts::denoise);
       StepView view = step;
       view.canvas = canvas;
       view.statistics = &result.statistics;
@@ -348,7 +354,7 @@ class Run {
     std::vector<float> rows;  // [known, V]: row p is the law of position p + 1
     if (known > 0) {
       rows = denoiser_.append(*ahead, std::span(draft).first(known), true);
-      ++row.result.forwards.verify;
+      count_forward(row, &ForwardCounts::verify);
     }
     const bool coupled = plan_.sampler.facts.coupled_draws;
     const DrawKey draws = coupled ? text_key(r) : key(r, canvas_idx, 0);
@@ -413,7 +419,7 @@ class Run {
       auto logits = denoiser_.append(*row.sequence, row.canvas, verifies());
       if (verifies()) row.next_logits.assign(logits.end() - facts_.vocabulary, logits.end());
       row.result.seconds.append += watch.seconds();
-      if (!row.finished) ++row.result.forwards.append;
+      if (!row.finished) count_forward(row, &ForwardCounts::append);
     }
   }
 
@@ -427,7 +433,7 @@ class Run {
     const auto written = std::count_if(out.canvas_ids.begin(), out.canvas_ids.end(), [&](int32_t token) { return token != plan_.pad_id; });
     out.tokens_per_forward = static_cast<double>(written) / static_cast<double>(std::max<int64_t>(1, row.passes));
     const double valid = std::accumulate(out.valid_per_canvas.begin(), out.valid_per_canvas.end(), 0.0);
-    out.tokens_per_forward_report = valid / static_cast<double>(std::max<int64_t>(1, out.forwards.denoise + out.forwards.verify + out.forwards.append));
+    out.tokens_per_forward_report = valid / static_cast<double>(std::max<int64_t>(1, out.forwards.denoise + out.forwards.verify + out.forwards.unconditional + out.forwards.append));
     return std::move(out);
   }
 

@@ -95,7 +95,7 @@ struct RowResult {
   ForwardCounts forwards;
   PhaseSeconds seconds;
   double tokens_per_forward = 0;         ///< transformers: new tokens that are no pad / denoiser forwards while active
-  double tokens_per_forward_report = 0;  ///< sum of valid tokens / (denoise + verify + append forwards), evaluation.md 5.1
+  double tokens_per_forward_report = 0;  ///< sum of valid tokens / (denoise + verify + unconditional + append forwards), evaluation.md 5.1
 };
 
 /// One executed step of one row, as observers see it. Spans live during the call only.

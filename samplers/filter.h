@@ -1,7 +1,7 @@
 #pragma once
 // Filters: samplers around another sampler that hold back some of what it takes.
+#include "core/token_ids.h"
 #include "samplers/rules.h"
-#include "samplers/token_ids.h"
 
 namespace canvaslab {
 

@@ -1,8 +1,8 @@
 // confident_to_end - stable_and_confident over the text alone: what lies behind the first end token does not count.
 #include <algorithm>
 
+#include "core/token_ids.h"
 #include "samplers/stop_rule.h"
-#include "samplers/token_ids.h"
 
 namespace canvaslab {
 namespace {

@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/token_ids.h"
 #include "samplers/stop_rule.h"
-#include "samplers/token_ids.h"
 
 namespace canvaslab {
 namespace {

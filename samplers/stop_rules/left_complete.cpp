@@ -1,6 +1,6 @@
 // left_complete - stop when an end token is final and nothing before it is open.
+#include "core/token_ids.h"
 #include "samplers/stop_rule.h"
-#include "samplers/token_ids.h"
 
 namespace canvaslab {
 namespace {

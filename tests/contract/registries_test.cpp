@@ -37,7 +37,7 @@ TEST(Registries, HoldExactlyTheExpectedNames) {  // sorted
                           "kl_plateau", "left_complete", "max_steps", "never", "plateau", "prophet", "settled", "stable_and_confident", "stall",
                           "token_stability"));
   EXPECT_THAT(names(denoisers()),
-              ElementsAre("checking", "copy", "external", "hmm", "latin_square", "markov", "parity", "perturbed", "replay", "scripted",
+              ElementsAre("cfg", "checking", "checkpoint", "copy", "external", "hmm", "latin_square", "markov", "parity", "perturbed", "replay", "scripted",
                           "shuffle", "stale", "tabulated", "uniform"));
   EXPECT_THAT(names(datasets()), ElementsAre("aime", "gpqa", "human_eval", "jsonl", "live_code_bench", "math_vision", "mmlu_pro", "prompts", "source"));
 }
@@ -103,7 +103,7 @@ TEST(EveryStopRule, ReadsOnlyWhatItDeclaresAndIsPure) {
 TEST(EveryDenoiser, KeepsTheDenoiserContract) {
   for (const std::string text :
        {"uniform(alphabet=7)", "markov(alphabet=7)", "copy(alphabet=7, span=2)", "parity(alphabet=7, block=4)", "shuffle(alphabet=7)",
-        "tabulated(alphabet=7, block=2)", "perturbed(hmm(states=3, alphabet=7), noise=1)", "stale(hmm(states=3, alphabet=7))", "hmm(states=3, alphabet=7)", "hmm(states=3, alphabet=7, use_level=off)",
+        "tabulated(alphabet=7, block=2)", "perturbed(hmm(states=3, alphabet=7), noise=1)", "stale(hmm(states=3, alphabet=7))", "cfg(hmm(states=3, alphabet=7), scale=2)", "hmm(states=3, alphabet=7)", "hmm(states=3, alphabet=7, use_level=off)",
         "checking(a=hmm(states=3, alphabet=7), b=hmm(states=3, alphabet=7))"})
     EXPECT_EQ(contract::keeps_the_denoiser_contract([&] { return denoisers().make(text); }), "") << text;
   EXPECT_NE(denoisers().make("hmm(seed=1)")->content_hash(), denoisers().make("hmm(seed=2)")->content_hash());

@@ -1,4 +1,4 @@
-#include "samplers/token_ids.h"
+#include "core/token_ids.h"
 
 #include <algorithm>
 #include <limits>
