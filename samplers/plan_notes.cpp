@@ -34,6 +34,9 @@ std::vector<std::string> plan_notes(const GenerationPlan& plan, const Denoiser& 
     out.push_back(fmt::format("stop rule '{}' waits for final positions, but '{}' holds none for final: every canvas runs to its step limit", plan.stop.canonical, plan.sampler.name));
   if (facts.locks && waits_for(stop, {"accepted_all"}))
     out.push_back(fmt::format("stop rule '{}' waits for a step that takes every position, but '{}' keeps what it took before; all_revealed is its end", plan.stop.canonical, plan.sampler.name));
+  if (!facts.locks && facts.min_accepted > 0 && waits_for(stop, {"stall"}) && plan.stop.canonical.find("progress=any") != std::string::npos)
+    out.push_back(fmt::format("stop rule '{}' waits for steps that take nothing, but '{}' takes a position at every step; with progress=more it waits for steps that take no more than before",
+                              plan.stop.canonical, plan.sampler.name));
   if (plan.filters.any() && plan.filters.filtered_statistics)
     out.push_back("top-k, top-p and min-p make the filtered law surer than the whole one, so thresholds and entropy bounds take more; statistics on unfiltered judge the whole law");
   if (facts.needs_level && denoiser.facts().uses_level && varies(plan))

@@ -45,6 +45,11 @@ TEST(PlanNotes, TellWhatSurprises) {
   request = request_of("fixed_step");
   request.stop = "accepted_all";
   EXPECT_THAT(notes(request), ElementsAre(HasSubstr("all_revealed is its end")));
+  request = request_of("entropy_bound");
+  request.stop = "stall";
+  EXPECT_THAT(notes(request), ElementsAre(HasSubstr("progress=more")));
+  request.stop = "stall(progress=more)";
+  EXPECT_THAT(notes(request), IsEmpty());
   request = request_of("block_refinement");
   request.top_p = 0.9;
   EXPECT_THAT(notes(request), ElementsAre(HasSubstr("unfiltered")));
