@@ -39,6 +39,13 @@ std::vector<ConfigMeans> recorded_means(const PlotRun& run, const H5Reader& file
   return out;
 }
 
+bool shows_anything(const Figure& figure) {
+  return std::any_of(figure.panels.begin(), figure.panels.end(), [](const Panel& panel) {
+    const bool lines = std::any_of(panel.lines.begin(), panel.lines.end(), [](const auto& line) { return !line.second.empty(); });
+    return lines || !panel.boxes.empty() || panel.heat.has_value();
+  });
+}
+
 /// Pairs asked for by label, or two runs' equal settings.
 std::optional<Figure> discordance(const PlotRequest& request, const std::string& run, PlotOutcome& outcome) {
   const bool asked = !request.config_a.empty() || !request.config_b.empty();
@@ -92,6 +99,8 @@ void plot_run(const PlotRequest& request, const std::string& path, PlotOutcome& 
   figures.push_back(step_histogram_figure(run, samples, history));
   figures.push_back(stop_reason_figure(run, samples, history));
   if (auto flips = discordance(request, path, outcome)) figures.push_back(std::move(*flips));
+  const size_t empty = std::erase_if(figures, [](const Figure& figure) { return !shows_anything(figure); });
+  if (empty > 0) outcome.notes.push_back(fmt::format("{}: {} figures are left out: no forwards, steps or canvases are on record for them", file.path(), empty));
   for (auto& figure : figures) {
     figure.stem = prefix + figure.stem;
     outcome.written.push_back(figure.stem + ".png");

@@ -31,7 +31,7 @@ void fill_panels(Figure& figure, const PlotRun& run, MakeMarks make_marks) {
     const auto series = static_cast<size_t>(std::find(run.series.begin(), run.series.end(), point.series) - run.series.begin());
     auto& marks = panels[point.canvas_length][series];
     for (const Mark& mark : make_marks(point))
-      if (std::isfinite(mark.x) && std::isfinite(mark.y)) marks.push_back(mark);
+      if (std::isfinite(mark.x) && std::isfinite(mark.y) && (mark.x > 0 || figure.x.scale == Scale::kLinear)) marks.push_back(mark);
   }
   for (auto& [length, lines] : panels) {
     Panel panel;
