@@ -50,5 +50,5 @@ if [ "$oracle" -eq 1 ]; then
 else
   say "the live comparison with transformers and diffusers is left out (--oracle includes it)"
 fi
-if [ "${CANVASLAB_LONG:-}" = 1 ]; then tests/fuzz/run.sh; fi
+tests/fuzz/run.sh
 ctest --test-dir build --output-on-failure -j "$(nproc)"
