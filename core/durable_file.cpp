@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <system_error>
 
 #include "core/error.h"
 
@@ -40,7 +41,7 @@ class Temporary {
   }
 
  private:
-  [[noreturn]] void fail(const char* what) const { throw input_error("{}: {}: {}; what stood there before is untouched", place_, what, std::strerror(errno)); }
+  [[noreturn]] void fail(const char* what) const { throw input_error("{}: {} ({}); what stood there before is untouched\ncheck that the folder is writable and has free space", place_, what, std::strerror(errno)); }
   std::string place_, path_;
   int fd_ = -1;
   bool kept_ = false;
@@ -58,6 +59,15 @@ void write_durably(const std::string& path, std::span<const std::string_view> pa
   if (folder < 0) return;
   ::fsync(folder);
   ::close(folder);
+}
+
+void write_text_durably(const std::string& path, std::string_view text) {
+  if (const auto folder = std::filesystem::path(path).parent_path(); !folder.empty()) {
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    if (error) throw input_error("{}: the folder cannot be created ({})", folder.string(), error.message());
+  }
+  write_durably(path, std::span(&text, 1));
 }
 
 }  // namespace canvaslab

@@ -1,27 +1,18 @@
 // canvaslab attribute: which of several changes made by how much the difference of two configurations.
 #include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <cmath>
-#include <csignal>
-#include <cstdlib>
-#include <filesystem>
 #include <fmt/format.h>
-#include <fstream>
 
+#include "core/durable_file.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "eval/attribution_run.h"
 #include "experiments/commands.h"
+#include "experiments/shown_run.h"
 #include "experiments/sweep_setup.h"
 
 namespace canvaslab {
 namespace {
-
-std::atomic<int> interrupts{0};
-void on_signal(int) {
-  if (interrupts.fetch_add(1) > 0) std::_Exit(static_cast<int>(ExitCode::kInterrupted));  // a second one leaves at once; the journal stays whole
-}
 
 struct Arguments {
   std::string config, a, b, out;
@@ -138,33 +129,7 @@ SweepOutcome run_mixtures(const PreparedSweep& sweep, const Arguments& a, const 
   options.threads = a.threads;
   options.batch = a.batch;
   options.command_line = command_line();
-  options.interrupt = &interrupts;
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
-  if (!a.quiet) fmt::print(stderr, "{}: {} configurations x {} items x {} repeats = {} samples -> {}\n", sweep.plan.name, sweep.plan.configs.size(), sweep.examples.size(),
-                           sweep.plan.total_repeats(), sweep.num_samples(), folder);
-  auto shown = std::chrono::steady_clock::now();
-  options.on_progress = [&](const ProgressMeter& meter) {
-    const auto now = std::chrono::steady_clock::now();
-    if (a.quiet || now - shown < std::chrono::seconds(10)) return;
-    shown = now;
-    fmt::print(stderr, "{}\n", meter.text());
-  };
-  size_t failures = 0;
-  options.on_failure = [&](const std::string& what) {
-    if (++failures <= 3) fmt::print(stderr, "sample failed: {}\n", what);
-  };
-  return run_sweep(sweep, options);
-}
-
-void write_report(const std::string& path, const OrderedJson& report) {
-  const std::string temporary = path + ".tmp";
-  std::ofstream out(temporary, std::ios::binary);
-  out << json_text(report, 2) << "\n";
-  out.close();
-  std::error_code failed;
-  if (out) std::filesystem::rename(temporary, path, failed);
-  if (!out || failed) throw input_error("{}: cannot be written; is the disk full?", path);
+  return run_shown(sweep, std::move(options), a.quiet ? Showing::kNothing : Showing::kText);
 }
 
 ExitCode run(const Arguments& a) {
@@ -175,13 +140,10 @@ ExitCode run(const Arguments& a) {
   const std::string folder = a.out.empty() ? "results/runs/" + attribution.sweep.plan.name : a.out;
   if (a.dry_run) return print_plan(attribution, folder), ExitCode::kDone;
   const SweepOutcome outcome = run_mixtures(attribution.sweep, a, folder);
-  if (outcome.interrupted) {
-    fmt::print(stderr, "interrupted: {} of {} samples are done and kept; start the same command again to go on\n", outcome.already_done + outcome.ran - outcome.failed, outcome.total);
-    return ExitCode::kInterrupted;
-  }
+  if (outcome.interrupted) return report_interrupt(outcome);
   const auto outcomes = attribute_run(attribution, outcome.results_path, {.seed = a.seed, .draws = static_cast<uint32_t>(a.draws)});
   const OrderedJson report = report_json(attribution, outcomes, a, outcome.results_path);
-  write_report(folder + "/attribution.json", report);
+  write_text_durably(folder + "/attribution.json", json_text(report, 2) + "\n");
   if (a.json) fmt::print("{}\n", json_text(report, 2));
   else fmt::print("{}", report_text(attribution, outcomes, a, outcome.results_path));
   return ExitCode::kDone;

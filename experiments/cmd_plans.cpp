@@ -1,11 +1,11 @@
 // canvaslab plans: the best fixed commit-once plans of an exact source, by number of rounds.
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <limits>
 #include <optional>
 
 #include "core/denoiser.h"
+#include "core/durable_file.h"
 #include "core/error.h"
 #include "core/sources/sparse_markov.h"
 #include "eval/chain_plans.h"
@@ -169,9 +169,7 @@ void run(const Arguments& a) {
   if (a.out.empty()) {
     fmt::print("{}", text);
   } else {
-    std::ofstream file(a.out, std::ios::binary);
-    file << text;
-    if (!file.flush()) throw input_error("{}: cannot be written; check that the folder exists, is writable and has free space", a.out);
+    write_text_durably(a.out, text);
     fmt::print("{}\n", a.out);
   }
   if (!a.figure.empty()) draw(a, report, rounds, length);

@@ -1,8 +1,8 @@
 // canvaslab plugin new: a folder with a sampler of its own, ready to build (or to run, in Python).
 #include <filesystem>
 #include <fmt/format.h>
-#include <fstream>
 
+#include "core/durable_file.h"
 #include "core/error.h"
 #include "experiments/commands.h"
 #include "experiments/plugin_texts.h"
@@ -20,13 +20,6 @@ void check_name(const std::string& name) {
   if (samplers().contains(name)) throw usage_error("there is a sampler '{}' already; give yours another name", name);
 }
 
-void write_file(const fs::path& path, const std::string& text) {
-  std::ofstream out(path, std::ios::binary);
-  out << text;
-  out.close();
-  if (!out) throw input_error("{}: cannot be written", path.string());
-}
-
 /// The text with its plug-in called `name`.
 std::string named(std::string text, const std::string& name) {
   constexpr std::string_view kMark = "my_sampler";
@@ -35,9 +28,9 @@ std::string named(std::string text, const std::string& name) {
 }
 
 void write_library(const std::string& name, const fs::path& folder) {
-  write_file(folder / (name + ".cpp"), named(kSkeletonText, name));
-  write_file(folder / "plugin_abi.h", kPluginAbiText);
-  write_file(folder / "build.sh", fmt::format("#!/bin/sh\n# Makes {0}.so beside this script; CXX names another compiler.\n"
+  write_text_durably((folder / (name + ".cpp")).string(), named(kSkeletonText, name));
+  write_text_durably((folder / "plugin_abi.h").string(), kPluginAbiText);
+  write_text_durably((folder / "build.sh").string(), fmt::format("#!/bin/sh\n# Makes {0}.so beside this script; CXX names another compiler.\n"
                                               "cd \"$(dirname \"$0\")\" && exec \"${{CXX:-c++}}\" -std=c++20 -O1 -shared -fPIC -Wall -Wextra -o {0}.so {0}.cpp\n", name));
   std::error_code ignored;
   fs::permissions(folder / "build.sh", fs::perms::owner_exec | fs::perms::group_exec | fs::perms::others_exec, fs::perm_options::add, ignored);
@@ -46,8 +39,8 @@ void write_library(const std::string& name, const fs::path& folder) {
 }
 
 void write_script(const std::string& name, const fs::path& folder) {
-  write_file(folder / (name + ".py"), named(kPythonSkeletonText, name));
-  write_file(folder / "canvaslab_client.py", kClientText);
+  write_text_durably((folder / (name + ".py")).string(), named(kPythonSkeletonText, name));
+  write_text_durably((folder / "canvaslab_client.py").string(), kClientText);
   const std::string expression = fmt::format("'external(command=\"python3 {}/{}.py\")'", folder.string(), name);
   fmt::print("wrote {0}/{1}.py and {0}/canvaslab_client.py (what a step offers stands at its top)\nnext:\n  canvaslab check --kind sampler {2}\n"
              "  canvaslab generate --model 'hmm(states=16)' --sampler {2}\n", folder.string(), name, expression);
@@ -57,8 +50,6 @@ void write_skeleton(const std::string& name, const fs::path& folder, bool python
   check_name(name);
   std::error_code failed;
   if (fs::exists(folder, failed)) throw usage_error("{}: is there already and is left as it is; give another folder with --out", folder.string());
-  fs::create_directories(folder, failed);
-  if (failed) throw input_error("{}: the folder cannot be created ({})", folder.string(), failed.message());
   if (python) write_script(name, folder);
   else write_library(name, folder);
 }

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
-#include <csignal>
 #include <cstdlib>
 #include <map>
 #include <thread>
@@ -13,21 +12,14 @@
 #include "core/error.h"
 #include "eval/halving.h"
 #include "eval/shard.h"
-#include "eval/sweep_view.h"
 #include "experiments/commands.h"
 #include "experiments/plugins.h"
+#include "experiments/shown_run.h"
 #include "experiments/sweep_setup.h"
-#include "experiments/terminal.h"
 #include "samplers/plan_notes.h"
 
 namespace canvaslab {
 namespace {
-
-std::atomic<int> interrupts{0};
-
-void on_signal(int) {
-  if (interrupts.fetch_add(1) > 0) std::_Exit(static_cast<int>(ExitCode::kInterrupted));  // a second one leaves at once; the journal stays whole
-}
 
 struct Arguments {
   std::string config, out, shard, progress = "text";
@@ -44,33 +36,6 @@ void read_shard(const Arguments& a, SweepOptions& options) {
   if (a.shard.empty() && shard.count > 1)
     fmt::print(stderr, "{} says: shard {}/{} (--shard 1/1 runs everything)\n", shard.source, shard.index, shard.count);
 }
-
-/// Progress: on stderr a view redrawn on a terminal, a plain line every ten seconds elsewhere; or a JSON object a line
-/// on stdout, at most one a second.
-class ProgressPrinter {
- public:
-  ProgressPrinter(bool quiet, bool json, std::vector<std::string> labels) : live_(!quiet && !json && redraws(2)), quiet_(quiet), json_(json), labels_(std::move(labels)) {}
-  void show(const ProgressMeter& meter) {
-    const auto now = Clock::now();
-    if (quiet_ || (now < due_ && !meter.finished())) return;
-    if (live_) region_.draw(sweep_lines(meter, labels_, terminal_size()));
-    else fmt::print(json_ ? stdout : stderr, "{}\n", json_ ? meter.json() : meter.text());
-    std::fflush(json_ ? stdout : stderr);
-    due_ = now + (live_ ? std::max<Clock::duration>(std::chrono::milliseconds(250), 100 * (Clock::now() - now))  // drawing takes a hundredth of the time at most
-                        : std::chrono::seconds(json_ ? 1 : 10));
-  }
-  /// Makes room for other text: the view comes back below it.
-  void step_aside() { region_.clear(); }
-  /// Leaves the last state standing.
-  void finish() { region_.keep(); }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  bool live_, quiet_, json_;
-  std::vector<std::string> labels_;
-  LiveRegion region_;
-  Clock::time_point due_ = Clock::now() + (live_ ? Clock::duration::zero() : json_ ? std::chrono::seconds(1) : std::chrono::seconds(10));
-};
 
 /// Forwards of a sample that meets no stop: denoising steps up to the limit, one append between canvases.
 double most_forwards(const GenerationPlan& plan) { return static_cast<double>(plan.num_steps) * plan.num_canvases() + plan.num_canvases() - 1; }
@@ -177,10 +142,7 @@ void print_notes(const PreparedSweep& sweep) {
 }
 
 ExitCode report(const SweepOutcome& outcome) {
-  if (outcome.interrupted) {
-    fmt::print(stderr, "interrupted: {} of {} samples are done and kept; start the same command again to go on\n", outcome.already_done + outcome.ran - outcome.failed, outcome.total);
-    return ExitCode::kInterrupted;
-  }
+  if (outcome.interrupted) return report_interrupt(outcome);
   if (outcome.ran == 0 && !outcome.wrote_results) fmt::print(stderr, "nothing to do: all {} samples are in {}\n", outcome.total, outcome.results_path);
   else if (outcome.ran == 0) fmt::print(stderr, "all {} samples were done; wrote {}\n", outcome.total, outcome.results_path);
   else fmt::print(stderr, "finished: {} samples run, {} found done, {} failed; results in {}\n", outcome.ran, outcome.already_done, outcome.failed, outcome.results_path);
@@ -204,32 +166,9 @@ ExitCode run(const Arguments& a) {
   options.threads = a.threads;
   options.batch = a.batch;
   options.command_line = command_line();
-  options.interrupt = &interrupts;
   if (a.dry_run) return print_plan(sweep, options), print_notes(sweep), ExitCode::kDone;
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
-  if (!quiet && sweep.plan.halving)
-    fmt::print(stderr, "{}: {} candidates, halving on {} items -> {}\n", sweep.plan.name, sweep.num_candidates, fmt::join(sweep.plan.halving->round_items, ", "), options.out_dir);
-  else if (!quiet)
-    fmt::print(stderr, "{}: {} configurations x {} items x {} repeats = {} samples -> {}\n", sweep.plan.name, sweep.plan.configs.size(), sweep.examples.size(),
-               sweep.plan.total_repeats(), sweep.num_samples(), options.out_dir);
   if (!quiet) print_notes(sweep);
-  ProgressPrinter progress(quiet, json, short_labels(sweep.settings_text));
-  options.on_decision = [&](const HalvingRecord& record) {
-    if (quiet && !(record.confirmation && record.confirmation->decided)) return;
-    progress.step_aside();
-    fmt::print(stderr, "{}", halving_text(record, sweep));
-  };
-  size_t failures = 0;
-  options.on_progress = [&](const ProgressMeter& meter) { progress.show(meter); };
-  options.on_failure = [&](const std::string& what) {
-    if (++failures > 3) return;  // the first few tell; the count comes at the end
-    progress.step_aside();
-    fmt::print(stderr, "sample failed: {}\n", what);
-  };
-  const SweepOutcome outcome = run_sweep(sweep, options);
-  progress.finish();
-  return report(outcome);
+  return report(run_shown(sweep, std::move(options), quiet ? Showing::kNothing : json ? Showing::kJson : Showing::kText));
 }
 
 }  // namespace

@@ -1,7 +1,5 @@
 // canvaslab table: samplers at equal forwards, settings chosen on a tuning run and judged on a test run.
-#include <filesystem>
-#include <fstream>
-
+#include "core/durable_file.h"
 #include "core/error.h"
 #include "core/model.h"
 #include "eval/sampler_table.h"
@@ -25,14 +23,7 @@ std::vector<int32_t> budgets_of(const Arguments& a, const std::vector<TableRow>&
 }
 
 void write_text(const std::string& path, const std::string& text) {
-  if (const auto folder = std::filesystem::path(path).parent_path(); !folder.empty()) {
-    std::error_code error;
-    std::filesystem::create_directories(folder, error);
-    if (error) throw input_error("{}: the folder cannot be created ({})", folder.string(), error.message());
-  }
-  std::ofstream out(path, std::ios::binary);
-  out << text;
-  if (!out.flush()) throw input_error("{}: cannot be written; check that the folder is writable and has free space", path);
+  write_text_durably(path, text);
   fmt::print("{}\n", path);
 }
 

@@ -6,8 +6,6 @@
 namespace canvaslab {
 namespace {
 
-enum Lane : uint32_t { kReplaced, kToken, kStratum, kWithin, kNoisier, kTemperature };
-
 /// A random order of 0 .. count - 1.
 std::vector<size_t> shuffled(size_t count, const DrawKey& draw) {
   std::vector<double> key(count);

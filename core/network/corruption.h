@@ -8,6 +8,9 @@
 
 namespace canvaslab {
 
+/// What a training draw is for, beside its purpose.
+enum TrainingLane : uint32_t { kReplaced, kToken, kStratum, kWithin, kNoisier, kTemperature, kTargetCanvas };
+
 /// N noisy versions of clean canvases, row r of clean canvas r % B, and for the first rows a noisier version.
 struct NoisyCanvases {
   std::vector<double> level;         ///< [N] share of positions replaced, in expectation

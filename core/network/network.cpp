@@ -191,7 +191,7 @@ at::Tensor Network::encode(const at::Tensor& ids, const std::vector<uint8_t>& to
   const int64_t S = ids.size(-1);
   if (S == 0) return {};
   const auto block = vision_blocks(token_types);
-  if (has_cpu_path() && block.empty() && !c10::GradMode::is_enabled()) return encode_cpu(ids, cache, want_hidden);
+  if (has_cpu_path() && block.empty() && ids.dim() == 1 && !c10::GradMode::is_enabled()) return encode_cpu(ids, cache, want_hidden);
   // Image tokens are looked up as pad; their rows are replaced by media when there are any.
   auto x = embed(at::where(ids == config_.image_token_id, at::full_like(ids, config_.pad_token_id), ids));
   const auto sliding = rope_tables(true, cache.length, S), full = rope_tables(false, cache.length, S);

@@ -91,13 +91,27 @@ struct Trainer::State {
     return {.seed = options.seed, .item = static_cast<uint64_t>(num_done), .canvas_idx = static_cast<uint32_t>(batch)};
   }
 
+  void check(const TrainingBatch& batch, size_t index) const {
+    const auto V = static_cast<int32_t>(network.config().vocab_size);
+    const size_t B = batch.rows, L = static_cast<size_t>(network.config().canvas_length);
+    const auto refuse = [&](const std::string& what) { throw usage_error("training batch {}: {}", index, what); };
+    if (B == 0 || batch.prompts.empty() || batch.prompts.size() % B != 0) refuse(fmt::format("{} prompt tokens for {} rows; expected the same number for each, at least 1", batch.prompts.size(), B));
+    if (batch.answers.empty() || batch.answers.size() % (B * L) != 0) refuse(fmt::format("{} answer tokens for {} rows; expected whole canvases of {}", batch.answers.size(), B, L));
+    if (batch.answer_lengths.size() != B) refuse(fmt::format("{} answer lengths for {} rows", batch.answer_lengths.size(), B));
+    for (const int32_t length : batch.answer_lengths)
+      if (length < 1 || static_cast<size_t>(length) > batch.answers.size() / B) refuse(fmt::format("an answer of {} tokens; expected 1 to {}", length, batch.answers.size() / B));
+    for (const auto* tokens : {&batch.prompts, &batch.answers})
+      for (const int32_t token : *tokens)
+        if (token < 0 || token >= V) refuse(fmt::format("token {} is outside the vocabulary of {}", token, V));
+  }
+
   /// Adds the gradient of one batch, divided by num_batches.
   StepLosses accumulate(const TrainingBatch& batch, size_t index, size_t num_batches) {
     const auto B = static_cast<int64_t>(batch.rows), L = network.config().canvas_length;
     const auto prompts = to_ids(batch.prompts, B), answers = to_ids(batch.answers, B);
     const int64_t P = prompts.size(1), C = answers.size(1) / L;
     DrawKey key = draw(index);
-    const auto c = static_cast<int64_t>(key.below(static_cast<uint32_t>(C), Purpose::kTraining, 0, 6));
+    const auto c = static_cast<int64_t>(key.below(static_cast<uint32_t>(C), Purpose::kTraining, 0, kTargetCanvas));
     TrainingPass pass{.bf16_products = options.bf16_products, .balance = {}};
     // The clean text in two pieces, so that the canvases see the cache as it is when canvas c is written.
     KvCache before = network.empty_cache(0, B);
@@ -182,6 +196,8 @@ Trainer::~Trainer() = default;
 
 StepLosses Trainer::step(std::span<const TrainingBatch> batches) {
   State& s = *state_;
+  if (batches.empty()) throw usage_error("a training step needs at least one batch");
+  for (size_t i = 0; i < batches.size(); ++i) s.check(batches[i], i);
   s.gradient.zero_();
   StepLosses out;
   const auto count = static_cast<double>(batches.size());

@@ -50,7 +50,7 @@ class Trainer {
   /// Starts from a checkpoint folder; without model*.safetensors in it from random weights.
   Trainer(const std::string& folder, const TrainerOptions& options);
   ~Trainer();
-  /// One optimiser step on the mean gradient of `batches`. Errors: an input error when a loss or the gradient is not
+  /// One optimiser step on the mean gradient of `batches`. Errors: usage for batches of another shape or vocabulary; an input error when a loss or the gradient is not
   /// finite, naming step and batch; weights and moments are then still those before the step.
   StepLosses step(std::span<const TrainingBatch> batches);
   /// Steps taken.
