@@ -8,6 +8,7 @@
 #include "core/json.h"
 #include "eval/dataset.h"
 #include "eval/sweep.h"
+#include "tests/support/ascii_text.h"
 #include "tests/support/temporary.h"
 
 namespace canvaslab {
@@ -15,18 +16,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-/// Ids are characters; 1 ends an answer.
-const grading::TextDecoder kCharacters{.decode =
-                                           [](std::span<const int32_t> ids) {
-                                             std::string out;
-                                             for (int32_t id : ids)
-                                               if (id >= 32) out += static_cast<char>(id);
-                                             return out;
-                                           },
-                                       .count_tokens = [](const std::string& text) { return text.size(); },
-                                       .stop_ids = {1},
-                                       .channel_open = std::nullopt,
-                                       .channel_close = std::nullopt};
+const grading::TextDecoder kCharacters = testing::ascii_decoder(/*channels=*/false);
 
 std::string mmlu_row(int id, const std::string& question, const std::string& category, const std::string& worked = "") {
   return json_text(Json{{"question_id", id}, {"question", question}, {"options", {"0.5 L/s", " 1.5 L/s", "2.4 L/s", "N/A"}}, {"answer", "B"}, {"answer_index", 1}, {"cot_content", worked},

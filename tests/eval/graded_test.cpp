@@ -13,6 +13,7 @@
 #include "eval/prompt_template.h"
 #include "eval/results.h"
 #include "eval/run_scores.h"
+#include "tests/support/ascii_text.h"
 #include "tests/support/h5_contents.h"
 #include "tests/support/temporary.h"
 
@@ -23,18 +24,7 @@ using ::testing::HasSubstr;
 
 // --- one sample
 
-/// Ids from 32 are ASCII; 1 ends an answer, 2 and 3 open and close a channel.
-const grading::TextDecoder kAscii{.decode =
-                                      [](std::span<const int32_t> ids) {
-                                        std::string out;
-                                        for (int32_t id : ids)
-                                          if (id >= 32) out += static_cast<char>(id);
-                                        return out;
-                                      },
-                                  .count_tokens = [](const std::string& text) { return text.size(); },
-                                  .stop_ids = {1},
-                                  .channel_open = 2,
-                                  .channel_close = 3};
+const grading::TextDecoder kAscii = testing::ascii_decoder(/*channels=*/true);
 
 /// "<" opens a channel, ">" closes it, "|" ends the answer.
 std::vector<int32_t> ids_of(std::string_view text) {

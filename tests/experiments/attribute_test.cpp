@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tests/support/mistakes.h"
 #include "tests/support/temporary.h"
 
 namespace canvaslab {
@@ -81,7 +82,7 @@ TEST_F(AttributeCommand, AttributionSpeaksToReadersAndNamesMistakes) {
   EXPECT_THAT(text.output, HasSubstr("exact samples:"));
   EXPECT_THAT(canvaslab("attribute plan.toml 0 2 --quiet --draws 20 --out run --markdown").output, HasSubstr("| factor | contribution |"));
   EXPECT_THAT(canvaslab("attribute plan.toml 0 2 --dry-run").output, HasSubstr("mixtures"));
-  const std::tuple<std::string, int, std::string> mistakes[] = {
+  testing::expect_mistakes(folder.path(), {
       {"attribute plan.toml 0 9", 2, "there is no configuration 9; there are:"},
       {"attribute plan.toml 0 0", 2, "A and B are the same configuration"},
       {"attribute plan.toml 0 entropy", 2, "fits 2 configurations"},
@@ -96,12 +97,7 @@ TEST_F(AttributeCommand, AttributionSpeaksToReadersAndNamesMistakes) {
       {"attribute plan.toml 0 3 --json --markdown", 2, "not both"},
       {"attribute plan.toml 0 2 --set 'dataset.name=source(items=1)' --quiet --out one", 2, "at least two items"},
       {"attribute none.toml 0 1", 3, "none.toml: cannot be opened"},
-  };
-  for (const auto& [command, code, words] : mistakes) {
-    const auto result = canvaslab(command);
-    EXPECT_EQ(result.exit_code, code) << command << "\n" << result.output;
-    EXPECT_THAT(result.output, HasSubstr(words)) << command;
-  }
+  });
 }
 
 }  // namespace

@@ -26,6 +26,10 @@ TEST(ImportCommand, AnImportedRunServesLikeOurs) {
     const auto result = shell(kProgram + " " + command);
     EXPECT_EQ(result.exit_code, 0) << command << "\n" << result.output;
   }
+  const auto plot = shell(kProgram + " plot " + (folder / "a"));
+  EXPECT_EQ(plot.exit_code, 0) << plot.output;
+  EXPECT_NE(plot.output.find("figures are left out"), std::string::npos) << plot.output;
+  EXPECT_TRUE(std::filesystem::exists(folder / "a/plots/report.html"));
   const auto diff = shell(kProgram + " diff " + (folder / "a") + " " + (folder / "b"));
   EXPECT_EQ(diff.exit_code, 0) << diff.output;
   EXPECT_NE(diff.output.find("only B right: 6"), std::string::npos) << diff.output;

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tests/support/mistakes.h"
 #include "tests/support/temporary.h"
 
 namespace canvaslab {
@@ -40,7 +41,7 @@ TEST(ReplayCommand, ComparesARecordedRunAndNamesMistakes) {
   }
   ASSERT_EQ(canvaslab(record + "--trace bare.h5 --json").exit_code, 0);
   write_file(folder / "text.h5", "no HDF5");
-  const std::tuple<std::string, int, std::string> mistakes[] = {
+  testing::expect_mistakes(folder.path(), {
       {"generate --replay bare.h5", 3, "record it again with --trace-logits"},
       {"generate --replay none.h5", 3, "none.h5"},
       {"generate --replay text.h5", 3, "not a readable HDF5 file"},
@@ -51,12 +52,7 @@ TEST(ReplayCommand, ComparesARecordedRunAndNamesMistakes) {
       {"generate --replay t.h5 --sampler entropi_bound", 2, "did you mean 'entropy_bound'?"},
       {"generate --first-divergence --model hmm", 2, "--first-divergence needs --replay"},
       {"generate --json", 2, "--model is required"},
-  };
-  for (const auto& [command, code, words] : mistakes) {
-    const auto result = canvaslab(command);
-    EXPECT_EQ(result.exit_code, code) << command << "\n" << result.output;
-    EXPECT_THAT(result.output, HasSubstr(words)) << command;
-  }
+  });
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "tests/support/h5_contents.h"
+#include "tests/support/small_sweep.h"
 #include "tests/support/temporary.h"
 
 namespace canvaslab {
@@ -16,36 +17,15 @@ namespace {
 const std::string kProgram = CANVASLAB_PROGRAM;
 const std::string kSource = CANVASLAB_SOURCE_DIR;
 
-constexpr const char* kPlan = R"toml([run]
-name = "small"
-record = "positions"
-[denoiser]
-model = "hmm(states=4, alphabet=6)"
-[dataset]
-name = "source(items=40)"
-[grid]
-sampler = ["entropy_bound(0.1)", "fixed_step", "ddim"]
-steps = [2, 4]
-canvas_length = [6, 8]
-)toml";
+using testing::kSmallPlan;
 
 class SweepCommand : public ::testing::Test {
  protected:
-  SweepCommand() { write_file(folder / "plan.toml", kPlan); }
+  SweepCommand() { write_file(folder / "plan.toml", kSmallPlan); }
   ShellResult sweep(const std::string& run, const std::string& more = "") const {
     return shell(kProgram + " sweep " + (folder / "plan.toml") + " --threads 2 --out " + (folder / run) + " " + more);
   }
-  /// Starts the sweep without waiting. The child is ours alone and is reaped by the caller.
-  pid_t start(const std::string& run, const std::string& more = "source(items=40)") const {
-    const pid_t child = ::fork();
-    if (child == 0) {
-      const int null = ::open("/dev/null", O_RDWR);
-      ::dup2(null, 1), ::dup2(null, 2);
-      ::execl(kProgram.c_str(), "canvaslab", "sweep", (folder / "plan.toml").c_str(), "--threads", "2", "--out", (folder / run).c_str(), "--set", ("dataset.name=" + more).c_str(), nullptr);
-      ::_exit(127);
-    }
-    return child;
-  }
+  pid_t start(const std::string& run, const std::string& dataset = "source(items=40)") const { return testing::start_sweep(folder / "plan.toml", folder / run, dataset); }
   TemporaryFolder folder;
 };
 
