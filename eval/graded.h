@@ -30,6 +30,8 @@ class GradedDataset : public Dataset {
   /// `files`: the parameters that name data files; their content is part of the identity, their paths are not.
   /// `identity`: what else prompts and grades depend on, such as a template's text. `options` has a grader_param().
   GradedDataset(const Options& options, std::vector<std::string> files, std::string identity = "");
+  /// For questions that are made, not read: there are no files and no published rule, and `settings` is the whole identity.
+  explicit GradedDataset(std::string settings) : official_counts_(false), settings_(std::move(settings)) {}
   void use_text(grading::TextDecoder decoder) final { decoder_ = std::move(decoder); }
   std::vector<Example> load() const final;
   ScoreFacts score_facts() const final;

@@ -1,0 +1,91 @@
+// programs - find a function from its first values; it is run on those and on inputs that were not shown.
+#include "core/error.h"
+#include "eval/datasets/task.h"
+#include "eval/datasets/tiny_program.h"
+
+namespace canvaslab {
+namespace {
+
+constexpr uint32_t kFamily = 3;
+constexpr double kHeldOutShare = 1.0 / 3;  // of few functions: level 2 still has over 500 questions nobody trained on
+constexpr int64_t kNumShown = 3, kNumRun = 7;
+
+/// Forms by rising difficulty; the first `kFormsOfLevel` belong to a level. Three values tell them apart.
+enum class Form : uint32_t { kRising, kFalling, kRisingSquare, kFallingSquare, kBranch };
+constexpr std::array<uint32_t, 3> kFormsOfLevel = {1, 2, 5};
+
+struct Function {
+  Form form = Form::kRising;
+  uint32_t a = 0, b = 0, k = 0;
+
+  std::string text() const {
+    const std::string body = form == Form::kRising          ? fmt::format("{}*x+{}", a, b)
+                             : form == Form::kFalling       ? fmt::format("{}-{}*x", b, a)
+                             : form == Form::kRisingSquare  ? fmt::format("{}*x*x+{}", a, b)
+                             : form == Form::kFallingSquare ? fmt::format("{}-{}*x*x", b, a)
+                                                            : fmt::format("{} if x<{} else {}", a, k, b);
+    return "def f(x):return " + body;
+  }
+  std::string_view name() const { return std::array{"a*x+b", "b-a*x", "a*x*x+b", "b-a*x*x", "a if x<k else b"}[static_cast<size_t>(form)]; }
+};
+
+/// All shown values have at most two digits and no sign.
+Function draw_function(TaskDraws& draws, int64_t level) {
+  Function out{.form = static_cast<Form>(draws.below(kFormsOfLevel[static_cast<size_t>(level - 1)]))};
+  if (out.form == Form::kBranch) {
+    out.k = 1 + draws.below(kNumShown - 1);
+    out.a = draws.below(100);
+    out.b = draws.below(99);
+    out.b += out.b >= out.a;
+    return out;
+  }
+  out.a = 1 + draws.below(9);
+  const bool square = out.form == Form::kRisingSquare || out.form == Form::kFallingSquare, falls = out.form == Form::kFalling || out.form == Form::kFallingSquare;
+  const uint32_t change = out.a * (square ? 4 : 2);
+  out.b = draws.below(100 - change) + (falls ? change : 0);
+  return out;
+}
+
+class Programs final : public Task {
+ public:
+  explicit Programs(const Options& options) : Task(options) {}
+
+  TaskItem make(TaskSplit split, uint64_t number) const override {
+    TaskDraws draws(seed(), split, number);
+    Function function;
+    do {
+      function = draw_function(draws, level());
+    } while (is_held_out(kFamily, std::array{static_cast<uint32_t>(function.form), function.a, function.b, function.k}, kHeldOutShare) != (split == TaskSplit::kHeldOut));
+    const std::string text = function.text();
+    const auto program = TinyProgram::parse(text);
+    std::string question = "f=";
+    for (int64_t x = 0; x < kNumShown; ++x) {
+      const int64_t value = *program->run(x);
+      if (x) question += ',';
+      question += {static_cast<char>('0' + value / 10), static_cast<char>('0' + value % 10)};
+    }
+    return {.question = std::move(question), .thought = "", .answer = text, .reference = text, .category = std::string(function.name())};
+  }
+
+  bool is_right(const TaskItem& item, std::string_view answer) const override {
+    const auto wanted = TinyProgram::parse(item.reference), got = TinyProgram::parse(answer);
+    if (!wanted || !got) return false;
+    for (int64_t x = 0; x < kNumRun; ++x) {
+      const auto value = got->run(x);
+      if (!value || value != wanted->run(x)) return false;
+    }
+    return true;
+  }
+};
+
+[[maybe_unused]] const bool registered = datasets().add({
+    .name = "programs",
+    .summary = "a function to write from its values at 0, 1 and 2, run on inputs 0 to 6; made, without a file",
+    .source = "ours",
+    .aliases = {},
+    .parameters = task_parameters("functions: a*x+b; also b-a*x; also a*x*x+b, b-a*x*x and a if x<k else b"),
+    .facts = {.needs_source = false, .needs_text = true},
+    .make = [](const Options& options) { return std::make_unique<Programs>(options); }});
+
+}  // namespace
+}  // namespace canvaslab
