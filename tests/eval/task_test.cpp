@@ -1,0 +1,359 @@
+// Made questions: two splits that share nothing, answers graded right, and wrong ones graded wrong.
+#include "eval/datasets/task.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <set>
+
+#include "core/error.h"
+#include "core/text/chat.h"
+#include "eval/datasets/sudoku_grid.h"
+#include "eval/datasets/task_chain.h"
+#include "eval/datasets/task_text.h"
+#include "eval/datasets/total_correlation.h"
+
+namespace canvaslab {
+namespace {
+
+using ::testing::HasSubstr;
+
+const std::string kModel = std::string(CANVASLAB_SOURCE_DIR) + "/experiments/models/base";
+
+std::unique_ptr<Task> make_task(const std::string& text) {
+  auto made = datasets().make(text);
+  auto* task = dynamic_cast<Task*>(made.get());
+  if (!task) throw std::logic_error(text + " is no task");
+  made.release();
+  return std::unique_ptr<Task>(task);
+}
+
+/// Every task at every level.
+std::vector<std::string> all_tasks() {
+  std::vector<std::string> out;
+  for (const char* task : {"arithmetic(", "choice(", "programs(", "sudoku(", "sudoku(size=6, ", "dependency(kind=copy, ", "dependency(kind=shuffle, ", "dependency(kind=latin, "})
+    for (int level = 1; level <= 3; ++level) out.push_back(fmt::format("{}level={}", task, level) + ")");
+  return out;
+}
+
+/// What a task promises to hold out, read off the texts alone.
+std::string what_is_held_out(const std::string& task, const TaskItem& item) {
+  if (task.starts_with("arithmetic") || task.starts_with("choice")) return item.question.substr(0, 5);
+  if (task.starts_with("dependency")) {
+    std::string symbols = item.question.substr(item.question.find(' ') + 1);
+    std::sort(symbols.begin(), symbols.end());
+    return symbols;
+  }
+  return item.answer;  // the function, the grid
+}
+
+/// Questions and held-out things that `training` and `held_out` have in common.
+size_t num_shared(const std::string& task, const std::vector<TaskItem>& training, const std::vector<TaskItem>& held_out) {
+  std::set<std::string> seen;
+  for (const auto& item : training) seen.insert(item.question), seen.insert("held out " + what_is_held_out(task, item));
+  return static_cast<size_t>(std::count_if(held_out.begin(), held_out.end(), [&](const TaskItem& item) { return seen.contains(item.question) || seen.contains("held out " + what_is_held_out(task, item)); }));
+}
+
+std::vector<TaskItem> draw(const Task& task, TaskSplit split, uint64_t count) {
+  std::vector<TaskItem> out;
+  for (uint64_t number = 0; number < count; ++number) out.push_back(task.make(split, number));
+  return out;
+}
+
+TEST(EveryTask, ItsSplitsShareNothing) {
+  for (const auto& text : all_tasks()) {
+    // Another seed for the held-out items: the division is the task's, not the seed's.
+    const auto trained = make_task(text), asked = make_task(text.substr(0, text.size() - 1) + ", seed=7)");
+    const auto training = draw(*trained, TaskSplit::kTraining, 20000), held_out = draw(*asked, TaskSplit::kHeldOut, 20000);
+    EXPECT_EQ(num_shared(text, training, held_out), 0u) << text;
+    EXPECT_GT(num_shared(text, training, draw(*asked, TaskSplit::kTraining, 20000)), 0u) << text << ": 20,000 items of the same split do meet";
+  }
+}
+
+TEST(EveryTask, HoldsOutTheShareItSays) {
+  for (const auto& [words, share] : {std::pair{1u, 0.125}, {2u, 1.0 / 3}}) {
+    size_t count = 0;
+    constexpr uint32_t kDraws = 100000;
+    for (uint32_t i = 0; i < kDraws; ++i) count += is_held_out(words, std::array{i, i * 7}, share);
+    EXPECT_NEAR(static_cast<double>(count), share * kDraws, 5 * std::sqrt(kDraws * share * (1 - share)));  // a hash that is as good as random: 5 standard deviations
+  }
+}
+
+TEST(EveryTask, ChainsOfAllTasksAndLengthsAreDividedTheSameWay) {
+  for (const char* text : {"arithmetic(level=1)", "arithmetic(level=3)", "choice(level=1)"})
+    for (const TaskSplit split : {TaskSplit::kTraining, TaskSplit::kHeldOut})
+      for (const auto& item : draw(*make_task(text), split, 200)) EXPECT_EQ(chain_is_held_out(item.question), split == TaskSplit::kHeldOut);
+}
+
+TEST(EveryTask, ItemsAreAFunctionOfSeedSplitAndNumber) {
+  for (const auto& text : all_tasks()) {
+    const auto one = make_task(text), two = make_task(text), other = make_task(text.substr(0, text.size() - 1) + ", seed=2)");
+    const auto same = [](const TaskItem& a, const TaskItem& b) { return a.question == b.question && a.thought == b.thought && a.answer == b.answer && a.reference == b.reference && a.category == b.category; };
+    size_t differ = 0;
+    for (const uint64_t number : {uint64_t{3}, uint64_t{1} << 40, uint64_t{0}, uint64_t{7}, uint64_t{3}}) {
+      EXPECT_TRUE(same(one->make(TaskSplit::kTraining, number), two->make(TaskSplit::kTraining, number))) << text;
+      differ += !same(one->make(TaskSplit::kTraining, number), other->make(TaskSplit::kTraining, number));
+    }
+    EXPECT_GT(differ, 0u) << text;
+  }
+}
+
+TEST(EveryTask, ItsQuestionsHaveOneLength) {
+  const auto text = TextModel::load(kModel);
+  const TaskText writer(*text);
+  for (const auto& task : all_tasks()) {
+    std::set<size_t> lengths;
+    for (const auto& item : draw(*make_task(task), TaskSplit::kTraining, 300)) lengths.insert(writer.tokens(item).prompt.size());
+    EXPECT_EQ(lengths.size(), 1u) << task;
+  }
+}
+
+TEST(EveryTask, MostAnswersFitOneCanvasOf32Tokens) {
+  const auto text = TextModel::load(kModel);
+  const TaskText writer(*text);
+  for (const auto& task : all_tasks()) {
+    size_t longest = 0;
+    for (const auto& item : draw(*make_task(task), TaskSplit::kTraining, 300)) longest = std::max(longest, writer.tokens(item).answer.size());
+    EXPECT_LE(longest, task.starts_with("arithmetic(level=3") || task.starts_with("sudoku(size=6") ? 64u : 32u) << task;
+  }
+}
+
+// --- grading
+
+/// Token ids of an item's own answer through the whole grading path.
+class Graded : public ::testing::Test {
+ protected:
+  Score score(const Task& task, const TaskItem& item) const {
+    Example example;
+    example.messages = {{.role = "user", .content = item.question}};
+    example.reference = item.reference;
+    return task.score(example, writer_.tokens(item).answer, *denoiser_);
+  }
+  std::unique_ptr<Task> task(const std::string& name) const {
+    auto out = make_task(name);
+    const Tokenizer& tokenizer = text_->tokenizer();
+    out->use_text({.decode = [&tokenizer](std::span<const int32_t> ids) { return tokenizer.decode(ids, true); },
+                   .stop_ids = {*tokenizer.id("<turn|>")},
+                   .channel_open = tokenizer.id("<|channel>"),
+                   .channel_close = tokenizer.id("<channel|>")});
+    return out;
+  }
+
+  std::optional<TextModel> text_ = TextModel::load(kModel);
+  TaskText writer_{*text_};
+  std::unique_ptr<Denoiser> denoiser_ = denoisers().make("uniform(alphabet=4)");
+};
+
+TEST_F(Graded, EveryMadeAnswerIsRightAndEveryOtherCharacterOfItIsNot) {
+  const std::string characters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZx+-*.";
+  for (const auto& name : all_tasks()) {
+    const auto made = task(name);
+    std::mt19937 engine(5);
+    for (const TaskSplit split : {TaskSplit::kTraining, TaskSplit::kHeldOut})
+      for (auto& item : draw(*made, split, 50)) {
+        EXPECT_EQ(score(*made, item).value, 1) << name << ": " << item.question << " " << item.answer;
+        EXPECT_TRUE(made->is_right(item, item.answer));
+        char& at = item.answer[engine() % item.answer.size()];
+        const char before = at;
+        while (at == before) at = characters[engine() % characters.size()];
+        // A changed character gives another right answer only where one completion, or one program, may differ from another in a single place: in none of these tasks.
+        EXPECT_EQ(score(*made, item).value, 0) << name << ": " << item.question << " " << item.answer;
+      }
+  }
+}
+
+TEST_F(Graded, TheThoughtIsNotGradedAndAMissingEndIsSaid) {
+  const auto made = task("arithmetic");
+  TaskItem item = made->make(TaskSplit::kHeldOut, 0);
+  item.thought = "nothing of use";
+  EXPECT_EQ(score(*made, item).value, 1);
+  EXPECT_EQ(score(*made, item).texts.at(0), item.answer);
+  Example example;
+  example.messages = {{.role = "user", .content = item.question}};
+  example.reference = item.reference;
+  auto tokens = writer_.tokens(item).answer;
+  tokens.pop_back();
+  const Score cut = made->score(example, tokens, *denoiser_);
+  EXPECT_EQ(cut.value, 1) << "the answer is there";
+  EXPECT_EQ(cut.metrics.at(6), 1) << "but it did not end by itself";
+}
+
+TEST_F(Graded, AnyTextIsJudgedWithoutAnError) {
+  const auto seed = std::random_device{}();
+  std::mt19937 engine(seed);
+  const std::string alphabet = "0123456789ABCDEFGZdefrturnx()+-*/%<=>!:. \n_\"\x80\xff";
+  for (const auto& name : all_tasks()) {
+    const auto made = make_task(name);
+    const TaskItem item = made->make(TaskSplit::kHeldOut, 0);
+    for (int round = 0; round < 500; ++round) {
+      std::string text(engine() % 60, ' ');
+      for (char& c : text) c = alphabet[engine() % alphabet.size()];
+      EXPECT_FALSE(made->is_right(item, text) && text.size() < 5 && item.answer.size() > 5) << name << " seed " << seed;
+    }
+    EXPECT_FALSE(made->is_right(item, "")) << name;
+  }
+}
+
+// --- what each task is about
+
+TEST(Arithmetic, TheThoughtHoldsTheRunningResults) {
+  for (const auto& item : draw(*make_task("arithmetic(level=3)"), TaskSplit::kHeldOut, 200)) {
+    ASSERT_EQ(item.question.size(), 34u);
+    int value = item.question[0] - '0';
+    std::string worked;
+    for (size_t i = 1; i + 1 < item.question.size(); i += 2) {
+      value = (value + (item.question[i] == '+' ? 1 : -1) * (item.question[i + 1] - '0') + 10) % 10;
+      worked += (worked.empty() ? "" : ",") + std::to_string(value);
+    }
+    EXPECT_EQ(item.thought, worked);
+    EXPECT_EQ(item.answer, std::to_string(value));
+  }
+}
+
+TEST(Choice, ExactlyOneOptionHoldsTheValueAndAllPlacesOccur) {
+  std::map<std::string, int> places;
+  for (const auto& item : draw(*make_task("choice"), TaskSplit::kTraining, 4000)) {
+    const size_t mark = item.question.find('?');
+    ASSERT_EQ(item.question.size(), mark + 9);
+    const std::string values = {item.question[mark + 1], item.question[mark + 3], item.question[mark + 5], item.question[mark + 7]};
+    EXPECT_EQ(std::set<char>(values.begin(), values.end()).size(), 4u) << item.question;
+    const std::string stated = item.thought.substr(item.thought.size() - 2);  // value and letter
+    EXPECT_THAT(item.question, HasSubstr(stated));
+    EXPECT_EQ(stated.substr(1), item.answer);
+    ++places[item.answer];
+  }
+  for (const char* letter : {"A", "B", "C", "D"}) EXPECT_NEAR(places[letter], 1000, 5 * std::sqrt(4000 * 0.25 * 0.75)) << letter;
+}
+
+TEST(Sudoku, ThereAre288GridsAndEveryCompletionOfAQuestionIsRight) {
+  const SudokuShape shape;
+  const auto grids = all_sudoku_grids(shape);
+  EXPECT_EQ(std::set<std::string>(grids.begin(), grids.end()).size(), 288u);
+  const auto task = make_task("sudoku(level=3)");
+  size_t several = 0;
+  for (const auto& item : draw(*task, TaskSplit::kHeldOut, 300)) {
+    EXPECT_EQ(std::count(item.question.begin(), item.question.end(), '.'), 12);
+    size_t right = 0, completions = 0;
+    for (const auto& grid : grids) {
+      bool fits = true;
+      for (size_t cell = 0; cell < grid.size(); ++cell) fits &= item.question[cell] == '.' || item.question[cell] == grid[cell];
+      completions += fits;
+      right += task->is_right(item, grid);
+    }
+    EXPECT_EQ(right, completions);
+    several += completions > 1;
+  }
+  EXPECT_GT(several, 100u) << "few given cells leave a choice";
+}
+
+TEST(Sudoku, NoTrainingQuestionHasAHeldOutCompletion) {
+  const auto task = make_task("sudoku(level=3)");
+  std::set<std::string> held_out;
+  for (const auto& item : draw(*task, TaskSplit::kHeldOut, 5000)) held_out.insert(item.answer);
+  EXPECT_GT(held_out.size(), 20u);
+  EXPECT_LT(held_out.size(), 60u);
+  for (const auto& item : draw(*task, TaskSplit::kTraining, 2000))
+    for (const auto& grid : held_out) EXPECT_FALSE(task->is_right(item, grid)) << item.question << " " << grid;
+}
+
+TEST(Sudoku, GridsOfSixHaveTheirDigitsInRowsColumnsAndBoxes) {
+  for (const auto& item : draw(*make_task("sudoku(size=6)"), TaskSplit::kTraining, 100)) {
+    std::array<std::set<char>, 6> rows, columns, boxes;
+    for (size_t cell = 0; cell < 36; ++cell) {
+      rows[cell / 6].insert(item.answer[cell]), columns[cell % 6].insert(item.answer[cell]);
+      boxes[cell / 12 * 2 + cell % 6 / 3].insert(item.answer[cell]);
+    }
+    for (size_t i = 0; i < 6; ++i) EXPECT_TRUE(rows[i].size() == 6 && columns[i].size() == 6 && boxes[i].size() == 6) << item.answer;
+  }
+}
+
+TEST(Programs, AFunctionThatAgreesOnlyOnWhatWasShownIsWrong) {
+  const auto task = make_task("programs(level=1)");
+  const TaskItem item{.question = "f=07,13,19", .thought = "", .answer = "", .reference = "def f(x):return 6*x+7", .category = ""};
+  EXPECT_TRUE(task->is_right(item, "def g(n):\n  return 7 + n*(2+4)"));
+  EXPECT_FALSE(task->is_right(item, "def f(x):return 7 if x<1 else 13 if x<2 else 19"));
+  EXPECT_FALSE(task->is_right(item, "def f(x):return 6*x+8"));
+  EXPECT_FALSE(task->is_right(item, "def f(x):return 6*x+7 if x<6 else 1//0"));
+  EXPECT_FALSE(task->is_right(item, "6*x+7"));
+}
+
+TEST(EveryTask, MiddleDifficultyHasFiveHundredHeldOutQuestions) {
+  for (const auto& name : all_tasks())
+    if (name.find("level=2") != std::string::npos) EXPECT_EQ(make_task(name.substr(0, name.size() - 1) + ", items=500)")->load().size(), 500u) << name;
+}
+
+TEST(EveryTask, SaysHowManyQuestionsThereAreWhenMoreAreAskedFor) {
+  try {
+    make_task("programs(level=1, items=5000)")->load();
+    FAIL();
+  } catch (const UserError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("programs: level 1 has about 2"));
+  }
+  EXPECT_THROW(make_task("sudoku(size=5)"), UserError);
+  EXPECT_THROW(make_task("arithmetic(level=4)"), UserError);
+}
+
+// --- total correlation
+
+/// Sum of the positions' entropies less ln of the number of answers, by going through all texts of the symbols.
+double enumerated_total_correlation(const Task& task, const TaskItem& item, const std::string& symbols) {
+  const size_t length = item.answer.size();
+  std::vector<std::map<char, double>> counts(length);
+  double num_right = 0;
+  std::string text(length, symbols[0]);
+  std::vector<size_t> digit(length, 0);
+  for (size_t at = 0; at < length;) {
+    if (task.is_right(item, text)) {
+      ++num_right;
+      for (size_t p = 0; p < length; ++p) ++counts[p][text[p]];
+    }
+    for (at = 0; at < length; ++at) {
+      digit[at] = (digit[at] + 1) % symbols.size();
+      text[at] = symbols[digit[at]];
+      if (digit[at]) break;
+    }
+  }
+  double out = -std::log(num_right);
+  for (const auto& position : counts)
+    for (const auto& [symbol, count] : position) out -= count / num_right * std::log(count / num_right);
+  return out;
+}
+
+TEST(Dependency, TotalCorrelationIsThatOfTheRightAnswers) {
+  const std::map<std::string, double> stated = {{"copy", copy_total_correlation(4, 2)}, {"shuffle", shuffle_total_correlation(4)}, {"latin", latin_total_correlation(3, 12)}};
+  for (const auto& [kind, nats] : stated) {
+    const auto task = make_task("dependency(kind=" + kind + ", level=1)");
+    const TaskItem item = task->make(TaskSplit::kHeldOut, 0);
+    // Sums of some twenty logarithms below 10: far below 1e-12.
+    EXPECT_NEAR(enumerated_total_correlation(*task, item, item.question.substr(item.question.find(' ') + 1)), nats, 1e-12) << kind;
+    EXPECT_EQ(item.category, fmt::format("{}, total correlation {:.3f} nats", kind, nats));
+  }
+  const auto task = make_task("dependency(kind=shuffle, level=1)");
+  const TaskItem item = task->make(TaskSplit::kHeldOut, 0);
+  EXPECT_GT(std::abs(enumerated_total_correlation(*task, item, item.question.substr(8)) - copy_total_correlation(4, 2)), 0.1) << "the comparison finds a wrong number";
+}
+
+TEST(Dependency, AnswersAreUniformOverTheRightOnes) {
+  // Answers by the rank of each letter in the question, so that all questions add up: 12 squares of order 3, 24 permutations, 16 strings said twice.
+  for (const auto& [kind, count] : {std::pair{"latin", 12.0}, {"shuffle", 24.0}, {"copy", 16.0}}) {
+    std::map<std::string, double> counts;
+    constexpr double kDraws = 12000;
+    for (const auto& item : draw(*make_task(fmt::format("dependency(kind={}, level=1)", kind)), TaskSplit::kTraining, static_cast<uint64_t>(kDraws))) {
+      const std::string symbols = item.question.substr(item.question.find(' ') + 1);
+      std::string ranks;
+      for (const char c : item.answer) ranks += static_cast<char>('0' + symbols.find(c));
+      ++counts[ranks];
+    }
+    double chi_squared = 0;
+    for (const auto& [ranks, seen] : counts) chi_squared += (seen - kDraws / count) * (seen - kDraws / count) / (kDraws / count);
+    EXPECT_EQ(counts.size(), count) << kind;
+    EXPECT_LT(chi_squared, count - 1 + 5 * std::sqrt(2 * (count - 1))) << kind;  // draws of a fixed seed; mean and five standard deviations
+  }
+  EXPECT_EQ(latin_total_correlation(5, 161280), 25 * std::log(5.0) - std::log(161280.0));
+  EXPECT_THAT(make_task("dependency(kind=latin, level=3)")->make(TaskSplit::kTraining, 0).category, HasSubstr(fmt::format("{:.3f}", latin_total_correlation(5, 161280)))) << "161,280 squares of order 5";
+}
+
+}  // namespace
+}  // namespace canvaslab
