@@ -180,7 +180,7 @@ for text in json.load(open(sys.argv[2])):
   Json broken = tokenizer_by_rules();
   std::swap(broken["model"]["vocab"]["0"], broken["model"]["vocab"]["1"]);
   size_t count = 0;
-  EXPECT_GT(different_lines(Tokenizer::parse(json_text(broken), "broken"), tasks.output, count).first, 100u) << "the comparison finds a wrong tokenizer";
+  EXPECT_GT(different_lines(Tokenizer::parse(json_text(broken), "broken"), tasks.output, count).first, 50u) << "the comparison finds a wrong tokenizer";
 }
 
 TEST(SmallModel, TransformersReadsTheFolderAndMakesTheSamePrompts) {
