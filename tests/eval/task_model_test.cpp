@@ -190,8 +190,9 @@ TEST(SmallModel, TransformersReadsTheFolderAndMakesTheSamePrompts) {
   write_file(folder / "read.py", R"(
 import json, os, sys
 os.environ["HF_HUB_OFFLINE"] = "1"
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig
-t, c, g = AutoTokenizer.from_pretrained(sys.argv[1]), AutoConfig.from_pretrained(sys.argv[1]), GenerationConfig.from_pretrained(sys.argv[1])
+from transformers import AutoConfig, AutoTokenizer
+from transformers.models.diffusion_gemma.generation_diffusion_gemma import DiffusionGemmaGenerationConfig
+t, c, g = AutoTokenizer.from_pretrained(sys.argv[1]), AutoConfig.from_pretrained(sys.argv[1]), DiffusionGemmaGenerationConfig.from_pretrained(sys.argv[1])
 chat = [{"role": "user", "content": " 6+7-5= "}, {"role": "assistant", "content": "8"}, {"role": "user", "content": "f=07,13,19"}]
 print(json.dumps({"ids": t.apply_chat_template(chat, add_generation_prompt=True)["input_ids"], "text": t.apply_chat_template(chat, tokenize=False), "vocabulary": len(t),
                   "special": [t.bos_token_id, t.eos_token_id, t.pad_token_id, t.unk_token_id], "layers": c.text_config.layer_types, "ends": g.eos_token_id}))
