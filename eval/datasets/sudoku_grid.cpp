@@ -1,5 +1,6 @@
 #include "eval/datasets/sudoku_grid.h"
 
+#include <array>
 #include <bit>
 
 namespace canvaslab {

@@ -1,5 +1,6 @@
 #include "eval/datasets/task.h"
 
+#include <string>
 #include <unordered_set>
 
 #include "core/error.h"

@@ -1,4 +1,6 @@
 // arithmetic - sums and differences of digits modulo 10, the running results as the thought.
+#include <array>
+
 #include "eval/datasets/task_chain.h"
 
 namespace canvaslab {

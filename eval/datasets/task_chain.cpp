@@ -1,5 +1,7 @@
 #include "eval/datasets/task_chain.h"
 
+#include <array>
+
 namespace canvaslab {
 namespace {
 

@@ -1,4 +1,7 @@
 // choice - which of four options is the value of a chain of operations.
+#include <array>
+#include <span>
+
 #include "eval/datasets/task_chain.h"
 
 namespace canvaslab {

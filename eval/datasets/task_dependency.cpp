@@ -1,6 +1,9 @@
 // dependency - answers that are uniform over a set, whose total correlation is known: what sampling positions independently gets wrong.
 // After the copy, shuffle and Latin square tasks of ParallelBench, arXiv:2510.04767.
-#include <bit>
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <functional>
 
 #include "core/error.h"
 #include "eval/datasets/task.h"

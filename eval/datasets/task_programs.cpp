@@ -1,5 +1,6 @@
 // programs - find a function from its first values; it is run on those and on inputs that were not shown.
-#include "core/error.h"
+#include <array>
+
 #include "eval/datasets/task.h"
 #include "eval/datasets/tiny_program.h"
 

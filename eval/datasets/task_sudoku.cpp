@@ -1,5 +1,7 @@
 // sudoku - 4x4 and 6x6 grids with some cells given; any completion is right.
-#include "core/error.h"
+#include <algorithm>
+#include <array>
+
 #include "eval/datasets/sudoku_grid.h"
 
 namespace canvaslab {
