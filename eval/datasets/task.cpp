@@ -47,6 +47,14 @@ Grades Task::grade(const Example& example, std::string_view answer) const {
   return {out, out};
 }
 
+std::unique_ptr<Task> make_task(const std::string& text) {
+  auto made = datasets().make(text);
+  auto* task = dynamic_cast<Task*>(made.get());
+  if (!task) throw usage_error("data set '{}' makes no questions of its own; expected a task such as arithmetic(level=2) (canvaslab list datasets: those 'made, without a file')", text);
+  made.release();
+  return std::unique_ptr<Task>(task);
+}
+
 std::vector<ParamSpec> task_parameters(const std::string& levels, std::vector<ParamSpec> more) {
   std::vector<ParamSpec> out = std::move(more);
   out.push_back(int_param("level", 2, 1, 3, "", levels));

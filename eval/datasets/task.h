@@ -2,6 +2,7 @@
 // Questions that are made, with worked and right answers: to train small models on, and to grade them with.
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -40,6 +41,9 @@ class Task : public GradedDataset {
   int64_t level_, items_;
   uint64_t seed_;
 };
+
+/// A task by its plug-in text, "arithmetic(level=2)". Errors: usage for what is no data set, or one that is read from a file.
+std::unique_ptr<Task> make_task(const std::string& text);
 
 /// level, items and seed, which all tasks have. `levels` says what the three levels are.
 std::vector<ParamSpec> task_parameters(const std::string& levels, std::vector<ParamSpec> more = {});

@@ -9,11 +9,15 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/h5.h"
+#include "core/json.h"
 #include "core/text/chat.h"
 #include "eval/datasets/sudoku_grid.h"
 #include "eval/datasets/task_chain.h"
 #include "eval/datasets/task_text.h"
 #include "eval/datasets/total_correlation.h"
+#include "eval/sweep.h"
+#include "tests/support/temporary.h"
 
 namespace canvaslab {
 namespace {
@@ -21,14 +25,6 @@ namespace {
 using ::testing::HasSubstr;
 
 const std::string kModel = std::string(CANVASLAB_SOURCE_DIR) + "/experiments/models/base";
-
-std::unique_ptr<Task> make_task(const std::string& text) {
-  auto made = datasets().make(text);
-  auto* task = dynamic_cast<Task*>(made.get());
-  if (!task) throw std::logic_error(text + " is no task");
-  made.release();
-  return std::unique_ptr<Task>(task);
-}
 
 /// Every task at every level.
 std::vector<std::string> all_tasks() {
@@ -206,6 +202,35 @@ TEST_F(Graded, AnyTextIsJudgedWithoutAnError) {
   }
 }
 
+TEST_F(Graded, ASweepAsksHeldOutQuestionsInTheChatFormatAndGradesThem) {
+  // A model that always answers 3: right where the reference says so.
+  const Tokenizer& tokenizer = text_->tokenizer();
+  const TaskItem always{.question = "", .thought = "1", .answer = "3", .reference = "", .category = ""};
+  const auto tokens = writer_.tokens(always).answer;
+  const TemporaryFolder folder;
+  write_file(folder / "script.json", json_text(Json{{"vocabulary", tokenizer.size()}, {"canvas_length", tokens.size()}, {"end_ids", {tokens.back()}}, {"canvases", {{{{"tokens", tokens}, {"peak", 30}}}}}}));
+  write_file(folder / "plan.toml", fmt::format("[run]\nname = \"task\"\nseed = 1\n[denoiser]\nmodel = \"scripted(path='{}')\"\n[dataset]\nname = \"arithmetic(items=60)\"\n[grid]\nsampler = \"fixed_step\"\nsteps = 1\n"
+                                               "emission = \"argmax\"\n", folder / "script.json"));
+  const auto sweep = prepare_sweep(read_sweep(folder / "plan.toml", {}), std::make_shared<const TextModel>(*text_));
+  SweepOptions options;
+  options.out_dir = folder / "run";
+  options.threads = 1;
+  const H5Reader file(run_sweep(sweep, options).results_path);
+  const auto score = file.read<double>("samples/score");
+  ASSERT_EQ(score.size(), 60u);
+  double right = 0;
+  for (size_t i = 0; i < score.size(); ++i) {
+    const Example& example = sweep.examples[i];
+    EXPECT_EQ(score[i], example.reference == "3");
+    EXPECT_TRUE(chain_is_held_out(example.messages.at(0).content));
+    EXPECT_EQ(tokenizer.decode(example.prompt_ids), "<bos><|turn>user\n" + example.messages[0].content + "<turn|>\n<|turn>model\n");
+    right += score[i];
+  }
+  EXPECT_GT(right, 0);
+  EXPECT_LT(right, 60);
+  EXPECT_EQ(file.text_attribute("aggregates", "quality"), "accuracy");
+}
+
 // --- what each task is about
 
 TEST(Arithmetic, TheThoughtHoldsTheRunningResults) {
@@ -304,6 +329,7 @@ TEST(EveryTask, SaysHowManyQuestionsThereAreWhenMoreAreAskedFor) {
     EXPECT_THAT(error.what(), HasSubstr("programs: level 1 has about 2"));
   }
   EXPECT_THROW(make_task("sudoku(size=5)"), UserError);
+  EXPECT_THROW(make_task("jsonl(file=x)"), UserError) << "no task";
   EXPECT_THROW(make_task("arithmetic(level=4)"), UserError);
 }
 
