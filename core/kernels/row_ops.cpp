@@ -9,6 +9,8 @@ namespace {
 
 namespace plain {
 constexpr size_t kWidth = 4;
+#include "core/kernels/vectors_body.inc"
+#include "core/kernels/soft_cap_body.inc"
 #include "core/kernels/row_ops_body.inc"
 }  // namespace plain
 
@@ -17,6 +19,8 @@ constexpr size_t kWidth = 4;
 #pragma GCC target("avx2")
 namespace avx2 {
 constexpr size_t kWidth = 8;
+#include "core/kernels/vectors_body.inc"
+#include "core/kernels/soft_cap_body.inc"
 #include "core/kernels/row_ops_body.inc"
 }  // namespace avx2
 #pragma GCC pop_options
@@ -24,6 +28,8 @@ constexpr size_t kWidth = 8;
 #pragma GCC target("avx512f,avx512vl,avx512dq,avx512bw,prefer-vector-width=512")
 namespace avx512 {
 constexpr size_t kWidth = 16;
+#include "core/kernels/vectors_body.inc"
+#include "core/kernels/soft_cap_body.inc"
 #include "core/kernels/row_ops_body.inc"
 }  // namespace avx512
 #pragma GCC pop_options

@@ -2,9 +2,12 @@
 #include "core/network/network.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/Reduction.h>
 #include <c10/core/GradMode.h>
 
 #include <cmath>
+
+#include "core/network/training_ops.h"
 
 namespace canvaslab {
 namespace {
@@ -19,20 +22,43 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& w, double eps) {
   return y.to(x.scalar_type());
 }
 
-/// x [.., K] times w [N, K] transposed, in x's dtype.
-at::Tensor product(const at::Tensor& x, const at::Tensor& w, const TrainingPass* training) {
-  if (!training || !training->bf16_products) return at::linear(x, w);
-  return at::linear(x.to(at::kBFloat16), w.to(at::kBFloat16)).to(x.scalar_type());
+bool is_fused(const TrainingPass* training) { return training && training->fused; }
+
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& w, double eps, const TrainingPass* training) {
+  return is_fused(training) ? training_ops::rms_norm(x, w, eps) : rms_norm(x, w, eps);
+}
+
+/// x [.., K] times each w [N, K] transposed, in x's dtype.
+std::vector<at::Tensor> products(const at::Tensor& x, const std::vector<at::Tensor>& w, const TrainingPass* training) {
+  if (is_fused(training)) return training_ops::products(x, w, training->bf16_products);
+  std::vector<at::Tensor> out;
+  for (const auto& one : w)
+    out.push_back(training && training->bf16_products ? at::linear(x.to(at::kBFloat16), one.to(at::kBFloat16)).to(x.scalar_type()) : at::linear(x, one));
+  return out;
+}
+at::Tensor product(const at::Tensor& x, const at::Tensor& w, const TrainingPass* training) { return products(x, {w}, training).front(); }
+
+at::Tensor gelu_times(const at::Tensor& gate, const at::Tensor& up, const TrainingPass* training) {
+  return is_fused(training) ? training_ops::gelu_times(gate, up) : at::gelu(gate, "tanh") * up;
 }
 
 at::Tensor gated_mlp(const at::Tensor& x, const at::Tensor& gate, const at::Tensor& up, const at::Tensor& down, const TrainingPass* training) {
-  return product(at::gelu(product(x, gate, training), "tanh") * product(x, up, training), down, training);
+  const auto both = products(x, {gate, up}, training);
+  return product(gelu_times(both[0], both[1], training), down, training);
 }
 
 /// x [.., S, heads, Dh] with cos, sin [S, 1, Dh]; pairs t and t + Dh/2.
 at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
   const auto halves = x.chunk(2, -1);
   return x * cos + at::cat({-halves[1], halves[0]}, -1) * sin;
+}
+
+at::Tensor norm_rotate(const at::Tensor& x, const at::Tensor& w, double eps, const at::Tensor& cos, const at::Tensor& sin, const TrainingPass* training) {
+  return is_fused(training) ? training_ops::norm_rotate(x, w, eps, cos, sin) : rotate(rms_norm(x, w, eps), cos, sin);
+}
+
+at::Tensor add_norm(const at::Tensor& x, const at::Tensor& a, const at::Tensor& w, double eps, const TrainingPass* training) {
+  return is_fused(training) ? training_ops::add_norm(x, a, w, eps) : x + rms_norm(a, w, eps);
 }
 
 /// Numbers runs of image or video tokens; -1 elsewhere.
@@ -129,22 +155,23 @@ at::Tensor Network::attention(const LayerConfig& shape, const at::Tensor& q, con
 at::Tensor Network::experts(const LayerWeights& w, const at::Tensor& x, const at::Tensor& raw, TrainingPass* training) const {
   if (x.dim() == 3) return experts(w, x.flatten(0, 1), raw.flatten(0, 1), training).view_as(x);
   // Router on the raw residual, in f32 from the softmax on; ties among experts as torch.topk leaves them.
-  auto t = rms_norm(raw, {}, config_.rms_norm_eps) * w.router_scale * std::pow(static_cast<double>(config_.hidden_size), -0.5);
+  auto t = rms_norm(raw, {}, config_.rms_norm_eps, training) * w.router_scale * std::pow(static_cast<double>(config_.hidden_size), -0.5);
   const auto probability = at::softmax(at::linear(t, w.router_proj), -1, at::kFloat);  // [T, E]
   auto [weight, expert] = at::topk(probability, config_.top_k_experts, -1);            // [T, k]
   weight = weight / weight.sum(-1, true);
   weight = weight * w.per_expert_scale.index({expert});
   const int64_t k = config_.top_k_experts;
   const auto flat = expert.flatten();                                                   // [R]
+  if (training) {
+    const auto share = at::bincount(flat, {}, config_.num_experts).to(probability.options()) / static_cast<double>(flat.size(0));
+    const auto balance = at::dot(share, probability.mean(0)) * static_cast<double>(config_.num_experts);
+    training->balance = training->balance.defined() ? training->balance + balance : balance;
+  }
+  if (is_fused(training)) return training_ops::experts(x, weight, expert, w.experts_gate_up, w.experts_down, training->bf16_products);
   const auto order = at::argsort(flat, /*stable=*/true, 0, false);                      // rows grouped by expert
   const auto token = at::floor_divide(order, k);
   const auto counts = at::bincount(flat, {}, config_.num_experts).to(at::kCPU);
   const auto grouped = x.index_select(0, token);                                        // [R, D]
-  if (training) {
-    const auto share = counts.to(probability.options()) / static_cast<double>(flat.size(0));
-    const auto balance = at::dot(share, probability.mean(0)) * static_cast<double>(config_.num_experts);
-    training->balance = training->balance.defined() ? training->balance + balance : balance;
-  }
   const auto* rows = counts.const_data_ptr<int64_t>();
   std::vector<at::Tensor> parts;
   int64_t begin = 0;
@@ -165,12 +192,12 @@ at::Tensor Network::layer(size_t index, at::Tensor x, const at::Tensor& cos, con
   const LayerWeights& w = layers_[index];
   const LayerConfig& shape = config_.layers[index];
   const double eps = config_.rms_norm_eps;
-  const auto h = rms_norm(x, w.input_norm, eps);
-  const auto q = rotate(rms_norm(product(h, w.q_proj, training).unflatten(-1, {config_.num_heads, shape.head_dim}), w.q_norm, eps), cos, sin);
-  const auto raw_k = product(h, w.k_proj, training).unflatten(-1, {shape.num_kv_heads, shape.head_dim});
-  const auto raw_v = w.v_proj.defined() ? product(h, w.v_proj, training).unflatten(-1, {shape.num_kv_heads, shape.head_dim}) : raw_k;
-  const auto k = rotate(rms_norm(raw_k, w.k_norm, eps), cos, sin).transpose(-3, -2);  // [.., Hkv, S, Dh]
-  const auto v = rms_norm(raw_v, {}, eps).transpose(-3, -2);
+  const auto h = rms_norm(x, w.input_norm, eps, training);
+  const auto qkv = products(h, w.v_proj.defined() ? std::vector{w.q_proj, w.k_proj, w.v_proj} : std::vector{w.q_proj, w.k_proj}, training);
+  const auto q = norm_rotate(qkv[0].unflatten(-1, {config_.num_heads, shape.head_dim}), w.q_norm, eps, cos, sin, training);
+  const auto raw_k = qkv[1].unflatten(-1, {shape.num_kv_heads, shape.head_dim}), raw_v = qkv.back().unflatten(-1, {shape.num_kv_heads, shape.head_dim});
+  const auto k = norm_rotate(raw_k, w.k_norm, eps, cos, sin, training).transpose(-3, -2);  // [.., Hkv, S, Dh]
+  const auto v = rms_norm(raw_v, {}, eps, training).transpose(-3, -2);
   const auto all_k = at::cat({cache.layers[index].k, k}, -2), all_v = at::cat({cache.layers[index].v, v}, -2);
   const int64_t first_key = cache.length - cache.layers[index].k.size(-2);
   const auto attended = attention(shape, q, all_k, all_v, first_key, cache.length, append != nullptr, block);
@@ -180,10 +207,10 @@ at::Tensor Network::layer(size_t index, at::Tensor x, const at::Tensor& cos, con
     append->layers[index] = keep == total ? KvCache::Layer{all_k, all_v}
                                           : KvCache::Layer{all_k.slice(-2, total - keep, total).contiguous(), all_v.slice(-2, total - keep, total).contiguous()};
   }
-  x = x + rms_norm(product(attended, w.o_proj, training), w.post_attention_norm, eps);
-  const auto dense = rms_norm(gated_mlp(rms_norm(x, w.pre_ffn_norm, eps), w.gate_proj, w.up_proj, w.down_proj, training), w.post_ffn_norm_1, eps);
-  const auto sparse = rms_norm(experts(w, rms_norm(x, w.pre_ffn_norm_2, eps), x, training), w.post_ffn_norm_2, eps);
-  x = x + rms_norm(dense + sparse, w.post_ffn_norm, eps);
+  x = add_norm(x, product(attended, w.o_proj, training), w.post_attention_norm, eps, training);
+  const auto dense = rms_norm(gated_mlp(rms_norm(x, w.pre_ffn_norm, eps, training), w.gate_proj, w.up_proj, w.down_proj, training), w.post_ffn_norm_1, eps, training);
+  const auto sparse = experts(w, rms_norm(x, w.pre_ffn_norm_2, eps, training), x, training);
+  x = add_norm(x, add_norm(dense, sparse, w.post_ffn_norm_2, eps, training), w.post_ffn_norm, eps, training);
   return x * (append ? w.encoder_scalar : w.decoder_scalar);
 }
 
@@ -202,27 +229,41 @@ at::Tensor Network::encode(const at::Tensor& ids, const std::vector<uint8_t>& to
   }
   next.length = cache.length + S;
   cache = std::move(next);
-  return want_hidden ? rms_norm(x, final_norm_, config_.rms_norm_eps) : at::Tensor();
+  return want_hidden ? rms_norm(x, final_norm_, config_.rms_norm_eps, training) : at::Tensor();
 }
 
-at::Tensor Network::decode(const at::Tensor& canvas, const KvCache& cache, const at::Tensor& feedback, TrainingPass* training) const {
+at::Tensor Network::decode_hidden(const at::Tensor& canvas, const KvCache& cache, const at::Tensor& feedback, TrainingPass* training) const {
   const double eps = config_.rms_norm_eps;
   auto x = embed(canvas);  // [L, D]
   if (feedback.defined()) {
     const auto p = at::softmax(feedback.to(embedding_.scalar_type()).to(at::kFloat), -1).to(embedding_.scalar_type());
     const auto soft = product(p, embedding_.t(), training) * embedding_scale_;
-    const auto conditioning = gated_mlp(rms_norm(soft, sc_pre_norm_, eps), sc_gate_, sc_up_, sc_down_, training);
+    const auto conditioning = gated_mlp(rms_norm(soft, sc_pre_norm_, eps, training), sc_gate_, sc_up_, sc_down_, training);
     const int64_t rows = conditioning.size(0);
     x = rows == x.size(0) ? x + conditioning : at::cat({x.slice(0, 0, rows) + conditioning, x.slice(0, rows)}, 0);
   }
-  x = rms_norm(x, {}, eps);
+  x = rms_norm(x, {}, eps, training);
   const int64_t L = canvas.size(-1);
   const auto sliding = rope_tables(true, cache.length, L), full = rope_tables(false, cache.length, L);
   for (size_t i = 0; i < layers_.size(); ++i) {
     const auto& [cos, sin] = config_.layers[i].sliding ? sliding : full;
     x = layer(i, x, cos, sin, cache, nullptr, {}, training);
   }
-  return logits(rms_norm(x, final_norm_, eps), training);
+  return rms_norm(x, final_norm_, eps, training);
+}
+
+at::Tensor Network::decode(const at::Tensor& canvas, const KvCache& cache, const at::Tensor& feedback, TrainingPass* training) const {
+  return logits(decode_hidden(canvas, cache, feedback, training), training);
+}
+
+at::Tensor Network::cross_entropy(const at::Tensor& hidden, const at::Tensor& targets, const TrainingPass& training, std::vector<float>* each) const {
+  if (training.fused) return training_ops::capped_cross_entropy(product(hidden, lm_head_, &training), targets, config_.final_logit_softcapping, each);
+  const auto losses = at::cross_entropy_loss(logits(hidden, &training), targets, {}, at::Reduction::None);
+  if (each) {
+    const auto values = losses.detach().to(at::kCPU).contiguous();
+    each->assign(values.const_data_ptr<float>(), values.const_data_ptr<float>() + values.numel());
+  }
+  return losses.mean();
 }
 
 at::Tensor Network::logits(const at::Tensor& hidden, const TrainingPass* training) const {

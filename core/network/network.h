@@ -42,6 +42,7 @@ struct LayerWeights {
 /// What training asks of a forward besides its result.
 struct TrainingPass {
   bool bf16_products = false;  ///< matrix products of weights in bf16, the rest in the weights' dtype
+  bool fused = false;          ///< by training_ops; weights in f32 on the CPU
   at::Tensor balance;          ///< out, []: sum over layers of E * sum_e(share of choices * mean probability); 1 a layer when even (Fedus et al. 2021, eq. 4)
 };
 
@@ -70,6 +71,8 @@ class Network {
   /// axis B it may cover the first rows only, the others then have none. Returns logits [L, V] f32 after the soft-cap.
   /// The cache is only read.
   at::Tensor decode(const at::Tensor& canvas, const KvCache& cache, const at::Tensor& feedback, TrainingPass* training = nullptr) const;
+  /// decode up to the states after the final norm: [L, D].
+  at::Tensor decode_hidden(const at::Tensor& canvas, const KvCache& cache, const at::Tensor& feedback, TrainingPass* training = nullptr) const;
   /// Whether decode_cpu serves these weights: f32 on the CPU.
   bool has_cpu_path() const;
   /// decode without tensors and several times as fast: writes logits [L, V] and needs no grad mode. `feedback` holds
@@ -77,6 +80,8 @@ class Network {
   void decode_cpu(std::span<const int32_t> canvas, const KvCache& cache, const float* feedback, float feedback_temperature, RopeTables& tables, float* logits) const;
   /// hidden [S, D] after the final norm -> logits [S, V] f32 after the soft-cap.
   at::Tensor logits(const at::Tensor& hidden, const TrainingPass* training = nullptr) const;
+  /// Mean cross-entropy in nats of logits(hidden [S, D]) to targets [S] i64; each row's into `each` [S] when not null.
+  at::Tensor cross_entropy(const at::Tensor& hidden, const at::Tensor& targets, const TrainingPass& training, std::vector<float>* each = nullptr) const;
 
   at::ScalarType dtype() const { return embedding_.scalar_type(); }
   at::Device device() const { return embedding_.device(); }

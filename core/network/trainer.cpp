@@ -91,9 +91,11 @@ struct Trainer::State {
     return {.seed = options.seed, .item = static_cast<uint64_t>(num_done), .canvas_idx = static_cast<uint32_t>(batch)};
   }
 
+  size_t length_of(const TrainingBatch& batch) const { return batch.canvas_length ? batch.canvas_length : static_cast<size_t>(network.config().canvas_length); }
+
   void check(const TrainingBatch& batch, size_t index) const {
     const auto V = static_cast<int32_t>(network.config().vocab_size);
-    const size_t B = batch.rows, L = static_cast<size_t>(network.config().canvas_length);
+    const size_t B = batch.rows, L = length_of(batch);
     const auto refuse = [&](const std::string& what) { throw usage_error("training batch {}: {}", index, what); };
     if (B == 0 || batch.prompts.empty() || batch.prompts.size() % B != 0) refuse(fmt::format("{} prompt tokens for {} rows; expected the same number for each, at least 1", batch.prompts.size(), B));
     if (batch.answers.empty() || batch.answers.size() % (B * L) != 0) refuse(fmt::format("{} answer tokens for {} rows; expected whole canvases of {}", batch.answers.size(), B, L));
@@ -106,13 +108,13 @@ struct Trainer::State {
   }
 
   /// Adds the gradient of one batch, divided by num_batches.
-  StepLosses accumulate(const TrainingBatch& batch, size_t index, size_t num_batches) {
-    const auto B = static_cast<int64_t>(batch.rows), L = network.config().canvas_length;
+  BatchLosses accumulate(const TrainingBatch& batch, size_t index, size_t num_batches) {
+    const auto B = static_cast<int64_t>(batch.rows), L = static_cast<int64_t>(length_of(batch));
     const auto prompts = to_ids(batch.prompts, B), answers = to_ids(batch.answers, B);
     const int64_t P = prompts.size(1), C = answers.size(1) / L;
     DrawKey key = draw(index);
     const auto c = static_cast<int64_t>(key.below(static_cast<uint32_t>(C), Purpose::kTraining, 0, kTargetCanvas));
-    TrainingPass pass{.bf16_products = options.bf16_products, .balance = {}};
+    TrainingPass pass{.bf16_products = options.bf16_products, .fused = options.fused, .balance = {}};
     // The clean text in two pieces, so that the canvases see the cache as it is when canvas c is written.
     KvCache before = network.empty_cache(0, B);
     const auto context = at::cat({prompts, answers.narrow(1, 0, c * L)}, 1);
@@ -120,10 +122,10 @@ struct Trainer::State {
     KvCache rest = before;
     const auto rest_hidden = network.encode(answers.narrow(1, c * L, (C - c) * L), {}, rest, true, &pass);
     const auto causal = causal_loss(at::cat({context_hidden, rest_hidden}, 1).narrow(1, P - 1, C * L), answers, batch.answer_lengths, pass);
-    const auto diffusion = diffusion_loss(answers.narrow(1, c * L, L).contiguous(), before, key, pass);
+    BatchLosses out;
+    const auto diffusion = diffusion_loss(answers.narrow(1, c * L, L).contiguous(), before, key, pass, out.noisiest);
     const auto balance = pass.balance / static_cast<double>(3 * network.config().num_layers);
     const auto loss = diffusion + options.causal_weight * causal + options.balance_weight * balance;
-    StepLosses out;
     out.diffusion = diffusion.item<double>();
     out.causal = causal.item<double>();
     out.balance = balance.item<double>();
@@ -141,11 +143,11 @@ struct Trainer::State {
     for (size_t b = 0; b < lengths.size(); ++b)
       for (int64_t j = 0; j < lengths[b]; ++j) counted.push_back(static_cast<int64_t>(b) * answers.size(1) + j);
     const auto rows = at::tensor(counted, at::kLong);
-    return at::cross_entropy_loss(network.logits(hidden.flatten(0, 1).index_select(0, rows), &pass), answers.flatten().index_select(0, rows));
+    return network.cross_entropy(hidden.flatten(0, 1).index_select(0, rows), answers.flatten().index_select(0, rows), pass);
   }
 
-  /// clean [B, L]; the cache holds what stands before it.
-  at::Tensor diffusion_loss(const at::Tensor& clean, const KvCache& before, const DrawKey& key, TrainingPass& pass) const {
+  /// clean [B, L]; the cache holds what stands before it. noisiest: see BatchLosses.
+  at::Tensor diffusion_loss(const at::Tensor& clean, const KvCache& before, const DrawKey& key, TrainingPass& pass, double& noisiest) const {
     const int64_t B = clean.size(0), L = clean.size(1), n = options.canvases_per_sequence, N = n * B;
     const auto F = static_cast<int64_t>(std::floor(options.self_conditioning_share * static_cast<double>(N)));
     const std::span<const int64_t> tokens(clean.const_data_ptr<int64_t>(), static_cast<size_t>(B * L));
@@ -159,11 +161,17 @@ struct Trainer::State {
         layer.k = layer.k.narrow(0, 0, F);
         layer.v = layer.v.narrow(0, 0, F);
       }
-      TrainingPass unrecorded{.bf16_products = options.bf16_products, .balance = {}};
+      TrainingPass unrecorded{.bf16_products = options.bf16_products, .fused = options.fused, .balance = {}};
       feedback = network.decode(at::tensor(noisy.noisier, at::kLong).view({F, L}), first, {}, &unrecorded) / at::tensor(noisy.temperature).view({F, 1, 1});
     }
-    const auto logits = network.decode(at::tensor(noisy.canvas, at::kLong).view({N, L}), cache, feedback, &pass);
-    return at::cross_entropy_loss(logits.flatten(0, 1), clean.repeat({n, 1}).flatten());
+    const auto hidden = network.decode_hidden(at::tensor(noisy.canvas, at::kLong).view({N, L}), cache, feedback, &pass);
+    std::vector<float> each;  // [N * L]
+    auto loss = network.cross_entropy(hidden.flatten(0, 1), clean.repeat({n, 1}).flatten(), pass, &each);
+    double sum = 0, count = 0;
+    for (size_t i = 0; i < each.size(); ++i)
+      if (noisy.level[i / static_cast<size_t>(L)] >= 0.9) sum += static_cast<double>(each[i]), ++count;
+    noisiest = sum / count;
+    return loss;
   }
 
   void update(StepLosses& losses) {
@@ -202,7 +210,8 @@ StepLosses Trainer::step(std::span<const TrainingBatch> batches) {
   StepLosses out;
   const auto count = static_cast<double>(batches.size());
   for (size_t i = 0; i < batches.size(); ++i) {
-    const StepLosses one = s.accumulate(batches[i], i, batches.size());
+    const BatchLosses one = s.accumulate(batches[i], i, batches.size());
+    out.batches.push_back(one);
     out.diffusion += one.diffusion / count;
     out.causal += one.causal / count;
     out.balance += one.balance / count;

@@ -11,6 +11,7 @@ namespace canvaslab {
 /// B sequences of one shape. Letters: P prompt tokens, C canvases of L tokens.
 struct TrainingBatch {
   size_t rows = 0;                       ///< B
+  size_t canvas_length = 0;              ///< L; 0: the model's
   std::vector<int32_t> prompts;          ///< [B, P]
   std::vector<int32_t> answers;          ///< [B, C * L]: after the end token filled with the pad id
   std::vector<int32_t> answer_lengths;   ///< [B] tokens up to and with the end token
@@ -31,7 +32,15 @@ struct TrainerOptions {
   double all_noise_share = 0.1;          ///< canvases at noise level exactly 1; the others' are stratified uniform in (0, 1)
   double self_conditioning_share = 0.5;  ///< canvases that see a first prediction, made from a noisier canvas
   double causal_weight = 0.5, balance_weight = 0.01;
-  bool bf16_products = false;            ///< see TrainingPass
+  bool bf16_products = false, fused = true;  ///< see TrainingPass
+};
+
+/// One batch's measurements. Losses in nats per token.
+struct BatchLosses {
+  double diffusion = 0;                  ///< clean token given the noisy canvas, all positions
+  double noisiest = 0;                   ///< the same over canvases of noise level 0.9 and more; NaN without any
+  double causal = 0, balance = 0;
+  int64_t tokens = 0;
 };
 
 /// One step's measurements, means over its batches. Losses in nats per token.
@@ -41,6 +50,7 @@ struct StepLosses {
   double balance = 0;                    ///< mean over layers and passes, 1 when experts are chosen evenly
   double gradient_norm = 0, learning_rate = 0;
   int64_t tokens = 0;                    ///< tokens with forward and backward
+  std::vector<BatchLosses> batches = {};
 };
 
 /// Holds weights, their average, and AdamW's moments. The course is a pure function of weights, options and batches, on one

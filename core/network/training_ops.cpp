@@ -1,0 +1,308 @@
+#include "core/network/training_ops.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <cstring>
+#include <optional>
+
+#include "core/kernels/row_gradients.h"
+#include "core/kernels/row_ops.h"
+
+namespace canvaslab::training_ops {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+const float* in(const at::Tensor& t) { return t.const_data_ptr<float>(); }
+const float* in_or_null(const at::Tensor& t) { return t.defined() ? t.const_data_ptr<float>() : nullptr; }
+float* out(const at::Tensor& t) { return t.mutable_data_ptr<float>(); }
+size_t row_length(const at::Tensor& x) { return static_cast<size_t>(x.size(-1)); }
+size_t num_rows(const at::Tensor& x) { return x.size(-1) == 0 ? 0 : static_cast<size_t>(x.numel() / x.size(-1)); }
+
+struct RmsNorm : Function<RmsNorm> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& given, const std::optional<at::Tensor>& weight, double eps) {
+    const auto x = given.contiguous(), y = at::empty_like(x), w = weight.value_or(at::Tensor());
+    const size_t n = row_length(x);
+    for (size_t r = 0; r < num_rows(x); ++r) row_ops().rms_norm(in(x) + r * n, in_or_null(w), static_cast<float>(eps), n, out(y) + r * n);
+    ctx->save_for_backward({x, w});
+    ctx->saved_data["eps"] = eps;
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const auto &x = saved[0], &w = saved[1];
+    const auto dy = grads[0].contiguous(), dx = at::empty_like(x), dw = w.defined() ? at::zeros_like(w) : at::Tensor();
+    const auto eps = static_cast<float>(ctx->saved_data["eps"].toDouble());
+    const size_t n = row_length(x);
+    for (size_t r = 0; r < num_rows(x); ++r)
+      row_gradients().rms_norm(in(x) + r * n, in_or_null(w), eps, in(dy) + r * n, n, out(dx) + r * n, dw.defined() ? out(dw) : nullptr);
+    return {dx, dw, at::Tensor()};
+  }
+};
+
+struct AddNorm : Function<AddNorm> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& given, const at::Tensor& w, double eps) {
+    const auto a = given.contiguous(), y = x.contiguous().clone();
+    const size_t n = row_length(a);
+    for (size_t r = 0; r < num_rows(a); ++r) row_ops().add_norm(in(a) + r * n, in(w), static_cast<float>(eps), n, out(y) + r * n);
+    ctx->save_for_backward({a, w});
+    ctx->saved_data["eps"] = eps;
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const auto &a = saved[0], &w = saved[1];
+    const auto dy = grads[0].contiguous(), da = at::empty_like(a), dw = at::zeros_like(w);
+    const auto eps = static_cast<float>(ctx->saved_data["eps"].toDouble());
+    const size_t n = row_length(a);
+    for (size_t r = 0; r < num_rows(a); ++r) row_gradients().rms_norm(in(a) + r * n, in(w), eps, in(dy) + r * n, n, out(da) + r * n, out(dw));
+    return {dy, da, dw, at::Tensor()};
+  }
+};
+
+/// Row r of x [.., S, heads, Dh] stands at position r / heads % S.
+template <typename Visit>
+void each_head(const at::Tensor& x, const Visit& visit) {
+  const auto heads = static_cast<size_t>(x.size(-2)), positions = static_cast<size_t>(x.size(-3)), rows = num_rows(x);
+  for (size_t r = 0; r < rows; ++r) visit(r, r / heads % positions);
+}
+
+struct NormRotate : Function<NormRotate> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& given, const at::Tensor& w, double eps, const at::Tensor& cos, const at::Tensor& sin) {
+    const auto x = given.contiguous(), y = at::empty_like(x);
+    const size_t n = row_length(x);
+    each_head(x, [&](size_t r, size_t position) {
+      row_ops().rms_norm(in(x) + r * n, in(w), static_cast<float>(eps), n, out(y) + r * n);
+      row_ops().rotate(out(y) + r * n, in(cos) + position * n, in(sin) + position * n, n / 2);
+    });
+    ctx->save_for_backward({x, w, cos, sin});
+    ctx->saved_data["eps"] = eps;
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const auto &x = saved[0], &w = saved[1], &cos = saved[2];
+    const auto back = saved[3].neg();  // the inverse rotation
+    const auto dx = grads[0].contiguous().clone(), dw = at::zeros_like(w);
+    const auto eps = static_cast<float>(ctx->saved_data["eps"].toDouble());
+    const size_t n = row_length(x);
+    each_head(x, [&](size_t r, size_t position) {
+      float* d = out(dx) + r * n;
+      row_ops().rotate(d, in(cos) + position * n, in(back) + position * n, n / 2);
+      row_gradients().rms_norm(in(x) + r * n, in(w), eps, d, n, d, out(dw));
+    });
+    return {dx, dw, at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+struct GeluTimes : Function<GeluTimes> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& given_gate, const at::Tensor& given_up) {
+    const auto gate = given_gate.contiguous(), up = given_up.contiguous(), y = at::empty_like(gate);
+    row_ops().gelu_times(in(gate), in(up), static_cast<size_t>(gate.numel()), out(y));
+    ctx->save_for_backward({gate, up});
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const auto dy = grads[0].contiguous(), dgate = at::empty_like(dy), dup = at::empty_like(dy);
+    row_gradients().gelu_times(in(saved[0]), in(saved[1]), in(dy), static_cast<size_t>(dy.numel()), out(dgate), out(dup));
+    return {dgate, dup};
+  }
+};
+
+at::ScalarType product_type(bool bf16) { return bf16 ? at::kBFloat16 : at::kFloat; }
+
+struct Products : Function<Products> {
+  static variable_list forward(AutogradContext* ctx, const at::Tensor& x, at::TensorList w, bool bf16) {
+    const auto type = product_type(bf16);
+    const auto rows = x.reshape({-1, x.size(-1)}).to(type);
+    const auto weights = (w.size() == 1 ? w[0] : at::cat(w, 0)).to(type);
+    const auto y = at::linear(rows, weights);  // [T, sum of N]
+    std::vector<int64_t> widths;
+    variable_list results;
+    int64_t first = 0;
+    for (const auto& one : w) {
+      auto shape = x.sizes().vec();
+      shape.back() = one.size(0);
+      auto part = at::empty({y.size(0), one.size(0)}, at::kFloat);
+      part.copy_(y.narrow(1, first, one.size(0)));
+      results.push_back(part.view(shape));
+      widths.push_back(one.size(0));
+      first += one.size(0);
+    }
+    ctx->save_for_backward({rows, weights});
+    ctx->saved_data["widths"] = widths;
+    ctx->saved_data["needs_x"] = x.requires_grad();
+    return results;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const auto &rows = saved[0], &weights = saved[1];
+    const auto widths = ctx->saved_data["widths"].toIntVector();
+    const auto dy = at::empty({rows.size(0), weights.size(0)}, rows.options());
+    int64_t first = 0;
+    for (size_t i = 0; i < widths.size(); ++i) {
+      const auto place = dy.narrow(1, first, widths[i]);
+      if (grads[i].defined()) place.copy_(grads[i].reshape({-1, widths[i]}));
+      else place.zero_();
+      first += widths[i];
+    }
+    variable_list result;
+    if (ctx->saved_data["needs_x"].toBool()) {
+      auto shape = [&] {
+        for (const auto& g : grads)
+          if (g.defined()) return g.sizes().vec();
+        return std::vector<int64_t>{rows.size(0), 1};
+      }();
+      shape.back() = rows.size(1);
+      result.push_back(at::mm(dy, weights).to(at::kFloat).view(shape));
+    } else {
+      result.push_back(at::Tensor());
+    }
+    const auto dw = at::mm(dy.t(), rows).to(at::kFloat);
+    first = 0;
+    for (const int64_t width : widths) {
+      result.push_back(dw.narrow(0, first, width));
+      first += width;
+    }
+    result.push_back(at::Tensor());
+    return result;
+  }
+};
+
+/// Rows of one expert come in whole blocks: oneDNN compiles a kernel for every shape it meets, and counts change each time.
+constexpr int64_t kRowBlock = 64;
+
+/// Slots (t, j) in the order of their experts.
+struct Grouping {
+  std::vector<int64_t> first;   ///< [E + 1] where each expert's rows begin
+  std::vector<int64_t> slot;    ///< [R] ascending within an expert; -1: a row of zeros that fills a block
+  std::vector<int64_t> row_of;  ///< [T * k] by slot
+  int64_t num_rows() const { return static_cast<int64_t>(slot.size()); }
+  /// visit(expert, first row, count)
+  template <typename Visit>
+  void each_expert(const Visit& visit) const {
+    for (size_t e = 0; e + 1 < first.size(); ++e)
+      if (first[e + 1] > first[e]) visit(static_cast<int64_t>(e), first[e], first[e + 1] - first[e]);
+  }
+  /// visit(row, slot) for rows that are no filling
+  template <typename Visit>
+  void each_row(const Visit& visit) const {
+    for (size_t r = 0; r < slot.size(); ++r)
+      if (slot[r] >= 0) visit(static_cast<int64_t>(r), slot[r]);
+  }
+};
+
+Grouping group(const at::Tensor& expert, int64_t num_experts) {
+  const auto n = static_cast<size_t>(expert.numel());
+  const auto* e = expert.const_data_ptr<int64_t>();
+  std::vector<int64_t> count(static_cast<size_t>(num_experts), 0);
+  for (size_t i = 0; i < n; ++i) ++count[static_cast<size_t>(e[i])];
+  Grouping out{.first = {0}, .slot = {}, .row_of = std::vector<int64_t>(n)};
+  for (const int64_t rows : count) out.first.push_back(out.first.back() + (rows + kRowBlock - 1) / kRowBlock * kRowBlock);
+  out.slot.assign(static_cast<size_t>(out.first.back()), -1);
+  auto next = out.first;
+  for (size_t i = 0; i < n; ++i) {
+    const int64_t row = next[static_cast<size_t>(e[i])]++;
+    out.slot[static_cast<size_t>(row)] = static_cast<int64_t>(i);
+    out.row_of[i] = row;
+  }
+  return out;
+}
+
+struct Experts : Function<Experts> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& given, const at::Tensor& given_weight, const at::Tensor& given_expert, const at::Tensor& gate_up, const at::Tensor& down, bool bf16) {
+    const auto type = product_type(bf16);
+    const auto x = given.contiguous(), weight = given_weight.contiguous(), expert = given_expert.contiguous();
+    const int64_t T = x.size(0), D = x.size(1), k = weight.size(1), F = down.size(2);
+    const auto order = group(expert, gate_up.size(0));
+    const int64_t R = order.num_rows();
+    const auto grouped = at::zeros({R, D}, at::kFloat);
+    order.each_row([&](int64_t r, int64_t slot) { std::memcpy(out(grouped) + r * D, in(x) + slot / k * D, static_cast<size_t>(D) * sizeof(float)); });
+    const auto rows = grouped.to(type), gate_up_rounded = gate_up.to(type), down_rounded = down.to(type);
+    const auto halves = at::empty({R, 2 * F}, at::kFloat), inner = at::empty({R, F}, at::kFloat), results = at::empty({R, D}, at::kFloat);
+    order.each_expert([&](int64_t e, int64_t begin, int64_t count) {
+      halves.narrow(0, begin, count).copy_(at::linear(rows.narrow(0, begin, count), gate_up_rounded.select(0, e)));
+    });
+    for (int64_t r = 0; r < R; ++r) row_ops().gelu_times(in(halves) + r * 2 * F, in(halves) + r * 2 * F + F, static_cast<size_t>(F), out(inner) + r * F);
+    const auto inner_rounded = inner.to(type);
+    order.each_expert([&](int64_t e, int64_t begin, int64_t count) {
+      results.narrow(0, begin, count).copy_(at::linear(inner_rounded.narrow(0, begin, count), down_rounded.select(0, e)));
+    });
+    const auto y = at::zeros({T, D}, at::kFloat);
+    for (int64_t i = 0; i < T * k; ++i) row_ops().add_scaled(in(weight)[i], in(results) + order.row_of[static_cast<size_t>(i)] * D, static_cast<size_t>(D), out(y) + i / k * D);
+    ctx->save_for_backward({rows, weight, expert, gate_up_rounded, down_rounded, halves, inner_rounded, results});
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const auto &rows = saved[0], &weight = saved[1], &expert = saved[2], &gate_up = saved[3], &down = saved[4], &halves = saved[5], &inner = saved[6], &results = saved[7];
+    const auto dy = grads[0].contiguous();
+    const int64_t T = dy.size(0), D = dy.size(1), k = weight.size(1), F = down.size(2);
+    const auto order = group(expert, gate_up.size(0));
+    const int64_t R = order.num_rows();
+    const auto dweight = at::empty_like(weight), dresults = at::zeros({R, D}, at::kFloat);
+    order.each_row([&](int64_t r, int64_t slot) {
+      const float* d = in(dy) + slot / k * D;
+      out(dweight)[slot] = row_gradients().dot(d, in(results) + r * D, static_cast<size_t>(D));
+      row_ops().add_scaled(in(weight)[slot], d, static_cast<size_t>(D), out(dresults) + r * D);
+    });
+    const auto dresults_rounded = dresults.to(rows.scalar_type());
+    const auto dinner = at::empty({R, F}, at::kFloat), dhalves = at::empty({R, 2 * F}, at::kFloat), drows = at::empty({R, D}, at::kFloat);
+    const auto dgate_up = at::zeros(gate_up.sizes(), at::kFloat), ddown = at::zeros(down.sizes(), at::kFloat);
+    order.each_expert([&](int64_t e, int64_t begin, int64_t count) {
+      const auto d = dresults_rounded.narrow(0, begin, count);
+      dinner.narrow(0, begin, count).copy_(at::mm(d, down.select(0, e)));
+      ddown.select(0, e).copy_(at::mm(d.t(), inner.narrow(0, begin, count)));
+    });
+    for (int64_t r = 0; r < R; ++r) {
+      const int64_t place = r * 2 * F;
+      row_gradients().gelu_times(in(halves) + place, in(halves) + place + F, in(dinner) + r * F, static_cast<size_t>(F), out(dhalves) + place, out(dhalves) + place + F);
+    }
+    const auto dhalves_rounded = dhalves.to(rows.scalar_type());
+    order.each_expert([&](int64_t e, int64_t begin, int64_t count) {
+      const auto d = dhalves_rounded.narrow(0, begin, count);
+      drows.narrow(0, begin, count).copy_(at::mm(d, gate_up.select(0, e)));
+      dgate_up.select(0, e).copy_(at::mm(d.t(), rows.narrow(0, begin, count)));
+    });
+    const auto dx = at::zeros({T, D}, at::kFloat);
+    // In slot order, so that the sum does not depend on how rows were grouped.
+    for (int64_t i = 0; i < T * k; ++i) row_ops().add_scaled(1, in(drows) + order.row_of[static_cast<size_t>(i)] * D, static_cast<size_t>(D), out(dx) + i / k * D);
+    return {dx, dweight, at::Tensor(), dgate_up, ddown, at::Tensor()};
+  }
+};
+
+struct CappedCrossEntropy : Function<CappedCrossEntropy> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& given, const at::Tensor& given_target, double cap, std::vector<float>* each) {
+    const auto raw = given.contiguous(), target = given_target.contiguous(), draw = at::empty_like(raw);
+    const size_t n = row_length(raw), T = num_rows(raw);
+    std::vector<float> losses(T);
+    double sum = 0;
+    for (size_t r = 0; r < T; ++r) {
+      losses[r] = row_gradients().capped_cross_entropy(in(raw) + r * n, n, static_cast<float>(cap), static_cast<size_t>(target.const_data_ptr<int64_t>()[r]), 1.0f / static_cast<float>(T),
+                                                       out(draw) + r * n);
+      sum += static_cast<double>(losses[r]);
+    }
+    if (each) *each = std::move(losses);
+    ctx->save_for_backward({draw});
+    return at::scalar_tensor(sum / static_cast<double>(T), at::kFloat);
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) { return {ctx->get_saved_variables()[0] * grads[0], at::Tensor(), at::Tensor(), at::Tensor()}; }
+};
+
+}  // namespace
+
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& w, double eps) { return RmsNorm::apply(x, w.defined() ? std::optional(w) : std::nullopt, eps); }
+at::Tensor add_norm(const at::Tensor& x, const at::Tensor& a, const at::Tensor& w, double eps) { return AddNorm::apply(x, a, w, eps); }
+at::Tensor norm_rotate(const at::Tensor& x, const at::Tensor& w, double eps, const at::Tensor& cos, const at::Tensor& sin) { return NormRotate::apply(x, w, eps, cos, sin); }
+at::Tensor gelu_times(const at::Tensor& gate, const at::Tensor& up) { return GeluTimes::apply(gate, up); }
+std::vector<at::Tensor> products(const at::Tensor& x, const std::vector<at::Tensor>& w, bool bf16) { return Products::apply(x, at::TensorList(w), bf16); }
+at::Tensor experts(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& expert, const at::Tensor& gate_up, const at::Tensor& down, bool bf16) {
+  return Experts::apply(x, weight, expert, gate_up, down, bf16);
+}
+at::Tensor capped_cross_entropy(const at::Tensor& raw, const at::Tensor& target, double cap, std::vector<float>* each) { return CappedCrossEntropy::apply(raw, target, cap, each); }
+
+}  // namespace canvaslab::training_ops
