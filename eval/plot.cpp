@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/text/tokenizer.h"
 #include "eval/plot_figures.h"
+#include "eval/plot_training.h"
 #include "eval/report.h"
 #include "eval/run_scores.h"
 
@@ -81,7 +82,20 @@ void plot_traces(const PlotRequest& request, PlotOutcome& outcome) {
   write_report(outcome.written.back(), nullptr, {}, embedded, token_text(request, model));
 }
 
+/// The log of a training, if `path` is one or a folder with one (and no run).
+std::optional<std::string> training_file(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::path(path).filename() == "training.h5") return path;
+  if (std::filesystem::exists(path + "/training.h5", ignored) && !std::filesystem::exists(path + "/run.h5", ignored)) return path + "/training.h5";
+  return std::nullopt;
+}
+
 void plot_run(const PlotRequest& request, const std::string& path, PlotOutcome& outcome) {
+  if (const auto training = training_file(path)) {
+    const auto written = plot_training(read_training_h5(*training), std::filesystem::absolute(*training).parent_path().filename().string(), figure_prefix(request, *training));
+    outcome.written.insert(outcome.written.end(), written.begin(), written.end());
+    return;
+  }
   const H5Reader file = open_results(path);
   const std::string prefix = figure_prefix(request, file.path());
   const PlotSamples samples = read_plot_samples(file);

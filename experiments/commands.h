@@ -22,5 +22,6 @@ void add_plugin(CommandLine& line);
 void add_check(CommandLine& line);
 void add_data(CommandLine& line);
 void add_regrade(CommandLine& line);
+void add_train(CommandLine& line);
 
 }  // namespace canvaslab

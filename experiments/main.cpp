@@ -25,6 +25,7 @@ int main(int argc, char** argv) {
   add_attribute(line);
   add_export(line);
   add_table(line);
+  add_train(line);
   add_import(line);
   add_plans(line);
   add_plugin(line);

@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -224,15 +225,18 @@ StepLosses Trainer::step(std::span<const TrainingBatch> batches) {
 int64_t Trainer::num_done() const { return state_->num_done; }
 int64_t Trainer::num_parameters() const { return state_->weights.numel(); }
 
-void Trainer::save_state(const std::string& path, const std::string& settings) {
+void Trainer::save_state(const std::string& path, const std::string& settings, Moments moments) {
   State& s = *state_;
-  const auto moment1 = s.moment1.to(at::kBFloat16), moment2 = s.moment2.to(at::kBFloat16);
+  const bool rounded = moments == Moments::kRounded;
+  const auto type = rounded ? at::kBFloat16 : at::kFloat;
+  const std::string dtype = rounded ? "BF16" : "F32";
+  const auto moment1 = s.moment1.to(type), moment2 = s.moment2.to(type);
   s.moment1.copy_(moment1);
   s.moment2.copy_(moment2);
   const int64_t n = s.weights.numel(), length = static_cast<int64_t>(settings.size());
   const std::string_view done(reinterpret_cast<const char*>(&s.num_done), sizeof s.num_done);
   const std::vector<TensorToWrite> tensors{{"weights", "F32", {n}, bytes_of(s.weights)}, {"average", "F32", {n}, bytes_of(s.average)},
-                                           {"moment1", "BF16", {n}, bytes_of(moment1)},  {"moment2", "BF16", {n}, bytes_of(moment2)},
+                                           {"moment1", dtype, {n}, bytes_of(moment1)},   {"moment2", dtype, {n}, bytes_of(moment2)},
                                            {"num_done", "I64", {1}, done},               {"settings", "U8", {length}, settings}};
   write_safetensors(path, tensors);
 }
@@ -240,12 +244,13 @@ void Trainer::save_state(const std::string& path, const std::string& settings) {
 namespace {
 
 /// One tensor of a state file, checked.
-at::Tensor read_tensor(const std::string& path, const std::string& name, const std::string& dtype, std::optional<int64_t> size) {
+at::Tensor read_tensor(const std::string& path, const std::string& name, const std::vector<std::string>& dtypes, std::optional<int64_t> size) {
   for (const auto& header : read_safetensors_header(path)) {
     if (header.name != name) continue;
-    if (header.dtype != dtype || header.shape.size() != 1) throw input_error("{}: tensor '{}' is {} with {} axes; a training state holds {} with one", path, name, header.dtype, header.shape.size(), dtype);
+    if (std::find(dtypes.begin(), dtypes.end(), header.dtype) == dtypes.end() || header.shape.size() != 1)
+      throw input_error("{}: tensor '{}' is {} with {} axes; a training state holds {} with one", path, name, header.dtype, header.shape.size(), fmt::join(dtypes, " or "));
     if (size && header.shape[0] != *size) throw input_error("{}: tensor '{}' holds {} numbers; this network has {} weights\nthe state belongs to another model; give another --out", path, name, header.shape[0], *size);
-    const auto type = dtype == "F32" ? at::kFloat : dtype == "BF16" ? at::kBFloat16 : dtype == "I64" ? at::kLong : at::kByte;
+    const auto type = header.dtype == "F32" ? at::kFloat : header.dtype == "BF16" ? at::kBFloat16 : header.dtype == "I64" ? at::kLong : at::kByte;
     at::Tensor out = at::empty(header.shape, type);
     std::ifstream in(path, std::ios::binary);
     in.seekg(static_cast<std::streamoff>(header.first_byte));
@@ -259,13 +264,13 @@ at::Tensor read_tensor(const std::string& path, const std::string& name, const s
 
 void Trainer::load_state(const std::string& path, const std::string& settings) {
   State& s = *state_;
-  const at::Tensor stored = read_tensor(path, "settings", "U8", std::nullopt);
+  const at::Tensor stored = read_tensor(path, "settings", {"U8"}, std::nullopt);
   if (bytes_of(stored) != settings) throw input_error("{}: was written with other settings; a training resumes with its own\nundo the change, or start anew with another --out", path);
   const int64_t n = s.weights.numel();
   // All read before anything changes.
-  const auto weights = read_tensor(path, "weights", "F32", n), average = read_tensor(path, "average", "F32", n);
-  const auto moment1 = read_tensor(path, "moment1", "BF16", n), moment2 = read_tensor(path, "moment2", "BF16", n);
-  s.num_done = read_tensor(path, "num_done", "I64", 1).item<int64_t>();
+  const auto weights = read_tensor(path, "weights", {"F32"}, n), average = read_tensor(path, "average", {"F32"}, n);
+  const auto moment1 = read_tensor(path, "moment1", {"BF16", "F32"}, n), moment2 = read_tensor(path, "moment2", {"BF16", "F32"}, n);
+  s.num_done = read_tensor(path, "num_done", {"I64"}, 1).item<int64_t>();
   const c10::NoGradGuard no_grad;
   s.weights.copy_(weights);
   s.average.copy_(average);

@@ -66,9 +66,11 @@ class Trainer {
   /// Steps taken.
   int64_t num_done() const;
   int64_t num_parameters() const;
-  /// Writes all that a resume needs. AdamW's moments are rounded to bf16, in memory too: a run that stops after a save and
-  /// one that goes on stay the same. `settings`: text that load_state must find again.
-  void save_state(const std::string& path, const std::string& settings);
+  /// Writes all that a resume needs. `settings`: text that load_state must find again.
+  /// kRounded: AdamW's moments are rounded to bf16, in memory too, so that a run that stops after it and one that goes on
+  /// stay the same: 12 bytes a weight. kExact changes nothing, for stops at any step: 16 bytes.
+  enum class Moments { kRounded, kExact };
+  void save_state(const std::string& path, const std::string& settings, Moments moments);
   /// Errors: input errors for a damaged file, other settings, another network.
   void load_state(const std::string& path, const std::string& settings);
   /// Writes the averaged weights as OUT/model.safetensors ("F32" or "BF16") beside copies of the folder's other files.

@@ -121,7 +121,7 @@ TEST(Trainer, AResumedRunEndsInTheSameBits) {
   const std::vector<TrainingBatch> batches{some_batch(2), some_batch(3, 1)};
   Trainer first(kBase, {});
   for (int i = 0; i < 2; ++i) first.step(batches);
-  first.save_state(folder / "state", "settings");
+  first.save_state(folder / "state", "settings", Trainer::Moments::kRounded);
   Trainer second(kBase, {});
   second.load_state(folder / "state", "settings");
   EXPECT_EQ(second.num_done(), 2);
@@ -172,7 +172,7 @@ TEST(Trainer, RefusesWhatDoesNotFit) {
   refused(batch, "outside the vocabulary");
   EXPECT_EQ(trainer.num_done(), 0);
 
-  trainer.save_state(folder / "state", "one");
+  trainer.save_state(folder / "state", "one", Trainer::Moments::kRounded);
   EXPECT_THROW(trainer.load_state(folder / "state", "another"), UserError);
   const std::string whole = read_file(folder / "state");
   write_file(folder / "cut", whole.substr(0, whole.size() - 8));
