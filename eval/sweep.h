@@ -82,7 +82,7 @@ std::vector<SweepTask> tasks_of(const PreparedSweep& sweep, std::span<const uint
 /// The tasks of a shard in plan order (item, repeat, configuration). A sample's shard follows from its content key.
 std::vector<SweepTask> shard_tasks(const PreparedSweep& sweep, uint32_t shard, uint32_t num_shards);
 
-/// Makes one sample after another, or several at once; a failed one carries its error.
+/// Makes samples of one configuration, together; a failed one carries its error.
 std::vector<SampleRecord> run_tasks(const PreparedSweep& sweep, std::span<const SweepTask> tasks);
 
 /// Runs what is not yet in the journal, then writes the HDF5 file. Samples that failed earlier are tried again. With successive halving,

@@ -159,16 +159,17 @@ std::vector<EvaluationLine> evaluate_task(const std::string& model, const Traini
   plan.limit = items;
   for (const auto& one : settings) plan.configs.push_back(parse_config(one, "evaluate"));
   const PreparedSweep sweep = prepare_sweep(std::move(plan), std::make_shared<const TextModel>(std::move(*text)));
-  std::vector<uint32_t> all(sweep.examples.size()), configs(sweep.plan.configs.size());
+  std::vector<uint32_t> all(sweep.examples.size());
   std::iota(all.begin(), all.end(), 0u);
-  std::iota(configs.begin(), configs.end(), 0u);
   std::vector<EvaluationLine> out;
-  for (const auto& text_of : sweep.settings_text) out.push_back({.step = 0, .task = task.label, .settings = text_of, .num_items = std::ssize(all), .accuracy = 0, .tokens_per_forward = 0});
-  for (const auto& sample : run_tasks(sweep, tasks_of(sweep, all, configs))) {
-    if (!sample.error.empty()) throw input_error("evaluating {}: {}", task.label, sample.error);
-    auto& line = out[sample.config_idx];
-    line.accuracy += sample.score / static_cast<double>(line.num_items);
-    line.tokens_per_forward += sample.tokens_per_forward_report / static_cast<double>(line.num_items);
+  for (uint32_t config = 0; config < sweep.plan.configs.size(); ++config) {
+    EvaluationLine line{.step = 0, .task = task.label, .settings = sweep.settings_text[config], .num_items = std::ssize(all), .accuracy = 0, .tokens_per_forward = 0};
+    for (const auto& sample : run_tasks(sweep, tasks_of(sweep, all, std::span(&config, 1)))) {
+      if (!sample.error.empty()) throw input_error("evaluating {}: {}", task.label, sample.error);
+      line.accuracy += sample.score / static_cast<double>(line.num_items);
+      line.tokens_per_forward += sample.tokens_per_forward_report / static_cast<double>(line.num_items);
+    }
+    out.push_back(std::move(line));
   }
   return out;
 }

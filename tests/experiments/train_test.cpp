@@ -41,7 +41,7 @@ canvas_lengths = [32, 16]
 [evaluate]
 every = 6
 items = 3
-settings = ["sampler=fixed_step; steps=2"]
+settings = ["sampler=fixed_step; steps=2", "sampler=fixed_step; steps=4"]
 [[task]]
 dataset = "dependency(level=1)"
 [[task]]
@@ -89,7 +89,7 @@ TEST_F(TrainCommand, StopsAndKillsChangeNothing) {
   SCOPED_TRACE(fmt::format("seed {}", seed));
   std::mt19937 random(seed);
   for (int kills = 0; kills < 4; ++kills) {
-    const size_t lines = random() % 17;  // of the log, when it is killed: 12 steps and 4 evaluations; 0: at once
+    const size_t lines = random() % 21;  // of the log, when it is killed: 12 steps and 8 evaluations; 0: at once
     const pid_t child = ::fork();
     if (child == 0) {
       ::execl("/bin/sh", "sh", "-c", ("exec " + command("killed") + " >/dev/null 2>&1").c_str(), nullptr);
@@ -174,7 +174,8 @@ TEST_F(TrainCommand, LogsArePlottedAndReadByPython) {
   ASSERT_EQ(log.lines.size(), 6u);
   EXPECT_EQ(log.lines.back().step, 12);
   EXPECT_EQ(log.tasks, (std::vector<std::string>{"dependency(level=1)", "arithmetic(level=1)"}));
-  ASSERT_EQ(log.evaluations.size(), 4u);
+  ASSERT_EQ(log.evaluations.size(), 8u);
+  EXPECT_GT(log.evaluations[0].tokens_per_forward, 1.5 * log.evaluations[1].tokens_per_forward) << "two steps and four cost the same";
   EXPECT_EQ(log.evaluations[0].step, 6);
   EXPECT_EQ(log.evaluations[0].num_items, 3);
   if (!std::getenv("CANVASLAB_PYTHON")) GTEST_SKIP() << "the rest needs CANVASLAB_PYTHON with h5py";
