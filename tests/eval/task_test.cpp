@@ -8,6 +8,7 @@
 #include <random>
 #include <set>
 
+#include "core/digest.h"
 #include "core/error.h"
 #include "core/h5.h"
 #include "core/json.h"
@@ -94,6 +95,30 @@ TEST(EveryTask, ItemsAreAFunctionOfSeedSplitAndNumber) {
     }
     EXPECT_GT(differ, 0u) << text;
   }
+}
+
+/// Everything about the first 200 items of both splits.
+std::string digest_of_items(const std::string& task) {
+  std::string all;
+  for (const TaskSplit split : {TaskSplit::kTraining, TaskSplit::kHeldOut})
+    for (const auto& item : draw(*make_task(task), split, 200)) all += item.question + "|" + item.thought + "|" + item.answer + "|" + item.reference + "|" + item.category + "\n";
+  return hex(sha256(all)).substr(0, 16);
+}
+
+TEST(EveryTask, MakesTheItemsThatStoredResultsWereMadeWith) {
+  // Whoever changes one of these raises kTaskVersion, or old and new results would pass for results on the same questions.
+  const std::map<std::string, std::string> recorded = {
+      {"arithmetic(level=1)", "cf1081dc76f4ba5b"}, {"arithmetic(level=2)", "61d86a24e93667a8"}, {"arithmetic(level=3)", "6ea91e9b7d6b77f0"},
+      {"choice(level=1)", "aba3789dfba8c928"}, {"choice(level=2)", "db0f44577dc12f81"}, {"choice(level=3)", "7604513c55d0c0bf"},
+      {"programs(level=1)", "478ac697d86491b5"}, {"programs(level=2)", "cc5c739277d665a3"}, {"programs(level=3)", "ebbb379f466e0fa8"},
+      {"sudoku(level=1)", "14a4ad0e9672d3b4"}, {"sudoku(level=2)", "1b7271207565012e"}, {"sudoku(level=3)", "39ecaf3dc8dbde72"},
+      {"sudoku(size=6, level=1)", "8e8493e82aba0d18"}, {"sudoku(size=6, level=2)", "74efa92c417dad8d"}, {"sudoku(size=6, level=3)", "f0e39f36b5bd97d9"},
+      {"dependency(kind=copy, level=1)", "92f2b0d0d185229b"}, {"dependency(kind=copy, level=2)", "0601411b6cf3a2ed"}, {"dependency(kind=copy, level=3)", "9c099166bc4cd5a9"},
+      {"dependency(kind=shuffle, level=1)", "7cb1f5848ccc007c"}, {"dependency(kind=shuffle, level=2)", "11bac31af41749be"}, {"dependency(kind=shuffle, level=3)", "926eac166a80ac52"},
+      {"dependency(kind=latin, level=1)", "86510ce1d048fb49"}, {"dependency(kind=latin, level=2)", "dadfc7eff78e0806"}, {"dependency(kind=latin, level=3)", "e58d360f3129b926"},
+  };
+  for (const auto& task : all_tasks()) EXPECT_EQ(digest_of_items(task), recorded.at(task)) << task;
+  EXPECT_NE(digest_of_items("arithmetic(seed=2)"), digest_of_items("arithmetic"));
 }
 
 TEST(EveryTask, ItsQuestionsHaveOneLength) {
