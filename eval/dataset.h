@@ -61,6 +61,8 @@ class Dataset {
   virtual std::vector<Example> load() const = 0;
   virtual ScoreFacts score_facts() const = 0;
   virtual Score score(const Example& example, std::span<const int32_t> tokens, const Denoiser& denoiser) const = 0;
+  /// Score::texts alone, where they come cheaper than the score.
+  virtual std::vector<std::string> texts(const Example& example, std::span<const int32_t> tokens, const Denoiser& denoiser) const { return score(example, tokens, denoiser).texts; }
   /// Hash of what was loaded, part of the content key.
   virtual std::string content_hash() const = 0;
   /// Why nothing can be scored, fit to print; empty when it can. A sweep refuses such a data set.
@@ -88,6 +90,7 @@ struct FileFacts {
 struct DatasetFacts {
   bool needs_source = false;
   bool needs_text = false;            ///< prompts and answers are text: the model must have a tokenizer
+  bool runs_programs = false;         ///< scores take a while, which a sweep spends generating the next samples
   FileFacts files = {};               ///< of data sets that are published files
 };
 using DatasetRegistry = Registry<Dataset, DatasetFacts>;

@@ -43,8 +43,8 @@ ParamSpec grader_param() { return text_param("grader", "house", "whose verdict i
 
 GradedDataset::GradedDataset(const Options& options, std::vector<std::string> files, std::string identity) : official_counts_(options.text("grader") == "official") {
   PluginExpr settings = parse_plugin(options.canonical());
-  // Paths say nothing about content; a template's text is part of the identity.
-  std::erase_if(settings.arguments, [&](const auto& argument) { return argument.key == "template" || std::find(files.begin(), files.end(), argument.key) != files.end(); });
+  // Paths say nothing about content; a template's text and an interpreter's version are part of the identity.
+  std::erase_if(settings.arguments, [&](const auto& argument) { return argument.key == "template" || argument.key == "python" || std::find(files.begin(), files.end(), argument.key) != files.end(); });
   settings_ = settings.text() + (identity.empty() ? "" : " " + identity);
   for (const auto& key : files)
     if (!options.text(key).empty()) files_.push_back(options.text(key));
@@ -67,23 +67,32 @@ std::string GradedDataset::content_hash() const {
 
 ScoreFacts GradedDataset::score_facts() const {
   const std::string share = "share of items";
-  return {.name = "accuracy",
-          .unit = share,
-          .higher_is_better = true,
-          .metrics = {{.name = "verdict", .unit = "", .higher_is_better = true, .names = verdict_names()},
-                      {.name = "rule", .unit = "", .higher_is_better = true, .names = rule_names()},
-                      {.name = official_counts_ ? "accuracy_house" : "accuracy_official", .unit = share},
-                      {.name = official_counts_ ? "rule_house" : "rule_official", .unit = "", .higher_is_better = true, .names = rule_names()},
-                      {.name = "accuracy_salvaged", .unit = share + ", unclosed thoughts read as answers"},
-                      {.name = "accuracy_not_truncated", .unit = share + " that ended by themselves"},
-                      {.name = "truncated", .unit = share, .higher_is_better = false},
-                      {.name = "thought_unclosed", .unit = share, .higher_is_better = false},
-                      {.name = "loop", .unit = share, .higher_is_better = false},
-                      {.name = "num_thought_tokens", .unit = "tokens", .higher_is_better = false},
-                      {.name = "num_answer_tokens", .unit = "tokens", .higher_is_better = false},
-                      {.name = "num_shots", .unit = "worked examples in the prompt"}},
-          .texts = {"extracted", official_counts_ ? "extracted_house" : "extracted_official"},
-          .is_quality = true};
+  ScoreFacts out{.name = "accuracy",
+                 .unit = share,
+                 .higher_is_better = true,
+                 .metrics = {{.name = "verdict", .unit = "", .higher_is_better = true, .names = verdict_names()},
+                             {.name = "rule", .unit = "", .higher_is_better = true, .names = rule_names()},
+                             {.name = official_counts_ ? "accuracy_house" : "accuracy_official", .unit = share},
+                             {.name = official_counts_ ? "rule_house" : "rule_official", .unit = "", .higher_is_better = true, .names = rule_names()},
+                             {.name = "accuracy_salvaged", .unit = share + ", unclosed thoughts read as answers"},
+                             {.name = "accuracy_not_truncated", .unit = share + " that ended by themselves"},
+                             {.name = "truncated", .unit = share, .higher_is_better = false},
+                             {.name = "thought_unclosed", .unit = share, .higher_is_better = false},
+                             {.name = "loop", .unit = share, .higher_is_better = false},
+                             {.name = "num_thought_tokens", .unit = "tokens", .higher_is_better = false},
+                             {.name = "num_answer_tokens", .unit = "tokens", .higher_is_better = false},
+                             {.name = "num_shots", .unit = "worked examples in the prompt"}},
+                 .texts = {"extracted", official_counts_ ? "extracted_house" : "extracted_official"},
+                 .is_quality = true};
+  if (const auto names = outcome_names(); !names.empty())
+    for (const char* name : {"outcome", official_counts_ ? "outcome_house" : "outcome_official"}) out.metrics.push_back({.name = name, .unit = "", .higher_is_better = true, .names = names});
+  return out;
+}
+
+std::vector<std::string> GradedDataset::texts(const Example& example, std::span<const int32_t> tokens, const Denoiser& /*denoiser*/) const {
+  Grades grades = extract(example, grading::split_answer(tokens, decoder_).answer);
+  if (official_counts_) std::swap(grades.house, grades.official);
+  return {grades.house.extraction.text, grades.official.extraction.text};
 }
 
 Score GradedDataset::score(const Example& example, std::span<const int32_t> tokens, const Denoiser& /*denoiser*/) const {
@@ -98,12 +107,14 @@ Score GradedDataset::score(const Example& example, std::span<const int32_t> toke
   }
   const auto verdict = grading::verdict_of(split, counted.score == 1, counted.extraction.found());
   const auto flag = [](bool set) { return set ? 1.0 : 0.0; };
-  return {.value = counted.score,
-          .metrics = {static_cast<double>(verdict), rule_number(counted.extraction), other.score, rule_number(other.extraction), salvaged,
-                      split.truncated ? std::numeric_limits<double>::quiet_NaN() : counted.score, flag(split.truncated), flag(split.thought_unclosed), flag(ends_in_loop(tokens)),
-                      static_cast<double>(split.num_thought_tokens), static_cast<double>(split.num_answer_tokens),
-                      static_cast<double>(example.num_shots)},
-          .texts = {counted.extraction.text, other.extraction.text}};
+  Score out{.value = counted.score,
+            .metrics = {static_cast<double>(verdict), rule_number(counted.extraction), other.score, rule_number(other.extraction), salvaged,
+                        split.truncated ? std::numeric_limits<double>::quiet_NaN() : counted.score, flag(split.truncated), flag(split.thought_unclosed), flag(ends_in_loop(tokens)),
+                        static_cast<double>(split.num_thought_tokens), static_cast<double>(split.num_answer_tokens),
+                        static_cast<double>(example.num_shots)},
+            .texts = {counted.extraction.text, other.extraction.text}};
+  if (!outcome_names().empty()) out.metrics.insert(out.metrics.end(), {counted.outcome, other.outcome});
+  return out;
 }
 
 bool ends_in_loop(std::span<const int32_t> tokens) {

@@ -13,7 +13,8 @@ namespace canvaslab {
 /// One grader's reading of an answer.
 struct Grade {
   grading::Extraction extraction;
-  double score = 0;  ///< 1 right, 0 wrong; between them only what a fallback credits
+  double score = 0;    ///< 1 right, 0 wrong; between them only what a fallback credits
+  double outcome = 0;  ///< place in outcome_names(), where there are any
 };
 
 Grade graded(grading::Extraction extraction, bool correct);
@@ -36,12 +37,17 @@ class GradedDataset : public Dataset {
   std::vector<Example> load() const final;
   ScoreFacts score_facts() const final;
   Score score(const Example& example, std::span<const int32_t> tokens, const Denoiser& denoiser) const final;
-  std::string content_hash() const final;
+  std::vector<std::string> texts(const Example& example, std::span<const int32_t> tokens, const Denoiser& denoiser) const final;
+  std::string content_hash() const override;
 
  protected:
   /// The examples as the files have them. Their ids are checked by load().
   virtual std::vector<Example> read() const = 0;
   virtual Grades grade(const Example& example, std::string_view answer) const = 0;
+  /// Grades without scores and outcomes, where reading an answer costs less than judging it.
+  virtual Grades extract(const Example& example, std::string_view answer) const { return grade(example, answer); }
+  /// What an answer can come to, beyond right and wrong: a metric for each grader.
+  virtual std::vector<std::string> outcome_names() const { return {}; }
   const grading::TextDecoder& text() const { return decoder_; }
 
  private:

@@ -124,10 +124,10 @@ class AnswerTexts {
     constexpr size_t kMostBytes = 64;
     if (names_.empty()) return;
     for (const auto& s : samples) {
-      Score score;
-      if (s.error.empty()) score = sweep_.dataset->score(sweep_.examples[s.item_idx], s.token_ids, *sweep_.denoiser);
-      score.texts.resize(names_.size());
-      for (size_t t = 0; t < columns_.size(); ++t) columns_[t].push_back(first_bytes(score.texts[t], kMostBytes));
+      std::vector<std::string> texts;
+      if (s.error.empty()) texts = sweep_.dataset->texts(sweep_.examples[s.item_idx], s.token_ids, *sweep_.denoiser);
+      texts.resize(names_.size());
+      for (size_t t = 0; t < columns_.size(); ++t) columns_[t].push_back(first_bytes(texts[t], kMostBytes));
     }
   }
   void write(H5Writer& file) const {

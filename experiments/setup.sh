@@ -27,7 +27,8 @@ take_lock() {
 }
 
 DEBIAN_PACKAGES=(g++ cmake ninja-build ccache libfmt-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev libhdf5-dev
-  libssl-dev libonig-dev libutf8proc-dev libcmark-dev zlib1g-dev libgtest-dev libgmock-dev libbenchmark-dev gnuplot-nox fonts-dejavu-core python3 python3-pip python3-venv tmux unzip util-linux)
+  libssl-dev libonig-dev libutf8proc-dev libcmark-dev zlib1g-dev libgtest-dev libgmock-dev libbenchmark-dev gnuplot-nox fonts-dejavu-core python3 python3-pip python3-venv tmux unzip util-linux
+  bubblewrap libseccomp-dev)  # the last two only to run programs that are graded
 NEEDED_COMMANDS=(c++ cmake ninja gnuplot python3 unzip flock)
 NEEDED_HEADERS=(fmt/format.h CLI/CLI.hpp nlohmann/json.hpp toml++/toml.h hdf5.h openssl/evp.h oniguruma.h utf8proc.h cmark.h zlib.h gtest/gtest.h)
 
@@ -62,7 +63,7 @@ install_packages() {
     die "missing: $missing
   installing them needs root and apt, or conda. One of these does it:
   apt:    sudo apt-get install ${packages% }
-  dnf:    sudo dnf install gcc-c++ cmake ninja-build ccache fmt-devel cli11-devel json-devel tomlplusplus-devel hdf5-devel openssl-devel oniguruma-devel utf8proc-devel cmark-devel zlib-devel gtest-devel gmock-devel google-benchmark-devel gnuplot python3-pip tmux unzip util-linux
+  dnf:    sudo dnf install gcc-c++ cmake ninja-build ccache fmt-devel cli11-devel json-devel tomlplusplus-devel hdf5-devel openssl-devel oniguruma-devel utf8proc-devel cmark-devel zlib-devel gtest-devel gmock-devel google-benchmark-devel gnuplot python3-pip tmux unzip util-linux bubblewrap libseccomp-devel
   conda:  conda install -c conda-forge cxx-compiler cmake ninja ccache fmt cli11 nlohmann_json tomlplusplus hdf5 openssl oniguruma libutf8proc cmark zlib gtest benchmark gnuplot python pip tmux unzip util-linux"
   fi
   say "installing: ${packages% }"

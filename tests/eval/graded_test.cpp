@@ -294,7 +294,7 @@ TEST_F(GradedRun, WithoutATokenizerOrASandboxItIsRefused) {
   prepare();
   const std::string file = "(file='" + (folder_ / "letters.jsonl") + "')";
   EXPECT_THAT(refusal(nullptr, "jsonl" + file), HasSubstr("tokenizer = \"FILE\""));
-  EXPECT_THAT(refusal(text_, "human_eval" + file), HasSubstr("sandbox"));
+  EXPECT_THAT(refusal(text_, "human_eval(file='" + (folder_ / "letters.jsonl") + "', python='/nowhere/python3')"), HasSubstr("no Python at '/nowhere/python3'"));
 }
 
 }  // namespace

@@ -1,0 +1,16 @@
+# Runs /box/program.py as python would: a module __main__ of its own, standard input and output as they are.
+def start():
+    import builtins
+
+    limit_tasks(64)
+    with open("/box/program.py", encoding="utf-8") as file:
+        source = file.read()
+    sys.argv = ["program.py"]
+    sys.path.pop(0)
+    kept = {name: value for name, value in globals().items() if name.startswith("__")}
+    globals().clear()
+    globals().update(kept, __file__="program.py", __builtins__=builtins)
+    return compile(source, "program.py", "exec")
+
+
+exec(start())

@@ -1,0 +1,74 @@
+#include "eval/sandbox/unit_tests.h"
+
+#include <stdexcept>
+
+#include "core/json.h"
+#include "eval/sandbox/texts.h"
+
+namespace canvaslab {
+namespace {
+
+constexpr double kStartSeconds = 20;  ///< an interpreter's start on a machine that is busy with other things
+
+SandboxJob job_of(const char* shim, const UnitTests& tests) {
+  return {.arguments = {"/box/main.py"},
+          .files = {{"/box/main.py", std::string(sandbox_text::kFrames) + shim}},
+          .limits = {.cpu_seconds = tests.timeout_seconds + 1, .wall_seconds = kStartSeconds + 3 * tests.timeout_seconds, .memory_bytes = tests.memory_bytes}};
+}
+
+/// A message as an object; empty for anything else.
+Json object_of(const std::string& message) {
+  Json json = parse_json(message);
+  return json.is_object() ? json : Json::object();
+}
+
+/// What a program says is whatever it likes.
+std::string text_in(const Json& message, const char* key) {
+  const auto at = message.find(key);
+  return at != message.end() && at->is_string() ? at->get<std::string>() : "";
+}
+
+ProgramVerdict wrong(std::string why) { return {.end = ProgramEnd::kWrongAnswer, .detail = std::move(why), .limit = ""}; }
+
+ProgramVerdict with_times(ProgramVerdict verdict, const SandboxOutcome& player) {
+  verdict.cpu_seconds = player.cpu_seconds, verdict.wall_seconds = player.wall_seconds;
+  return verdict;
+}
+
+}  // namespace
+
+ProgramVerdict judge_unit_tests(const std::shared_ptr<const Isolation>& isolation, const std::string& program, const UnitTests& tests) {
+  SandboxedProgram player(isolation, job_of(sandbox_text::kPlayer, tests)), judge(isolation, job_of(sandbox_text::kJudge, tests));
+  const double patience = kStartSeconds + 3 * tests.timeout_seconds;
+  const auto ready = player.exchange(json_text(Json{{"source", program}, {"solution", false}, {"plain", false}}), patience);
+  if (!ready) return verdict_of_end(player.finish());
+  if (!object_of(*ready).contains("ready")) {
+    ProgramVerdict out{.end = ProgramEnd::kRuntimeError, .detail = text_in(object_of(*ready), "error"), .limit = ""};
+    return with_times(out, player.stop());
+  }
+  auto said = judge.exchange(json_text(Json{{"source", tests.prompt}, {"tests", tests.tests}, {"entry", tests.entry}}), patience);
+  std::string error;  // of the last call
+  bool answered = false;
+  while (said) {
+    const Json message = object_of(*said);
+    if (message.contains("passed")) {
+      if (message["passed"] == true) return with_times({.end = ProgramEnd::kPassed, .num_passed = 1, .detail = "", .limit = ""}, player.stop());
+      ProgramVerdict out = wrong(text_in(message, "why"));
+      if (!error.empty()) out = {.end = ProgramEnd::kRuntimeError, .detail = error, .limit = ""};
+      return with_times(std::move(out), player.stop());
+    }
+    const auto answer = player.exchange(*said, patience);
+    if (!answer) return verdict_of_end(player.finish());
+    answered = true;
+    error = text_in(object_of(*answer), "error");
+    said = judge.exchange(*answer, patience);
+  }
+  // The tests came to no end. Once the candidate has answered, that is its doing: an answer that drives them astray.
+  const SandboxOutcome& outcome = judge.finish();
+  if (!answered) throw std::runtime_error("the unit tests ended without a verdict: " + outcome.err.substr(0, 300));
+  ProgramVerdict out = verdict_of_end(outcome);
+  if (out.limit.empty()) out.end = ProgramEnd::kWrongAnswer;
+  return with_times(std::move(out), player.stop());
+}
+
+}  // namespace canvaslab
