@@ -125,8 +125,8 @@ pid_t launch(const Launch& what) {
   for (const auto& [resource, most] : what.limits) {
     struct rlimit now {};
     ::getrlimit(static_cast<__rlimit_resource_t>(resource), &now);
-    const rlim_t allowed = std::min(most, now.rlim_max);  // a stricter limit of the user's stays
-    plan.limits.push_back({resource, {allowed, allowed}});
+    // A stricter limit of the user's stays. The first CPU limit ends a program with a signal of its own, the second always.
+    plan.limits.push_back({resource, {std::min(most, now.rlim_max), std::min(most + (resource == RLIMIT_CPU), now.rlim_max)}});
   }
   for (const auto& file : what.join_files) plan.join_files.push_back(file.c_str());
   if (what.user) plan.user = static_cast<long>(*what.user);

@@ -42,7 +42,7 @@ Descriptor memory_file(std::string_view content);
 struct Launch {
   std::vector<std::string> words;                        ///< program (a path) and arguments
   std::vector<std::pair<int, int>> descriptors;          ///< ours, and its number there
-  std::vector<std::pair<int, rlim_t>> limits;            ///< RLIMIT_..., both soft and hard
+  std::vector<std::pair<int, rlim_t>> limits;            ///< RLIMIT_..., soft and hard; of RLIMIT_CPU the hard one is a second more
   std::vector<std::string> join_files;                   ///< control groups (ControlGroup::join_files)
   std::optional<uid_t> user;                             ///< becomes this user and group, all others dropped
 };

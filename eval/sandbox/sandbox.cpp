@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -83,7 +84,17 @@ int reported(const std::string& status, const std::string& key) {
   return value;
 }
 
-double seconds_of(const timeval& time) { return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec); }
+double cpu_of(const struct rusage& usage) {
+  const auto seconds = [](const timeval& time) { return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec); };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+/// Bubblewrap's outer process leaves before the inner one, which then becomes our child: its end is the end of everything
+/// in the sandbox, and its times are the program's.
+void become_subreaper() {
+  static const int done = ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+  if (done != 0) throw std::runtime_error("this program cannot look after what a sandbox leaves behind");
+}
 
 }  // namespace
 
@@ -141,6 +152,7 @@ SandboxedProgram::SandboxedProgram(std::shared_ptr<const Isolation> isolation, c
   plan.user = isolation_->user;
   start_ = Clock::now();
   wall_deadline_ = start_ + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(limits_.wall_seconds));
+  become_subreaper();
   pid_ = launch(plan);
   process_ = Descriptor(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
 }
@@ -179,6 +191,8 @@ std::optional<std::string> SandboxedProgram::take_message() {
   return out;
 }
 
+void SandboxedProgram::allow(double seconds) { wall_deadline_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds)); }
+
 const SandboxOutcome& SandboxedProgram::finish() {
   while (outcome_.end == SandboxEnd::kRunning && turn(wall_deadline_))
     if (cause_ == SandboxEnd::kRunning && Clock::now() >= wall_deadline_) end(SandboxEnd::kWallLimit);
@@ -204,7 +218,7 @@ bool SandboxedProgram::turn(Clock::time_point deadline) {
     if (waits[s + 2].revents) read_stream(streams_[s]);
   if (!waits[0].revents) return true;
   for (auto& stream : streams_) read_stream(stream);  // what was written before the end
-  reap(memory_kills_before_);
+  reap();
   return false;
 }
 
@@ -238,18 +252,33 @@ void SandboxedProgram::end(SandboxEnd cause) {
   ::kill(inner > 0 ? inner : pid_, SIGKILL);
 }
 
-void SandboxedProgram::reap(int64_t memory_kills_before) {
+/// Waits until the inner namespace is gone. Returns its computing time.
+double SandboxedProgram::reap_inner() const {
+  const pid_t inner = inner_pid();
+  if (inner <= 0) return 0;
+  struct rusage usage {};
+  pid_t got = 0;
+  while ((got = ::wait4(inner, nullptr, WNOHANG, &usage)) == 0) {
+    ::kill(inner, SIGKILL);  // ours alone to wait for, so the number is still its own
+    while ((got = ::wait4(inner, nullptr, 0, &usage)) < 0 && errno == EINTR) {
+    }
+    break;
+  }
+  return got == inner ? cpu_of(usage) : 0;  // else the outer process has waited for it and counted it
+}
+
+void SandboxedProgram::reap() {
   int status = 0;
   struct rusage usage {};
   while (::wait4(pid_, &status, 0, &usage) < 0 && errno == EINTR) {
   }
   outcome_.wall_seconds = std::chrono::duration<double>(Clock::now() - start_).count();
-  outcome_.cpu_seconds = seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime);
+  outcome_.cpu_seconds = cpu_of(usage) + reap_inner();
   const int code = reported(status_, "exit-code");
   outcome_.code = code > 128 ? code - 128 : std::max(code, 0);
-  const bool out_of_time = outcome_.code == SIGXCPU || (outcome_.code == SIGKILL && outcome_.cpu_seconds >= limits_.cpu_seconds);
+  const bool out_of_time = outcome_.code == SIGXCPU || (outcome_.code == SIGKILL && outcome_.cpu_seconds >= std::ceil(limits_.cpu_seconds));
   if (cause_ != SandboxEnd::kRunning) outcome_.end = cause_;
-  else if (group_->memory_kills() > memory_kills_before) outcome_.end = SandboxEnd::kMemoryLimit;
+  else if (group_->memory_kills() > memory_kills_before_) outcome_.end = SandboxEnd::kMemoryLimit;
   else if (code > 128) outcome_.end = out_of_time ? SandboxEnd::kCpuLimit : SandboxEnd::kSignalled;
   else outcome_.end = SandboxEnd::kExited;
   if (outcome_.end == SandboxEnd::kExited && code < 0)

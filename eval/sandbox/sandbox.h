@@ -17,7 +17,7 @@
 namespace canvaslab {
 
 struct SandboxLimits {
-  double cpu_seconds = 10;                         ///< of each process; whole seconds, rounded up
+  double cpu_seconds = 10;                         ///< of each process; whole seconds, rounded up, and one more for what ignores that
   double wall_seconds = 30;                        ///< from start to end
   int64_t memory_bytes = int64_t{4} << 30;         ///< of all its processes where control groups are, else of each
   int64_t stdout_bytes = int64_t{64} << 20;        ///< more ends it
@@ -61,6 +61,8 @@ class SandboxedProgram {
   std::optional<std::string> exchange(std::string_view message, double seconds);
   /// Waits for the next message without sending one.
   std::optional<std::string> receive(double seconds) { return exchange_bytes({}, seconds); }
+  /// It has to end within this time from now; replaces the limit that holds since its start.
+  void allow(double seconds);
   /// Waits for its end. Errors: std::runtime_error when the sandbox, not the program, failed.
   const SandboxOutcome& finish();
   /// Ends it now.
@@ -81,7 +83,8 @@ class SandboxedProgram {
   void read_stream(Stream& stream);
   void write_requests();
   void end(SandboxEnd cause);
-  void reap(int64_t memory_kills_before);
+  void reap();
+  double reap_inner() const;
   pid_t inner_pid() const;
 
   std::shared_ptr<const Isolation> isolation_;

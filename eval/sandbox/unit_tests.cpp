@@ -40,7 +40,7 @@ ProgramVerdict with_times(ProgramVerdict verdict, const SandboxOutcome& player) 
 ProgramVerdict judge_unit_tests(const std::shared_ptr<const Isolation>& isolation, const std::string& program, const UnitTests& tests) {
   SandboxedProgram player(isolation, job_of(sandbox_text::kPlayer, tests)), judge(isolation, job_of(sandbox_text::kJudge, tests));
   const double patience = kStartSeconds + 3 * tests.timeout_seconds;
-  const auto ready = player.exchange(json_text(Json{{"source", program}, {"solution", false}, {"plain", false}}), patience);
+  const auto ready = player.exchange(json_text(Json{{"source", program}, {"contest", false}}), patience);
   if (!ready) return verdict_of_end(player.finish());
   if (!object_of(*ready).contains("ready")) {
     ProgramVerdict out{.end = ProgramEnd::kRuntimeError, .detail = text_in(object_of(*ready), "error"), .limit = ""};

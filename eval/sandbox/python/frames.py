@@ -78,3 +78,32 @@ def unpacked(value):
 
         return ast.literal_eval(inner)
     raise TypeError("an unknown kind of value")
+
+
+def described(error):
+    return (type(error).__name__ + ": " + str(error))[:500]
+
+
+# What equals the JSON value of an expected output, and nothing else: no tuple but at the top, no set, no object.
+def plain(value, top=True):
+    kind = type(value)
+    if value is None or kind in (bool, str, int):
+        return value
+    if kind is float:
+        if value - value != 0:
+            raise TypeError("a float that is no number")
+        return value
+    if kind is list or (top and kind is tuple):
+        return [plain(v, False) for v in value]
+    if kind.__name__ in ("dict", "defaultdict", "Counter", "OrderedDict") and kind.__module__ in ("builtins", "collections"):
+        if any(type(key) is not str for key in value):
+            raise TypeError("a dictionary whose keys are no texts")
+        return {key: plain(v, False) for key, v in dict.items(value)}
+    raise TypeError("a value of type " + kind.__name__)
+
+
+# What contest programs may take for granted.
+def prelude():
+    names = "string re datetime collections heapq bisect copy math random statistics itertools functools operator io sys json".split()
+    starred = names + ["builtins", "typing"]
+    return "".join(f"from {n} import *\n" for n in starred) + "".join(f"import {n}\n" for n in names) + "sys.setrecursionlimit(50000)\n"
