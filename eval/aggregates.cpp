@@ -189,10 +189,10 @@ void add_quality_score(Columns& out, const PreparedSweep& sweep, const ScoreFact
 void add_speed(Columns& out, const Group& samples) {
   double tokens = 0, valid = 0, denoise = 0, append = 0, seconds = 0, canvases = 0, weighted = 0, at_limit = 0;
   for (const auto* s : samples) {
-    if (s->forwards.denoise == 0) continue;
+    if (writing_forwards(s->forwards) == 0) continue;
     tokens += static_cast<double>(s->token_ids.size());
-    denoise += static_cast<double>(s->forwards.denoise);
-    append += static_cast<double>(s->forwards.append);
+    denoise += static_cast<double>(writing_forwards(s->forwards));
+    append += s->forwards.denoise > 0 ? static_cast<double>(s->forwards.append) : 0;
     seconds += s->seconds.denoise + s->seconds.append;
     canvases += static_cast<double>(s->steps_per_canvas.size());
     for (size_t c = 0; c < s->steps_per_canvas.size(); ++c) {
@@ -204,7 +204,7 @@ void add_speed(Columns& out, const Group& samples) {
   const auto ratio = [](double over, double under) { return under > 0 ? over / under : kUndefined; };
   const std::string unit = "tokens per forward";
   const auto defined = [](auto get) {
-    return [get](const SampleRecord& s) { return s.forwards.denoise > 0 ? std::optional<double>(get(s)) : std::nullopt; };
+    return [get](const SampleRecord& s) { return writing_forwards(s.forwards) > 0 ? std::optional<double>(get(s)) : std::nullopt; };
   };
   add_mean(out, "tokens_per_denoiser_forward", unit, item_means(samples, defined([](const auto& s) { return s.tokens_per_forward; })));
   add_mean(out, "tokens_per_forward_report", unit, item_means(samples, defined([](const auto& s) { return s.tokens_per_forward_report; })));

@@ -26,6 +26,10 @@ struct PositionRecord {
   std::vector<float> entropy_nats;
 };
 
+/// Forwards that wrote the tokens, append passes between canvases left out; where no canvas is denoised, those of the causal
+/// mode. 0: nothing was generated (exact samples, imports, failures).
+inline int64_t writing_forwards(const ForwardCounts& f) { return f.denoise > 0 ? f.denoise : f.verify + f.append; }
+
 /// One finished (or failed) sample.
 struct SampleRecord {
   uint32_t config_idx = 0, item_idx = 0, repeat = 0;

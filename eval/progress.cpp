@@ -55,7 +55,7 @@ void ProgressMeter::add(const SampleRecord& sample) {
   }
   if (at.control) return;
   at.tokens += static_cast<double>(sample.token_ids.size());
-  at.forwards += static_cast<double>(sample.forwards.denoise);
+  at.forwards += static_cast<double>(writing_forwards(sample.forwards));
   at.seconds += busy_seconds(sample);
 }
 
@@ -67,7 +67,7 @@ void ProgressMeter::add_run(const SampleRecord& sample) {
   failed_ += !sample.error.empty();
   if (!sample.error.empty() || configs_[sample.config_idx].control) return;
   tokens_ += static_cast<double>(sample.token_ids.size());
-  forwards_ += static_cast<double>(sample.forwards.denoise);
+  forwards_ += static_cast<double>(writing_forwards(sample.forwards));
   busy_ += busy_seconds(sample);
 }
 

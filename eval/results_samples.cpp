@@ -172,7 +172,7 @@ void write_counts(Columns& out, const Block& samples) {
   forwards("prefill", [](const auto& s) { return s.forwards.prefill; });
   // Exact samples and failed ones have no forwards to speak of.
   const auto speed = [&](const char* name, auto get) {
-    out.put(name, column<double>(samples, [&](const auto& s) { return s.forwards.denoise > 0 ? get(s) : kUndefined; }), "tokens per forward");
+    out.put(name, column<double>(samples, [&](const auto& s) { return writing_forwards(s.forwards) > 0 ? get(s) : kUndefined; }), "tokens per forward");
   };
   speed("samples/tokens_per_denoiser_forward", [](const auto& s) { return s.tokens_per_forward; });
   speed("samples/tokens_per_forward_report", [](const auto& s) { return s.tokens_per_forward_report; });

@@ -103,6 +103,7 @@ class Run {
   /// Counts a forward, with those of contexts without the prompt that it takes.
   void count_forward(Row& row, int64_t ForwardCounts::*kind) const {
     ++(row.result.forwards.*kind);
+    if (num_decisions_ == 0) ++row.passes;  // where nothing is denoised, the causal mode's forwards are the ones that write
     row.result.forwards.unconditional += facts_.unconditional_forwards;
   }
   /// Of draws that belong to a place in the text: position 0 is the row's next token.
@@ -156,6 +157,7 @@ class Run {
     if (!input.init_canvas.empty() && input.init_canvas.size() != L)
       throw usage_error("the start canvas has {} tokens; expected the canvas length, {}", input.init_canvas.size(), L);
     check_token_ids(input.init_canvas, facts_.vocabulary, "start canvas");
+    if (!input.init_canvas.empty() && num_decisions_ == 0) throw usage_error("sampler '{}' denoises no canvas, so there is none to start from; leave --init-canvas out", plan_.sampler.name);
     for (const auto& [position, token] : input.pins) {
       if (position < 0 || position >= static_cast<int64_t>(plan_.num_canvases()) * plan_.canvas_length)
         throw usage_error("pinned position {} is outside the generated text [0, {})", position, plan_.num_canvases() * plan_.canvas_length);
@@ -342,6 +344,22 @@ class Run {
     }
   }
 
+  /// One token of the causal law, for a sampler that drafts nothing. Filters see it as they see a candidate's law.
+  std::vector<int32_t> write_next(size_t r, int32_t canvas_idx, const std::vector<int32_t>& canvas) {
+    Row& row = rows_[r];
+    const Stopwatch watch;
+    RowStatistics drawn;
+    drawn.resize(1, {Statistic::kCandidate});
+    try {
+      compute_row_statistics(row.next_logits, facts_.vocabulary, 0, 1,
+                             {.temperature = static_cast<float>(*plan_.sampler.facts.causal_verify), .wanted = {Statistic::kCandidate}, .canvas = {}, .draw_key = text_key(r), .filters = plan_.filters}, drawn);
+    } catch (const NonFiniteLogits&) {
+      throw UserError(ExitCode::kSomeFailed, fmt::format("the causal logits are NaN or infinite at position {}", canvas_idx));
+    }
+    row.result.seconds.append += watch.seconds();
+    return {row.allowed[0] ? drawn.candidate[0] : canvas[0]};
+  }
+
   /// What the causal mode makes of a draft: the longest prefix that it would have written with its own draws, and its token
   /// where they part. Every token is therefore a draw of the causal law, whatever the draft. Pinned positions are taken as
   /// they are. Masks that a draft left standing end it.
@@ -389,7 +407,7 @@ class Run {
       std::vector<int32_t> emitted = plan_.emission == Emission::kArgmax ? row.best : row.canvas;
       for (size_t p = 0; p < L; ++p)
         if (!row.allowed[p]) emitted[p] = row.canvas[p];
-      if (verifies()) emitted = verify(r, canvas_idx, emitted);
+      if (verifies()) emitted = num_decisions_ > 0 ? verify(r, canvas_idx, emitted) : write_next(r, canvas_idx, emitted);
       if (row.finished) {
         emitted.assign(L, plan_.pad_id);
       } else {

@@ -103,6 +103,20 @@ bool resolve_level(const PlanRequest& request, const ConfiguredSampler& sampler)
   return asked == "told";
 }
 
+/// Whether the sampler denoises nothing and writes from the causal mode alone.
+bool drafts_nothing(const ConfiguredSampler& sampler) { return sampler.facts.causal_verify && sampler.sampler->num_decisions(1) == 0; }
+
+/// What belongs to canvases has one value where there are none, whatever was asked for: in a grid the row is then there once.
+/// plan_notes says so.
+PlanRequest without_canvases(PlanRequest request, const DenoiserDefaults& defaults) {
+  if (!request.max_new_tokens) request.max_new_tokens = defaults.max_new_tokens.value_or(request.canvas_length.value_or(defaults.canvas_length.value_or(256)));
+  request.canvas_length = request.num_steps = request.anneal_over = 1;
+  request.temperature = "constant(1)";
+  request.stop = "never", request.emission = "canvas";
+  request.self_conditioning = false;
+  return request;
+}
+
 /// Filters and forwards that the denoiser, or the reference's order of draws, cannot give.
 void check_extras(const GenerationPlan& plan, const DenoiserFacts& facts) {
   if (plan.rng == RngMode::kTorch && plan.filters.any())
@@ -113,11 +127,12 @@ void check_extras(const GenerationPlan& plan, const DenoiserFacts& facts) {
 
 }  // namespace
 
-GenerationPlan resolve_plan(const PlanRequest& request, const Denoiser& denoiser) {
+GenerationPlan resolve_plan(const PlanRequest& given, const Denoiser& denoiser) {
   const DenoiserFacts& facts = denoiser.facts();
   const DenoiserDefaults& defaults = facts.defaults;
   GenerationPlan plan;
-  plan.sampler = configure_sampler(with_defaults(parse_plugin(request.sampler), samplers(), defaults));
+  plan.sampler = configure_sampler(with_defaults(parse_plugin(given.sampler), samplers(), defaults));
+  const PlanRequest request = drafts_nothing(plan.sampler) ? without_canvases(given, defaults) : given;
   plan.stop = configure_stop(with_defaults(parse_plugin(request.stop.value_or(plan.sampler.facts.default_stop)), stop_rules(), defaults));
   const PluginExpr temperature = parse_plugin(request.temperature.value_or(defaults.temperature.value_or("linear_remaining(t_min=0.4, t_max=0.8)")));
   plan.temperature = make_schedule(temperature);

@@ -27,6 +27,7 @@ std::vector<std::string> plan_notes(const GenerationPlan& plan, const Denoiser& 
   const SamplerFacts& facts = plan.sampler.facts;
   const PluginExpr stop = parse_plugin(plan.stop.canonical);
   std::vector<std::string> out;
+  if (plan.num_decisions() == 0) out.push_back(fmt::format("'{}' denoises no canvas: canvas length and steps are 1, and stop rule, emission, self-conditioning and the run's temperature have no part in it", plan.sampler.name));
   if (plan.emission == Emission::kCanvas && plan.stop.breaks_level && !facts.locks && !facts.edits_only && !facts.causal_verify)
     out.push_back(fmt::format("emission canvas: '{}' may end a canvas, by '{}' or at the step limit, with positions that hold fresh noise, and they are emitted; emission argmax leaves none",
                               plan.sampler.name, plan.stop.canonical));
