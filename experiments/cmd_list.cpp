@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "eval/dataset.h"
+#include "eval/recipe.h"
 #include "experiments/commands.h"
 #include "experiments/plugins.h"
 #include "samplers/stop_rule.h"
@@ -68,7 +69,7 @@ void add_list(CommandLine& line) {
   command.action([=] {
     load_plugins(*plugins);
     OrderedJson all = {{"samplers", describe(samplers())}, {"schedules", describe(schedules())}, {"stop_rules", describe(stop_rules())},
-                                  {"denoisers", describe(denoisers())}, {"datasets", describe(datasets())}, {"recipes", OrderedJson::array()}};
+                                  {"denoisers", describe(denoisers())}, {"datasets", describe(datasets())}, {"recipes", describe(recipes())}};
     if (!kind->empty()) {
       const std::string wanted = canonical_name(*kind);
       std::vector<std::string> names;

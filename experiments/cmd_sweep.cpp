@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <chrono>
 #include <cstdlib>
 #include <map>
 #include <thread>
@@ -13,6 +12,7 @@
 #include "eval/halving.h"
 #include "eval/shard.h"
 #include "experiments/commands.h"
+#include "experiments/forward_cost.h"
 #include "experiments/plugins.h"
 #include "experiments/shown_run.h"
 #include "experiments/sweep_setup.h"
@@ -35,28 +35,6 @@ void read_shard(const Arguments& a, SweepOptions& options) {
   options.num_shards = shard.count;
   if (a.shard.empty() && shard.count > 1)
     fmt::print(stderr, "{} says: shard {}/{} (--shard 1/1 runs everything)\n", shard.source, shard.index, shard.count);
-}
-
-/// Forwards of a sample that meets no stop: denoising steps up to the limit, one append between canvases.
-double most_forwards(const GenerationPlan& plan) { return static_cast<double>(plan.num_steps) * plan.num_canvases() + plan.num_canvases() - 1; }
-
-/// Seconds of one denoising step with everything around it, prompt and loading left out: the difference of two short runs.
-double seconds_per_forward(const Denoiser& denoiser, PlanRequest request, int32_t canvas_length, const std::vector<int32_t>& prompt) {
-  request.canvas_length = request.max_new_tokens = canvas_length;
-  request.stop = "never";
-  request.anneal_over.reset();
-  std::vector<RowInput> row(1);
-  row[0].prompt.ids = prompt;
-  const auto timed = [&](int32_t steps) {
-    request.num_steps = steps;
-    const GenerationPlan plan = resolve_plan(request, denoiser);
-    const auto begin = std::chrono::steady_clock::now();
-    generate(denoiser, plan, row);
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  };
-  timed(4);  // first touches
-  const double few = timed(4), more = timed(12);
-  return std::max(0.0, (more - few) / 8);
 }
 
 /// How many prompts have how many tokens, by powers of two.

@@ -32,5 +32,6 @@ int main(int argc, char** argv) {
   add_check(line);
   add_data(line);
   add_regrade(line);
+  add_recipe_command(line);
   return line.run(argc, argv);
 }
