@@ -38,7 +38,7 @@ std::vector<std::string> plan_notes(const GenerationPlan& plan, const Denoiser& 
   if (!facts.locks && facts.min_accepted > 0 && waits_for(stop, {"stall"}) && plan.stop.canonical.find("progress=any") != std::string::npos)
     out.push_back(fmt::format("stop rule '{}' waits for steps that take nothing, but '{}' takes a position at every step; with progress=more it waits for steps that take no more than before",
                               plan.stop.canonical, plan.sampler.name));
-  if (plan.filters.any() && plan.filters.filtered_statistics)
+  if (plan.filters.any() && plan.filters.filtered_statistics && plan.num_decisions() > 0)
     out.push_back("top-k, top-p and min-p make the filtered law surer than the whole one, so thresholds and entropy bounds take more; statistics on unfiltered judge the whole law");
   if (facts.needs_level && denoiser.facts().uses_level && varies(plan))
     out.push_back(fmt::format("'{}' is derived for temperature 1; at others it does not keep the law of its noise level", plan.sampler.name));

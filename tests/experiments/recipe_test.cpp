@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <tuple>
 
 #include "core/json.h"
 #include "core/text/tokenizer.h"
@@ -131,6 +132,28 @@ TEST_F(RecipeCommand, RefusesWhatItCannotRun) {
   refuses("run math_vision_thinking --model '" + kCheckpoint + "' --data data", 2, "pictures");
   write_file(folder_ / "data/mmlu_pro.jsonl", "{\"question_id\": 1}\n");
   refuses("run mmlu_pro_thinking --model '" + kCheckpoint + "' --data data --quiet", 3, "mmlu_pro.jsonl:1: question");
+}
+
+/// The sweeps over steps and block size of experiments/benchmarks, planned on miniature files.
+TEST_F(RecipeCommand, EveryBenchmarkHasASweepOverStepsAndBlocks) {
+  write_file(folder_ / "data/vision.jsonl", json_text(Json{{"id", "1"}, {"question", "What is 2 + 2?"}, {"options", Json::array()}, {"answer", "4"}, {"solution", nullptr}, {"level", 1}, {"subject", "arithmetic"}, {"image", "images/1.jpg"}}) + "\n");
+  write_file(folder_ / "data/code.jsonl", json_text(Json{{"question_title", "t"}, {"question_content", "Print 1."}, {"platform", "atcoder"}, {"question_id", "q"}, {"contest_id", "c"}, {"contest_date", "2025-01-01T00:00:00"},
+                                                         {"starter_code", ""}, {"difficulty", "easy"}, {"public_test_cases", "[{\"input\": \"\", \"output\": \"1\", \"testtype\": \"stdin\"}]"}, {"private_test_cases", "[]"}, {"metadata", "{}"}}) + "\n");
+  const auto plan = [&](const std::string& name, const std::string& dataset) {
+    return shell("cd '" + folder_.path() + "' && '" CANVASLAB_PROGRAM "' sweep '" CANVASLAB_SOURCE_DIR "/experiments/benchmarks/" + name + ".toml' --dry-run --set denoiser.model='" + kCheckpoint +
+                 "' --set denoiser.dtype=f32 --set dataset.name='\"" + dataset + "\"'" + (name == "mmlu_pro" ? " --set dataset.subset=20" : ""));
+  };
+  constexpr int kConfigurations = 4 * 4 * 3 + 1;  // 16 points of three grids, one of which holds the reference; the autoregressive row
+  for (const auto& [name, dataset, items] : {std::tuple{"mmlu_pro", "mmlu_pro(file=data/mmlu_pro.jsonl)", 20}, {"gpqa", "gpqa(file=data/gpqa_diamond.csv, rotations=4)", 240},
+                                             {"aime", "aime(file=data/aime_2026.jsonl)", 60}, {"math_vision", "math_vision(file=data/vision.jsonl)", 1}}) {
+    const auto result = plan(name, dataset);
+    EXPECT_EQ(result.exit_code, 0) << name << "\n" << result.output;
+    const std::string end = result.output.substr(result.output.find(" configurations x ") == std::string::npos ? 0 : result.output.find(" configurations x ") - 4);
+    EXPECT_THAT(end, HasSubstr(fmt::format("{} configurations x {} items x 1 seeds x {} repeats", kConfigurations, items, std::string(name) == "aime" ? 16 : 1)));
+    EXPECT_NE(result.output.find("sampler=ar(temperature=1)"), std::string::npos) << name;
+  }
+  const auto code = plan("live_code_bench", "live_code_bench(file=data/code.jsonl)");  // planned where programs can be judged, else refused with the reason
+  EXPECT_TRUE(code.exit_code == 0 ? code.output.find("x 1 items x") != std::string::npos : code.output.find("sandbox") != std::string::npos) << code.output;
 }
 
 }  // namespace
