@@ -131,10 +131,12 @@ void add_left_out(Columns& out, const ItemMeans& means) {
   out.left_out.insert(out.left_out.end(), left_out.begin(), left_out.end());
 }
 
-void add_scores(Columns& out, const ScoreFacts& facts, const Group& samples) {
-  add_mean(out, "score", facts.unit, item_means(samples, [](const auto& s) -> std::optional<double> { return s.score; }));
+/// Every metric's mean; of words the share of each. `chosen`: which metrics.
+template <typename Chosen>
+void add_metrics(Columns& out, const ScoreFacts& facts, const Group& samples, Chosen chosen) {
   for (size_t m = 0; m < facts.metrics.size(); ++m) {
     const MetricFacts& metric = facts.metrics[m];
+    if (!chosen(metric)) continue;
     const auto defined = [m](const SampleRecord& s) { return std::isnan(s.metrics.at(m)) ? std::nullopt : std::optional<double>(s.metrics[m]); };
     if (metric.names.empty()) add_mean(out, metric.name, metric.unit, item_means(samples, defined));
     for (size_t name = 0; name < metric.names.size(); ++name)  // of words there is no mean, but a share each
@@ -143,6 +145,11 @@ void add_scores(Columns& out, const ScoreFacts& facts, const Group& samples) {
                  return value ? std::optional<double>(*value == static_cast<double>(name)) : std::nullopt;
                }));
   }
+}
+
+void add_scores(Columns& out, const ScoreFacts& facts, const Group& samples) {
+  add_mean(out, "score", facts.unit, item_means(samples, [](const auto& s) -> std::optional<double> { return s.score; }));
+  add_metrics(out, facts, samples, [](const MetricFacts&) { return true; });
 }
 
 bool one_sample_an_item(const PreparedSweep& sweep) {
@@ -266,6 +273,8 @@ class Categories {
       values_["score_standard_error"].push_back(mean.count ? mean.standard_error : kUndefined);
       values_["score_low"].push_back(interval.low);
       values_["score_high"].push_back(interval.high);
+      // Which rules fired stands in /metrics; a share of each and every rule would bury the rest.
+      add_metrics(rates_, sweep_.dataset->score_facts(), samples, [](const MetricFacts& metric) { return metric.names.empty() || metric.name == "verdict"; });
     }
   }
   void write(H5Writer& file) const {
@@ -279,6 +288,10 @@ class Categories {
       file.write("categories/" + name, column);
       file.attribute("categories/" + name, "unit", sweep_.dataset->score_facts().unit);
     }
+    for (const auto& [name, column] : rates_.values) {
+      file.write("categories/" + name, column);
+      file.attribute("categories/" + name, "unit", rates_.units.at(name));
+    }
   }
 
  private:
@@ -288,6 +301,7 @@ class Categories {
   std::vector<std::string> category_;
   std::vector<int64_t> num_items_;
   std::map<std::string, std::vector<double>> values_;
+  Columns rates_;
 };
 
 }  // namespace

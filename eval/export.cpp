@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "core/error.h"
+#include "eval/category_rates.h"
 #include "eval/export_json.h"
 #include "eval/statistics.h"
 
@@ -89,6 +90,16 @@ std::string markdown_cell(const std::string& text) {
   return out;
 }
 
+/// Accuracy and what went wrong, by category, below the table of configurations.
+void write_rates(std::ofstream& out, const std::vector<CategoryRates>& rates) {
+  if (rates.empty()) return;
+  out << "\nBy category: cut off at the token limit, no answer found, thought never closed, ended in a loop (shares of items).\n\n"
+         "|  | category | items | accuracy | 95% interval | cut off | no answer | unclosed | loop |\n|--:|---|--:|--:|--:|--:|--:|--:|--:|\n";
+  for (const auto& row : rates)
+    out << fmt::format("| {} | {} | {} | {:.4g} | {:.4g} to {:.4g} | {:.4g} | {:.4g} | {:.4g} | {:.4g} |\n", row.config_idx, markdown_cell(row.category), row.num_items, row.accuracy, row.low, row.high, row.truncated,
+                       row.no_answer, row.thought_unclosed, row.loop);
+}
+
 std::vector<std::string> export_markdown(const H5Reader& file, const std::string& folder) {
   const std::string path = folder + "/results.md", quality = file.text_attribute("aggregates", "quality");
   const auto read = [&](const std::string& name) { return file.read<double>("aggregates/" + name); };
@@ -114,6 +125,7 @@ std::vector<std::string> export_markdown(const H5Reader& file, const std::string
     out << fmt::format("| {} | {} | {} | {} | {} | {} | {} |\n", c, count[c], failed[c], cell(value[c], error[c]),
                        graded ? fmt::format("{:.4g} to {:.4g}", low[c], high[c]) : cell(score[c], score_error[c]), cell(speed[c], speed_error[c]),
                        markdown_cell(settings[c]));
+  write_rates(out, category_rates(file));
   finish_export(out, path);
   return {path};
 }

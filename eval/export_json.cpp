@@ -1,7 +1,11 @@
 // lm-evaluation-harness reads one configuration as one run: a results file and a samples file each (evaluation.md 1.7).
 #include "eval/export_json.h"
 
+#include <algorithm>
 #include <cmath>
+#include <ctime>
+#include <iomanip>
+#include <sstream>
 
 #include <fmt/ranges.h>
 
@@ -44,26 +48,54 @@ std::vector<std::pair<std::string, std::vector<std::string>>> word_columns(const
   return out;
 }
 
+/// 2026-01-31T12:00:00Z as seconds since 1970; null for anything else.
+OrderedJson unix_seconds(const std::string& text) {
+  std::tm time{};
+  std::istringstream in(text);
+  in >> std::get_time(&time, "%Y-%m-%dT%H:%M:%SZ");
+  return in ? OrderedJson(static_cast<double>(::timegm(&time))) : OrderedJson(nullptr);
+}
+
 OrderedJson settings_json(const std::string& settings) {
   OrderedJson out = OrderedJson::object();
   for (const auto& [key, value] : split_settings(settings)) out[key] = value;
   return out;
 }
 
+/// Worked examples in the prompts of a configuration: most of any prompt, and the mean, which is lower where some were left
+/// out to fit. Data sets that know no shots have none.
+struct Shots {
+  int64_t most = 0;
+  double mean = 0;
+};
+Shots shots_of(const H5Reader& file, size_t c) {
+  Shots out;
+  if (!file.has("metrics/num_shots")) return out;
+  const auto config = file.read<uint32_t>("samples/config_idx");
+  const auto shots = file.read<double>("metrics/num_shots");
+  double sum = 0, count = 0;
+  for (size_t i = 0; i < shots.size(); ++i)
+    if (config[i] == c && std::isfinite(shots[i])) out.most = std::max(out.most, static_cast<int64_t>(shots[i])), sum += shots[i], count += 1;
+  out.mean = count > 0 ? sum / count : 0;
+  return out;
+}
+
 OrderedJson results_of(const H5Reader& file, size_t c, const std::string& settings) {
   const std::string task = task_of(file), denoiser = file.text_attribute("/", "denoiser");
   const auto at = [&](const std::string& name) { return number(file.read<double>("aggregates/" + name)[c]); };
+  // Its table writer takes a word where there is no standard error, and stumbles over null.
+  const auto error = [&](const std::string& name) { return at(name).is_null() ? OrderedJson("N/A") : at(name); };
   const auto metrics = metric_list(file);
   OrderedJson result = {{"alias", task}, {"sample_len", file.shape("items/item_id")[0]}}, better = OrderedJson::object();
   const std::string quality = file.text_attribute("aggregates", "quality"), filter = std::string(",") + kFilter;
   for (size_t m = 0; m < metrics.size(); ++m) {
     const std::string column = m == 0 ? "score" : metrics[m].first;
     result[metrics[m].first + filter] = at(column + "_mean");
-    result[metrics[m].first + "_stderr" + filter] = at(column + "_standard_error");
+    result[metrics[m].first + "_stderr" + filter] = error(column + "_standard_error");
     better[metrics[m].first] = metrics[m].second;
   }
   result[quality + filter] = at(quality);
-  result[quality + "_stderr" + filter] = at(file.text_attribute("aggregates", "quality_standard_error"));
+  result[quality + "_stderr" + filter] = error(file.text_attribute("aggregates", "quality_standard_error"));
   better[quality] = file.integer_attribute("aggregates", "quality_higher_is_better") != 0;
   const auto items = file.shape("items/item_id")[0];
   const auto finished = file.read<int64_t>("aggregates/num_samples")[c];
@@ -75,19 +107,21 @@ OrderedJson results_of(const H5Reader& file, size_t c, const std::string& settin
       if (config[i] == c && std::isfinite(values[i])) seconds += values[i];
   }
   const auto seeds = file.text_attribute("/", "seeds");
+  const Shots shots = shots_of(file, c);
   return {{"results", {{task, result}}},
           {"groups", OrderedJson::object()},
           {"group_subtasks", {{task, OrderedJson::array()}}},
           {"configs", {{task, {{"task", task}, {"dataset", file.text_attribute("/", "dataset")}, {"repeats", file.integer_attribute("/", "repeats_per_seed")}, {"settings", settings_json(settings)}}}}},
           {"versions", {{task, file.integer_attribute("/", "schema_version")}}},
-          {"n-shot", {{task, 0}}},
+          {"n-shot", {{task, shots.most}}},
+          {"n-shot_mean", {{task, shots.mean}}},
           {"higher_is_better", {{task, better}}},
           {"n-samples", {{task, {{"original", items}, {"effective", items}, {"finished", finished}}}}},
           {"config",
            {{"model", "canvaslab"}, {"model_args", fmt::format("denoiser={},dtype={}", denoiser, file.text_attribute("/", "dtype"))}, {"batch_size", nullptr}, {"limit", nullptr},
             {"bootstrap_iters", 0}, {"gen_kwargs", settings_json(settings)}, {"random_seed", seeds}, {"numpy_seed", nullptr}, {"torch_seed", nullptr}, {"fewshot_seed", nullptr}}},
           {"git_hash", file.text_attribute("/", "commit")},
-          {"date", file.read_strings("run/created_utc")[0]},
+          {"date", unix_seconds(file.read_strings("run/created_utc")[0])},
           {"task_hashes", {{task, file.text_attribute("/", "dataset_sha256")}}},
           {"model_name", denoiser},
           {"system_instruction", nullptr},

@@ -5,7 +5,9 @@
 #include <regex>
 
 #include "core/error.h"
+#include "eval/category_rates.h"
 #include "eval/report_assets.h"
+#include "eval/run_scores.h"
 #include "eval/statistics.h"
 
 namespace canvaslab {
@@ -42,6 +44,20 @@ void write_table(std::ofstream& out, const PlotRun& run) {
     if (run.divergence) out << cell(p.output_entropy, 4);
     out << "</tr>\n";
   }
+  out << "</tbody></table></div>\n";
+}
+
+/// Graded data sets: accuracy and what went wrong, by category.
+void write_rates(std::ofstream& out, const PlotRun& run) {
+  const auto rates = category_rates(open_results(run.path));
+  if (rates.empty()) return;
+  out << "<h2>By category</h2>\n<p>Of each configuration all items, then category by category. Cut off: the answer reached the token limit. No answer: no rule found one. Unclosed: the thought never ended. "
+         "Loop: the end of the text repeats itself.</p>\n<div class=scroll><table id=categories><thead><tr><th>configuration<th>category<th>items<th>accuracy<th>95% from<th>to<th>cut off<th>no answer<th>unclosed<th>loop"
+         "</tr></thead><tbody>\n";
+  for (const auto& row : rates)
+    out << "<tr><td title=\"" << html_escaped(run.points[row.config_idx].settings) << "\">" << html_escaped(run.points[row.config_idx].series) << fmt::format(", {} steps", run.points[row.config_idx].num_steps) << "<td>"
+        << html_escaped(row.category) << fmt::format("<td>{}", row.num_items) << cell(row.accuracy, 4) << cell(row.low, 4) << cell(row.high, 4) << cell(row.truncated, 4) << cell(row.no_answer, 4)
+        << cell(row.thought_unclosed, 4) << cell(row.loop, 4) << "</tr>\n";
   out << "</tbody></table></div>\n";
 }
 
@@ -107,6 +123,7 @@ void write_report(const std::string& path, const PlotRun* run, const std::vector
     out << "<h2>All configurations</h2>\n<p>Click a heading to sort; point at a configuration for all its settings.</p>\n";
     write_reading_aid(out, *run);
     write_table(out, *run);
+    write_rates(out, *run);
   }
   write_viewer(out, trajectories, text);
   if (run)

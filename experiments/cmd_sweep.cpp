@@ -49,6 +49,16 @@ void print_prompt_lengths(const PreparedSweep& sweep) {
   }
 }
 
+/// How many prompts hold how many worked examples, where any do: some may have been left out to fit.
+void print_shots(const PreparedSweep& sweep) {
+  std::map<int32_t, size_t> counts;
+  for (const auto& example : sweep.examples) ++counts[example.num_shots];
+  if (counts.rbegin()->first == 0) return;
+  fmt::print("worked examples in the prompt:");
+  for (auto at = counts.rbegin(); at != counts.rend(); ++at) fmt::print("{} {} in {} prompts", at == counts.rbegin() ? "" : ",", at->first, at->second);
+  fmt::print("\n");
+}
+
 /// Times a short generation per canvas length and says what the plan takes at most on this machine.
 void print_cost(const PreparedSweep& sweep, const std::vector<SweepTask>& tasks, const SweepOptions& options) {
   std::map<int32_t, double> seconds;  // a forward, by canvas length
@@ -94,6 +104,7 @@ void print_plan(const PreparedSweep& sweep, const SweepOptions& options) {
   if (sweep.plan.subset) fmt::print("\nsubset: {} items drawn by category with seed {}", *sweep.plan.subset, sweep.plan.subset_seed);
   fmt::print("\n{} items ({} to {})\n", sweep.examples.size(), sweep.examples.front().id, sweep.examples.back().id);
   print_prompt_lengths(sweep);
+  print_shots(sweep);
   if (sweep.plan.halving) print_halving(sweep, tasks.size());
   else fmt::print("{} configurations x {} items x {} seeds x {} repeats = {} samples", samples.size(), sweep.examples.size(), sweep.plan.seeds.size(), sweep.plan.repeats, sweep.num_samples());
   if (options.num_shards > 1) fmt::print("; {} of them in shard {}/{}", tasks.size(), options.shard, options.num_shards);

@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 
 #include "core/error.h"
 #include "core/text/chat.h"
+#include "eval/category_rates.h"
 #include "eval/compare.h"
 #include "eval/export.h"
 #include "eval/graded.h"
@@ -221,6 +223,35 @@ TEST_F(GradedRun, EndsInAnAccuracyWithItsIntervalByCategoryToo) {
     macro += static_cast<double>(hits) / count / 2;
   }
   EXPECT_NEAR(one("accuracy_category_mean"), macro, 1e-15);
+}
+
+TEST_F(GradedRun, RatesStandByCategory) {
+  const std::string path = run("run");
+  const H5Reader file(path);
+  const auto rates = category_rates(file);
+  const auto item = file.read<uint32_t>("samples/item_idx");
+  const auto category = file.read_strings("items/category");
+  const auto truncated = file.read<double>("metrics/truncated"), loop = file.read<double>("metrics/loop"), verdict = file.read<double>("metrics/verdict");
+  const auto names = file.list_attribute("metrics/verdict", "names");
+  const auto share = [&](const std::string& wanted, const std::function<bool(size_t)>& is) {
+    double set = 0, count = 0;
+    for (size_t i = 0; i < item.size(); ++i)
+      if (wanted == "all" || category[item[i]] == wanted) set += is(i), count += 1;
+    return set / count;
+  };
+  ASSERT_EQ(rates.size(), 3u);
+  EXPECT_EQ(rates[0].category, "all");
+  EXPECT_EQ(rates[0].num_items, static_cast<int64_t>(kItems));
+  EXPECT_EQ(rates[0].accuracy, file.read<double>("aggregates/accuracy").at(0));
+  for (const auto& row : rates) {
+    EXPECT_DOUBLE_EQ(row.truncated, share(row.category, [&](size_t i) { return truncated[i] == 1; })) << row.category;
+    EXPECT_DOUBLE_EQ(row.loop, share(row.category, [&](size_t i) { return loop[i] == 1; })) << row.category;
+    EXPECT_DOUBLE_EQ(row.no_answer, share(row.category, [&](size_t i) { return names.at(static_cast<size_t>(verdict[i])) == "no_answer"; })) << row.category;
+    EXPECT_LE(row.low, row.accuracy);
+    EXPECT_GE(row.high, row.accuracy);
+  }
+  export_run(path, "markdown", folder_ / "md");
+  EXPECT_THAT(read_file(folder_ / "md/results.md"), ::testing::AllOf(HasSubstr("By category"), HasSubstr("| 0 | all | "), HasSubstr("| 0 | vowels | ")));
 }
 
 TEST_F(GradedRun, RepeatsAreAveragedByItemAndGetABootstrapInterval) {

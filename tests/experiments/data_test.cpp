@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 
 #include "core/json.h"
@@ -102,6 +103,42 @@ TEST_F(DataCommands, AimeRunsToAnAccuracyInEveryExport) {
   EXPECT_GT(accuracy, 0);
   EXPECT_LT(accuracy, 1);
   EXPECT_EQ(run("data check a.jsonl").exit_code, 0);
+}
+
+TEST_F(DataCommands, ShotsAreReportedBeforeARunAndInItsExport) {
+  std::string test, validation;
+  const auto row = [](int id, const std::string& question) {
+    return json_text(Json{{"question_id", id}, {"question", question}, {"options", {"w", "x", "y", "z"}}, {"answer", "B"}, {"answer_index", 1}, {"cot_content", "A: Let's think step by step. The answer is (B)."},
+                          {"category", "law"}, {"src", "ours"}}) + "\n";
+  };
+  for (int i = 0; i < 4; ++i) test += row(i, i == 0 ? std::string(400, '7') : "What is it?");
+  for (int i = 0; i < 5; ++i) validation += row(100 + i, "Example?");
+  write_file(folder_ / "m.jsonl", test), write_file(folder_ / "v.jsonl", validation);
+  const std::string dataset = "mmlu_pro(file=m.jsonl, validation=v.jsonl, shots=3, max_prompt_tokens=700)";
+  const auto plan = run(sweep(dataset, "--dry-run"));
+  EXPECT_THAT(plan.output, HasSubstr("worked examples in the prompt: 3 in 3 prompts, 1 in 1 prompts"));
+  ASSERT_EQ(run(sweep(dataset, "--out r")).exit_code, 0);
+  ASSERT_EQ(run("export r --format json --out e").exit_code, 0);
+  const Json results = parse_json(read_file(folder_ / "e/results_config-0.json"));
+  EXPECT_EQ(results["n-shot"]["mmlu_pro"], 3);
+  EXPECT_EQ(results["n-shot_mean"]["mmlu_pro"], 2.5);
+}
+
+TEST_F(DataCommands, LmEvaluationHarnessReadsTheExport) {
+  const char* python = std::getenv("CANVASLAB_GRADING_PYTHON");
+  if (!python) GTEST_SKIP() << "left out: CANVASLAB_GRADING_PYTHON names no Python with lm-eval 0.4.13";
+  ASSERT_EQ(run(sweep("gpqa(file=g.csv)", "--out r --set grid.steps='[1,2]'")).exit_code, 0);
+  ASSERT_EQ(run("export r --format json --out e").exit_code, 0);
+  const std::string reader = fmt::format("'{}' -W ignore '{}/tests/experiments/lm_eval_reader.py' '{}'", python, CANVASLAB_SOURCE_DIR, folder_ / "e");
+  const auto read = shell(reader);
+  EXPECT_EQ(read.exit_code, 0) << read.output;
+  EXPECT_THAT(read.output, ::testing::AllOf(HasSubstr("|gpqa"), HasSubstr("accuracy"), HasSubstr("read by lm-eval")));
+  std::string wrong = read_file(folder_ / "e/results_config-1.json");
+  const auto at = wrong.find("\"accuracy,none\": ");
+  ASSERT_NE(at, std::string::npos);
+  wrong.insert(at + 17, "9");
+  write_file(folder_ / "e/results_config-1.json", wrong);
+  EXPECT_NE(shell(reader).exit_code, 0) << "a mean that is not the samples' must be seen";
 }
 
 }  // namespace
