@@ -8,6 +8,7 @@
 
 #include "eval/grading/latex_value.h"
 #include "eval/grading/normal_form.h"
+#include "eval/grading/respelling.h"
 
 namespace canvaslab::grading {
 namespace {
@@ -80,9 +81,11 @@ std::string clean(string_view given) {
   std::string text = replace_all(lower(given), "{}", "");
   text = std::string(after_last(after_last(greedy_box(text), "="), "\\approx"));
   std::erase(text, ' ');
-  for (string_view what : {"\\,", "\n", "\\text", "\\mbox", "\\left", "\\right", "^{\\circ}", "^\\circ", "{m}^3", "m^3", "{units}", "units", "{km}", "km", "$"})
-    if (find_text(text, what) != std::string::npos) text = replace_all(text, what, "");
-  if (text.find("\\sqrt[") == std::string::npos) text = math_normal_form(text).value_or(text);  // it would tear \sqrt[3]{2}
+  Respelling spelled(std::move(text));
+  for (string_view what : {"\\,", "\n", "\\text", "\\mbox", "\\left", "\\right", "^{\\circ}", "^\\circ", "{m}^3", "m^3", "{units}", "units", "{km}", "km", "$"}) spelled.drop(what);
+  const bool indexed_root = spelled.may_hold("\\sqrt[") && find_text(spelled.text(), "\\sqrt[") != string_view::npos;  // the normal form would tear \sqrt[3]{2}
+  text = spelled.take();
+  if (!indexed_root) text = math_normal_form(text).value_or(text);
   text = unwrapped_letters(unwrapped_letters(text, '(', ')'), '{', '}');
   while (text.ends_with('.')) text.pop_back();
   const string_view rest(text);

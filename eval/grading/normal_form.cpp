@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/text/utf8.h"
+#include "eval/grading/respelling.h"
 #include "eval/grading/scan.h"
 
 namespace canvaslab::grading {
@@ -15,7 +16,7 @@ using std::string_view;
 std::vector<string_view> split(string_view text, string_view mark) {
   std::vector<string_view> out;
   size_t at = 0;
-  for (size_t next; (next = find_text(text, mark, at)) != string_view::npos; at = next + mark.size()) out.push_back(text.substr(at, next - at));
+  for (size_t next; (next = text.find(mark, at)) != string_view::npos; at = next + mark.size()) out.push_back(text.substr(at, next - at));
   out.push_back(text.substr(at));
   return out;
 }
@@ -99,8 +100,9 @@ Whole whole_number(string_view text) {
 
 /// a/b of whole numbers becomes \frac{a}{b}. Fails when there is one slash and something else beside it.
 bool spell_quotient(std::string& text) {
-  const auto parts = split(text, "/");
-  if (parts.size() != 2) return true;
+  const size_t slash = text.find('/');
+  if (slash == std::string::npos || text.find('/', slash + 1) != std::string::npos) return true;
+  const string_view parts[] = {string_view(text).substr(0, slash), string_view(text).substr(slash + 1)};
   const Whole top = whole_number(parts[0]), bottom = whole_number(parts[1]);
   if (top == Whole::kNone || bottom == Whole::kNone) return false;
   if (top == Whole::kCanonical && bottom == Whole::kCanonical) {
@@ -113,27 +115,25 @@ bool spell_quotient(std::string& text) {
 }  // namespace
 
 std::optional<std::string> math_normal_form(string_view given) {
-  std::string text(given);
-  const auto drop = [&](string_view what) {
-    if (find_text(text, what) != std::string::npos) text = replace_all(text, what, "");
-  };
-  drop("\n"), drop("\\!");
-  const auto respell = [&](string_view from, string_view to) {
-    if (find_text(text, from) != std::string::npos) text = replace_all(text, from, to);
-  };
-  respell("\\\\", "\\"), respell("tfrac", "frac"), respell("dfrac", "frac");
-  for (string_view what : {"\\left", "\\right", "^{\\circ}", "^\\circ", "\\$"}) drop(what);
-  const auto units = split(text, "\\text{ ");
-  if (units.size() > 2) return std::nullopt;
-  text = std::string(units[0]);
-  drop("\\%");
-  respell(" .", " 0."), respell("{.", "{0.");
+  Respelling spelled{std::string(given)};
+  spelled.drop("\n"), spelled.drop("\\!");
+  spelled.replace("\\\\", "\\"), spelled.replace("tfrac", "frac"), spelled.replace("dfrac", "frac");
+  for (string_view what : {"\\left", "\\right", "^{\\circ}", "^\\circ", "\\$"}) spelled.drop(what);
+  if (spelled.may_hold("\\text{ ")) {
+    const auto units = split(spelled.text(), "\\text{ ");
+    if (units.size() > 2) return std::nullopt;
+    if (units.size() == 2) spelled = Respelling(std::string(units[0]));
+  }
+  spelled.drop("\\%");
+  spelled.replace(" .", " 0."), spelled.replace("{.", "{0.");
+  const bool roots = spelled.may_hold("\\sqrt"), fractions = spelled.may_hold("\\frac");
+  std::string text = spelled.take();
   if (text.empty()) return text;
   if (text[0] == '.') text.insert(text.begin(), '0');
-  if (const auto sides = split(text, "="); sides.size() == 2 && at_most(sides[0], 2)) text = std::string(sides[1]);
-  if (!brace_roots(text)) return std::nullopt;
+  if (const size_t sign = text.find('='); sign != std::string::npos && text.find('=', sign + 1) == std::string::npos && at_most(string_view(text).substr(0, sign), 2)) text.erase(0, sign + 1);
+  if (roots && !brace_roots(text)) return std::nullopt;
   std::erase(text, ' ');
-  if (!brace_fractions(text)) return std::nullopt;
+  if (fractions && !brace_fractions(text)) return std::nullopt;
   if (text == "0.5") text = "\\frac{1}{2}";
   if (!spell_quotient(text)) return std::nullopt;
   return text;
