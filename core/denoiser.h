@@ -114,6 +114,9 @@ class Denoiser {
   virtual std::vector<float> append(Sequence& sequence, std::span<const int32_t> canvas, bool want_causal_logits) const = 0;
   /// Causal logits [V] of the token that follows the context; empty when they can only be had from append.
   virtual std::vector<float> next_logits(const Sequence& /*sequence*/) const { return {}; }
+  /// The sequence `before` with only the first tokens, `kept`, of those that were appended to it to give `after`: a cut
+  /// cache, no forward. Null when the denoiser cannot; the tokens are then appended anew.
+  virtual std::unique_ptr<Sequence> cut(const Sequence& /*before*/, const Sequence& /*after*/, std::span<const int32_t> /*kept*/) const { return nullptr; }
   /// The exact source behind this denoiser, or null for networks.
   virtual const Source* source() const { return nullptr; }
   /// Hash of what the results depend on (weights, tables), part of the content key.

@@ -19,6 +19,7 @@ enum class Purpose : uint32_t {
   kVerify = 10,       ///< tokens of the causal mode
   kAlternative = 11,  ///< tokens other than the canvas's
   kPerturbation = 12, ///< noise of the perturbed denoiser
+  kAccept = 13,       ///< whether a drafted token stands in the causal mode
   kInitialWeight = 32,  ///< weights of a new network
   kTraining = 33,       ///< corruption of training canvases
 };

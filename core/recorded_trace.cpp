@@ -22,6 +22,12 @@ int32_t RecordedTrace::Steps::num_steps(int32_t canvas) const {
   return static_cast<int32_t>(std::count(canvas_idx.begin(), canvas_idx.end(), canvas));
 }
 
+int32_t RecordedTrace::Steps::num_tokens() const {
+  int32_t out = 0;
+  for (size_t i = 0; i < size(); ++i) out += step_idx[i] == 0 ? canvas_length[i] : 0;
+  return out;
+}
+
 RecordedTrace::RecordedTrace(const std::string& path) : file_(path), grouped_(file_.has("rows")) {
   check_kind();
   read_rows();
@@ -74,6 +80,13 @@ RecordedTrace::Steps RecordedTrace::read_steps(size_t row) const {
   out.argmax = column.template operator()<int32_t>("argmax");
   out.canvas_out = column.template operator()<int32_t>("canvas_out");
   out.accepted = column.template operator()<uint8_t>("accepted");
+  out.canvas_length.assign(out.size(), static_cast<int32_t>(length_));
+  if (file_.has(steps + "canvas_length")) out.canvas_length = file_.read<int32_t>(steps + "canvas_length");
+  if (out.canvas_length.size() != out.size()) throw damaged();
+  for (size_t i = 0; i < out.size(); ++i) {
+    const int32_t length = out.canvas_length[i];
+    if (length < 1 || static_cast<size_t>(length) > length_ || (i > 0 && out.canvas_idx[i] == out.canvas_idx[i - 1] && length != out.canvas_length[i - 1])) throw damaged();
+  }
   for (size_t i = 0; i < out.size(); ++i) {
     const bool follows = i == 0 ? out.canvas_idx[i] == 0 && out.step_idx[i] == 0
                                 : out.step_idx[i] == 0 ? out.canvas_idx[i] == out.canvas_idx[i - 1] + 1
@@ -110,13 +123,13 @@ void RecordedTrace::read_config() {
 
 void RecordedTrace::read_lengths() {
   facts_.defaults.canvas_length = static_cast<int32_t>(length_);
-  int32_t most_steps = 0, canvases = 0;
+  int32_t most_steps = 0, tokens = 0;
   for (const Steps& row : rows_) {
     for (const int32_t step : row.step_idx) most_steps = std::max(most_steps, step + 1);
-    canvases = std::max(canvases, row.num_canvases());
+    tokens = std::max(tokens, row.num_tokens());
   }
   facts_.defaults.num_steps = most_steps;
-  facts_.defaults.max_new_tokens = static_cast<int32_t>(length_) * canvases;
+  facts_.defaults.max_new_tokens = tokens;
 }
 
 void RecordedTrace::check_ids() const {
@@ -124,7 +137,8 @@ void RecordedTrace::check_ids() const {
     for (const auto& [name, ids] : {std::pair("canvas_in", &rows_[row].canvas_in), std::pair("candidate", &rows_[row].candidate),
                                     std::pair("argmax", &rows_[row].argmax), std::pair("canvas_out", &rows_[row].canvas_out)})
       for (size_t i = 0; i < ids->size(); ++i)
-        if ((*ids)[i] < 0 || (*ids)[i] >= facts_.vocabulary)
+        if (i % length_ >= rows_[row].length(i / length_)) continue;
+        else if ((*ids)[i] < 0 || (*ids)[i] >= facts_.vocabulary)
           throw input_error("{}: '{}steps/{}' holds token {} (row {}, step {}, position {}), but its logits are over a vocabulary of {}; the trace is damaged or put "
                             "together from two models", path(), group(row), name, (*ids)[i], row, i / length_, i % length_, facts_.vocabulary);
 }
@@ -132,7 +146,10 @@ void RecordedTrace::check_ids() const {
 std::vector<float> RecordedTrace::logits(size_t row, size_t step) const {
   const std::scoped_lock lock(mutex_);
   std::vector<float> all = file_.read_row<float>(group(row) + "steps/logits", step);
-  if (!joint_) return all;
+  if (!joint_) {
+    all.resize(rows_[row].length(step) * static_cast<size_t>(facts_.vocabulary));
+    return all;
+  }
   const size_t size = length_ * static_cast<size_t>(facts_.vocabulary);
   const auto begin = all.begin() + static_cast<ptrdiff_t>(row * size);
   return {begin, begin + static_cast<ptrdiff_t>(size)};

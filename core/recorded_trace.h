@@ -26,19 +26,22 @@ class RecordedTrace {
     std::vector<int32_t> canvas_idx, step_idx;                      // [S]
     std::vector<int32_t> canvas_in, candidate, argmax, canvas_out;  // [S, L]
     std::vector<uint8_t> accepted;                                  // [S, L]
+    std::vector<int32_t> canvas_length;                             ///< [S] positions that are real; the rest, up to L, is filling
     std::map<std::pair<int32_t, int32_t>, size_t> entry;            ///< (canvas, step) -> index along S
     size_t size() const { return canvas_idx.size(); }
     int32_t num_canvases() const { return canvas_idx.empty() ? 0 : canvas_idx.back() + 1; }
     int32_t num_steps(int32_t canvas) const;                        ///< of one canvas
+    int32_t num_tokens() const;                                     ///< of all canvases
+    size_t length(size_t step) const { return static_cast<size_t>(canvas_length[step]); }
   };
 
   const std::string& path() const { return file_.path(); }
   size_t num_rows() const { return rows_.size(); }
   /// The rows drew jointly from one stream of numbers (torch mode): they share their steps.
   bool joint() const { return joint_; }
-  size_t length() const { return length_; }  ///< L
+  size_t length() const { return length_; }  ///< L, of the longest canvas where lengths differ
   const Steps& steps(size_t row) const { return rows_[row]; }
-  /// Logits [L, V] that the denoiser gave for a step, before the temperature.
+  /// Logits [canvas length, V] that the denoiser gave for a step, before the temperature.
   std::vector<float> logits(size_t row, size_t step) const;
   /// The text that came out, as `generate` gives it: without the prompt, the end token kept, trailing pads removed.
   std::vector<int32_t> tokens(size_t row) const;

@@ -39,10 +39,10 @@ void CanvasView::on_canvas(std::span<const int32_t> emitted) {
 }
 
 std::string CanvasView::status(double seconds) const {
-  // A verified draft may be cut short, so that the number of canvases is not known.
-  const std::string of = plan_.sampler.facts.causal_verify ? "" : fmt::format("/{}", plan_.num_canvases());
+  // A verified draft may be cut short, and a policy may choose other lengths, so that the number of canvases is not known.
+  const std::string of = plan_.sampler.facts.causal_verify || plan_.length.adaptive() ? "" : fmt::format("/{}", plan_.num_canvases());
   std::string out = fmt::format("canvas {}{}  step {}/{}  entropy {:.3f} nats  accepted {}/{}", canvas_idx_ + 1, of, step_idx_ + 1, plan_.num_decisions(), mean_entropy_,
-                                num_accepted_, plan_.canvas_length);
+                                num_accepted_, tokens_.size());
   if (seconds > 0) out += fmt::format("  {:.0f} tokens/s", static_cast<double>(earlier_.size() + num_confident_) / seconds);
   return out;
 }

@@ -61,7 +61,8 @@ class Propagation {
     }
     if (plan_.stop.canonical != "never")
       throw usage_error("exact propagation: the stop rule is '{}'; expected never", plan_.stop.canonical);
-    if (facts.extra_canvas || facts.causal_verify)
+    if (plan_.length.adaptive()) throw usage_error("exact propagation: canvas length '{}' is decided on the way; give a number", plan_.length.canonical);
+    if (facts.extra_canvas || facts.causal_verify || facts.causal_checks)
       throw usage_error("exact propagation: sampler '{}' asks for extra forwards; only one forward a step can be propagated", plan_.sampler.name);
     if (plan_.filters.any()) throw usage_error("exact propagation: filters are not propagated; leave top_k, top_p and min_p out");
     if (!facts.product_law)
@@ -91,7 +92,7 @@ class Propagation {
       row.request.step_idx = step;
       row.request.want_logits = true;
       row.request.self_conditioning = SelfConditioning::kNone;
-      if (plan_.tells_level) row.request.noise_level = static_cast<double>(step) / plan_.num_steps;
+      if (plan_.tells_level) row.request.noise_level = noise_level(*plan_.sampler.sampler, step, plan_.num_steps);
       found = logits_.emplace(index, denoiser_.denoise(std::span(&row, 1)).front().logits).first;
     }
     RowStatistics statistics;
@@ -141,8 +142,8 @@ class Propagation {
                       .statistics = &statistics,
                       .allowed = {},
                       .knobs = knobs,
-                      .level_now = static_cast<double>(step) / plan_.num_steps,
-                      .level_next = static_cast<double>(step + 1) / plan_.num_steps,
+                      .level_now = noise_level(*plan_.sampler.sampler, step, plan_.num_steps),
+                      .level_next = noise_level(*plan_.sampler.sampler, step + 1, plan_.num_steps),
                       .draws = nullptr,
                       .given_uniform = u};
         CanvasState state;

@@ -145,7 +145,7 @@ std::vector<SweepTask> halving_worst_case(const PreparedSweep& sweep) {
   std::iota(all.begin(), all.end(), 0u);
   std::iota(costly.begin(), costly.end(), 0u);
   std::stable_sort(costly.begin(), costly.end(), [&](uint32_t a, uint32_t b) {
-    const auto steps = [&](uint32_t c) { return sweep.generation[c].num_steps * sweep.generation[c].num_canvases(); };
+    const auto steps = [&](uint32_t c) { return sweep.generation[c].num_steps * sweep.generation[c].most_canvases(); };
     return steps(a) > steps(b);
   });
   costly.resize(std::min<size_t>(costly.size(), sweep.plan.reference ? 3 : 2));

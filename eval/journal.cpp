@@ -157,6 +157,7 @@ SampleRef ref_to(const SampleRecord& sample, uint64_t payload_at, size_t payload
 std::string encode_sample(const SampleRecord& sample) {
   Packer packer;
   each_field([&](const auto& field) { packer.put(field); }, sample);
+  if (!sample.length_per_canvas.empty()) packer.put(sample.length_per_canvas);  // absent in all records of one length
   return std::move(packer.out);
 }
 
@@ -164,6 +165,7 @@ SampleRecord decode_sample(std::string_view payload) {
   SampleRecord sample;
   Unpacker unpacker(payload);
   each_field([&](auto& field) { unpacker.get(field); }, sample);
+  if (!unpacker.done()) unpacker.get(sample.length_per_canvas);
   if (!unpacker.done()) throw std::runtime_error("a sample record is longer than it says");
   return sample;
 }

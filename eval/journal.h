@@ -40,6 +40,7 @@ struct SampleRecord {
   std::string stop_reason;
   std::vector<std::string> canvas_stop;
   std::vector<int32_t> steps_per_canvas, valid_per_canvas;
+  std::vector<int32_t> length_per_canvas; ///< where a policy decides canvas lengths, else empty
   std::vector<StepSummary> steps;         ///< all canvases' steps in order
   PositionRecord positions;
   ForwardCounts forwards;

@@ -44,6 +44,11 @@ void name_series(PlotRun& run, const H5Reader& file, const std::vector<uint8_t>&
     for (const auto& key : varying)
       if (!control[c]) run.points[c].series += ", " + prefix.at(key) + short_plugin_name(text[key][c]);
   }
+  if (file.has("config/canvas_policy")) {
+    const auto policy = file.read_strings("config/canvas_policy");
+    for (size_t c = 0; c < std::min(policy.size(), run.points.size()); ++c)
+      if (!policy[c].empty()) run.points[c].series += ", canvases " + short_plugin_name(policy[c]);
+  }
   collect_series(run);
   if (run.series.size() <= kMostSeries) return;
   run.grouped = true;

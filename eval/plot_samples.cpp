@@ -18,6 +18,18 @@ void check_column(const H5Reader& file, const char* name, const std::vector<T>& 
   if (bad != values.end()) throw input_error("{}: dataset '{}' holds {} at {}, expected numbers from 0 to below {}", file.path(), name, *bad, bad - values.begin(), limit);
 }
 
+/// Where a policy decided lengths: what a step of the sample ran over on average.
+void average_lengths(const H5Reader& file, PlotSamples& samples) {
+  const auto sample = file.read<uint64_t>("canvases/sample_idx");
+  const auto length = file.read<double>("canvases/length"), steps = file.read<double>("canvases/num_steps");
+  check_column(file, "canvases/sample_idx", sample, length.size(), samples.size());
+  check_column(file, "canvases/num_steps", steps, length.size(), kMostRuns);
+  std::vector<double> positions(samples.size()), count(samples.size());
+  for (size_t c = 0; c < sample.size(); ++c) positions[sample[c]] += length[c] * steps[c], count[sample[c]] += steps[c];
+  for (size_t i = 0; i < samples.size(); ++i)
+    if (count[i] > 0) samples.canvas_length[i] = positions[i] / count[i];
+}
+
 }  // namespace
 
 PlotSamples read_plot_samples(const H5Reader& file) {
@@ -43,6 +55,7 @@ PlotSamples read_plot_samples(const H5Reader& file) {
                              &out.tokens_per_forward_report, &out.score, &out.seconds})
     if (column->size() != out.size()) throw input_error("{}: the columns of /samples are not equally long", file.path());
   for (const uint32_t c : out.config) out.canvas_length.push_back(length[c]);
+  if (file.has("canvases/length")) average_lengths(file, out);
   return out;
 }
 

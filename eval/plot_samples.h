@@ -14,7 +14,7 @@ struct PlotSamples {
   size_t num_configs = 0;
   std::vector<uint32_t> config, item;
   std::vector<uint8_t> failed;
-  std::vector<double> canvas_length;                ///< of the sample's configuration
+  std::vector<double> canvas_length;                ///< of the sample's configuration; where lengths vary, the mean over the sample's steps
   std::vector<double> num_tokens, num_prompt_tokens;
   std::vector<double> denoise, verify, unconditional, append, prefill;
   std::vector<double> tokens_per_forward, tokens_per_forward_report, seconds;

@@ -19,7 +19,8 @@ class RecordedCourse final : public Course {
   int32_t num_steps(int32_t canvas_idx) const override { return trace_.steps(rows_[0]).num_steps(canvas_idx); }
   std::span<const int32_t> canvas(size_t row, int32_t canvas_idx, int32_t step_idx) const override {
     const auto& steps = trace_.steps(rows_[row]);
-    return std::span(steps.canvas_in).subspan(steps.entry.at({canvas_idx, step_idx}) * trace_.length(), trace_.length());
+    const size_t entry = steps.entry.at({canvas_idx, step_idx});
+    return std::span(steps.canvas_in).subspan(entry * trace_.length(), steps.length(entry));
   }
 
  private:

@@ -19,8 +19,8 @@ std::string setting(const RecordedTrace& trace, const char* key) {
 void check_servable(const RecordedTrace& trace, const PlanRequest& asked, const GenerationPlan& plan) {
   if (plan.sampler.facts.extra_canvas)
     throw usage_error("sampler '{}' asks for canvas forwards beside one a step, and the recording {} has no logits of them\nrun it on the model itself", plan.sampler.name, trace.path());
-  if (static_cast<size_t>(plan.canvas_length) != trace.length())
-    throw usage_error("the recording {} holds canvases of {} tokens, not of {}", trace.path(), trace.length(), plan.canvas_length);
+  if (plan.length.canonical != setting(trace, "canvas_length"))
+    throw usage_error("the recording {} holds canvases of {} tokens, not of {}", trace.path(), setting(trace, "canvas_length"), plan.length.canonical);
   if (plan.rng == RngMode::kTorch && trace.num_rows() > 1 && !trace.joint())
     throw usage_error("--rng torch draws for all rows from one stream, but the {} rows of {} were recorded each on its own course; use --rng counter", trace.num_rows(), trace.path());
   if (asked.self_conditioning != (setting(trace, "self_conditioning") == "on"))
@@ -28,15 +28,15 @@ void check_servable(const RecordedTrace& trace, const PlanRequest& asked, const 
 }
 
 GenerationPlan plan_on(const RecordedTrace& trace, const PlanRequest& request) {
-  if (configure_sampler(parse_plugin(request.sampler)).facts.causal_verify)
+  if (const auto facts = configure_sampler(parse_plugin(request.sampler)).facts; facts.causal_verify || facts.causal_checks)
     throw usage_error("sampler '{}' checks canvases in the causal mode, and the recording {} has no causal logits\nrun it on the model itself", request.sampler, trace.path());
   return resolve_plan(request, RecordedRows(trace));
 }
 
 /// Whether the recorded run's decisions follow from what was recorded.
-bool is_replayable(const RecordedTrace& trace, const PlanRequest& recorded) {
+bool is_replayable(const PlanRequest& recorded) {
   const auto facts = configure_sampler(parse_plugin(recorded.sampler)).facts;
-  return !facts.extra_canvas && !facts.causal_verify && static_cast<size_t>(*recorded.canvas_length) == trace.length();
+  return !facts.extra_canvas && !facts.causal_verify && !facts.causal_checks;
 }
 
 /// Positions where two lists differ; beyond the shorter one all do.
@@ -50,8 +50,8 @@ std::vector<int32_t> differing(std::span<const T> a, std::span<const T> b) {
 
 StepReplay compare_step(const RecordedTrace& trace, size_t row, size_t entry, const Decided& now) {
   const auto& steps = trace.steps(row);
-  const size_t L = trace.length();
-  const auto at = [&](const auto& column) { return std::span(column).subspan(entry * L, L); };
+  const size_t L = steps.length(entry);
+  const auto at = [&](const auto& column) { return std::span(column).subspan(entry * trace.length(), L); };
   StepReplay out;
   out.step_idx = steps.step_idx[entry];
   const auto accepted = at(steps.accepted);
@@ -70,10 +70,10 @@ StepReplay compare_step(const RecordedTrace& trace, size_t row, size_t entry, co
   return out;
 }
 
-/// Whether the sequence met its end token in an earlier canvas.
-bool ended_before(const RecordedTrace& trace, const std::vector<int32_t>& tokens, int32_t canvas) {
+/// Whether the sequence met its end token in a canvas before the one that begins at position `begin`.
+bool ended_before(const RecordedTrace& trace, const std::vector<int32_t>& tokens, size_t begin) {
   const auto& ends = trace.facts().defaults.end_ids;
-  return !tokens.empty() && std::find(ends.begin(), ends.end(), tokens.back()) != ends.end() && tokens.size() <= static_cast<size_t>(canvas) * trace.length();
+  return !tokens.empty() && std::find(ends.begin(), ends.end(), tokens.back()) != ends.end() && tokens.size() <= begin;
 }
 
 /// `self`: the recorded configuration decided again, which knows where rows of a joint batch had stopped, and why; or null.
@@ -83,9 +83,10 @@ RowReplay compare_row(const RecordedTrace& trace, size_t row, const CourseRun& n
   out.tokens_recorded = trace.tokens(row);
   out.tokens_replayed = now.result.token_ids;
   out.num_tokens_differ = differing<int32_t>(out.tokens_recorded, out.tokens_replayed).size();
-  for (int32_t canvas = 0; canvas < steps.num_canvases(); ++canvas) {
+  size_t begin = 0;
+  for (int32_t canvas = 0; canvas < steps.num_canvases(); begin += steps.length(steps.entry.at({canvas, 0})), ++canvas) {
     const auto c = static_cast<size_t>(canvas);
-    if (ended_before(trace, out.tokens_recorded, canvas)) break;  // its batch mates went on
+    if (ended_before(trace, out.tokens_recorded, begin)) break;  // its batch mates went on
     CanvasReplay at;
     at.canvas_idx = canvas;
     at.recorded.num_steps = self && trace.joint() ? self->result.steps_per_canvas[c] : steps.num_steps(canvas);
@@ -169,7 +170,7 @@ ReplayReport replay(const RecordedTrace& trace, const PlanRequest& asked, uint64
     if (before != value && !is_list) out.differing.push_back({key, before, value});
   }
   std::vector<CourseRun> self;
-  if (is_replayable(trace, recorded)) {
+  if (is_replayable(recorded)) {
     self = run_on_course(trace, plan_on(trace, recorded), recorded_seed);
     out.self_differences = count_self_differences(trace, self);
   }

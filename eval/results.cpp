@@ -23,6 +23,7 @@ void write_config(H5Writer& file, const PreparedSweep& sweep) {
   std::map<std::string, std::vector<std::string>> text;
   std::vector<int32_t> steps, anneal, length, most;
   std::vector<uint8_t> control;
+  bool adaptive = false;
   for (size_t c = 0; c < sweep.plan.configs.size(); ++c) {
     const auto& plan = sweep.generation[c];
     const SweepConfig& config = sweep.plan.configs[c];
@@ -30,6 +31,8 @@ void write_config(H5Writer& file, const PreparedSweep& sweep) {
     for (const auto& [key, value] : plan.settings())
       if (key == "sampler" || key == "stop" || key == "temperature" || key == "emission" || key == "self_conditioning" || key == "rng")
         text[key].push_back(made ? value : key != "sampler" ? "" : exact ? "exact_samples" : "imported");
+    text["canvas_policy"].push_back(plan.length.adaptive() ? plan.length.canonical : "");
+    adaptive |= plan.length.adaptive();
     text["denoiser"].push_back(sweep.plan.denoiser);
     text["settings"].push_back(sweep.settings_text[c]);
     steps.push_back(made ? plan.num_steps : 0);
@@ -38,6 +41,7 @@ void write_config(H5Writer& file, const PreparedSweep& sweep) {
     most.push_back(config.imported ? 0 : plan.max_new_tokens);
     control.push_back(exact);
   }
+  if (!adaptive) text.erase("canvas_policy");
   for (const auto& [key, values] : text) file.write_strings("config/" + key, values);
   const auto number = [&](const std::string& name, const auto& values, const std::string& unit) {
     file.write("config/" + name, values);

@@ -185,6 +185,10 @@ void write_counts(Columns& out, const Block& samples) {
   timed("samples/seconds_append", [](const auto& s) { return s.seconds.append; });
 }
 
+bool has_adaptive_lengths(const PreparedSweep& sweep) {
+  return std::any_of(sweep.generation.begin(), sweep.generation.end(), [](const auto& plan) { return plan.length.adaptive(); });
+}
+
 /// Flat tokens, canvases, steps and positions with row pointers from the level above; how many rows there are already goes
 /// from block to block.
 class History {
@@ -195,6 +199,9 @@ class History {
 
  private:
   void write_positions(Columns& out, const Block& samples, uint64_t first_step);
+  int32_t canvas_length(const SampleRecord& s, size_t canvas) const {
+    return s.length_per_canvas.empty() ? sweep_.generation[s.config_idx].canvas_length : s.length_per_canvas.at(canvas);
+  }
   const PreparedSweep& sweep_;
   Enumeration reasons_;
   uint64_t num_samples_ = 0, num_ids_ = 0, num_canvases_ = 0, num_steps_ = 0, num_positions_ = 0;
@@ -203,7 +210,7 @@ class History {
 void History::write(Columns& out, const Block& samples) {
   std::vector<uint64_t> ids_begin, canvas_begin, canvas_sample, step_begin, step_canvas;
   std::vector<int32_t> ids, canvas_idx, step_idx, accepted, changed;
-  std::vector<uint32_t> canvas_steps, canvas_valid;  // unsigned as the pointers are: numpy turns u64 + i32 into a float
+  std::vector<uint32_t> canvas_steps, canvas_valid, lengths;  // unsigned as the pointers are: numpy turns u64 + i32 into a float
   std::vector<uint8_t> canvas_stop;
   std::vector<float> temperature, mean_entropy, max_entropy;
   const uint64_t first_step = num_steps_;
@@ -228,6 +235,7 @@ void History::write(Columns& out, const Block& samples) {
       canvas_idx.push_back(static_cast<int32_t>(c));
       canvas_steps.push_back(static_cast<uint32_t>(s.steps_per_canvas[c]));
       canvas_valid.push_back(static_cast<uint32_t>(s.valid_per_canvas[c]));
+      lengths.push_back(static_cast<uint32_t>(canvas_length(s, c)));
       canvas_stop.push_back(reasons_.code(s.canvas_stop[c]));
       ++num_canvases_;
     }
@@ -242,6 +250,7 @@ void History::write(Columns& out, const Block& samples) {
   out.put("canvases/canvas_idx", canvas_idx, "number, from 0 in its sample");
   out.put("canvases/num_steps", canvas_steps, "steps");
   out.put("canvases/num_valid", canvas_valid, "tokens up to and with the first end token");
+  if (has_adaptive_lengths(sweep_)) out.put("canvases/length", lengths, "tokens");
   out.put("canvases/stop_reason", canvas_stop, "");
   out.put("canvases/step_begin", step_begin, "row of /steps; num_steps of them");
   out.group("steps");
@@ -261,13 +270,16 @@ void History::write_positions(Columns& out, const Block& samples, uint64_t first
   if (out.first()) begin.push_back(0);
   uint64_t step = first_step;
   for (const auto& s : samples) {
-    const auto length = static_cast<uint64_t>(sweep_.generation[s.config_idx].canvas_length);
-    for (size_t k = 0; k < s.steps.size(); ++k, ++step) {
-      if (s.positions.canvas_in.empty()) continue;
-      step_row.push_back(step);
-      num_positions_ += length;
-      begin.push_back(num_positions_);
+    if (s.positions.canvas_in.empty()) {
+      step += s.steps.size();
+      continue;
     }
+    for (size_t c = 0; c < s.steps_per_canvas.size(); ++c)
+      for (int32_t k = 0; k < s.steps_per_canvas[c]; ++k, ++step) {
+        step_row.push_back(step);
+        num_positions_ += static_cast<uint64_t>(canvas_length(s, c));
+        begin.push_back(num_positions_);
+      }
   }
   out.group("positions");
   out.put("positions/step_row", step_row, "row of /steps");

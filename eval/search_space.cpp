@@ -104,7 +104,14 @@ SearchSpace::SearchSpace(const TomlTable& table) : where_(table.at("kind")) {
     dimensions_.push_back(std::move(on));
   }
   for (const char* key : {"steps", "anneal_over"}) read_number(table, key, 1, kMostSteps, true);
-  for (const char* key : {"canvas_length", "top_k"}) read_number(table, key, 1, kMostTokens, true);
+  if (table.has("canvas_length") && !is_range(*table.node("canvas_length"))) {
+    Dimension lengths{.name = "canvas_length", .values = {.list = table.texts("canvas_length")}, .plugins = {}};
+    for (const auto& text : lengths.values.list) located(table.at("canvas_length"), [&] { configure_length(text); });
+    dimensions_.push_back(std::move(lengths));
+  } else {
+    read_number(table, "canvas_length", 1, kMostTokens, true);
+  }
+  read_number(table, "top_k", 1, kMostTokens, true);
   for (const char* key : {"top_p", "min_p"}) read_number(table, key, 0, 1, false);
   if (table.has("max_new_tokens")) {
     const int64_t most = table.integer("max_new_tokens", 1, 1, kMostTokens);
@@ -190,7 +197,7 @@ PlanRequest SearchSpace::draw(uint64_t seed, uint64_t number) const {
     else if (name == "self_conditioning") out.self_conditioning = text == "on";
     else if (name == "steps") out.num_steps = whole();
     else if (name == "anneal_over") out.anneal_over = whole();
-    else if (name == "canvas_length") out.canvas_length = whole();
+    else if (name == "canvas_length") set_canvas_length(out, text);
     else if (name == "max_new_tokens") out.max_new_tokens = whole();
     else if (name == "top_k") out.top_k = whole();
     else if (name == "top_p") out.top_p = std::stod(text);
@@ -208,7 +215,7 @@ std::vector<PlanRequest> SearchSpace::draw_all(uint64_t seed, size_t budget) con
     PlanRequest request = draw(seed, number);
     const auto shown = [](const auto& value) { return value ? fmt::format("{}", *value) : std::string("-"); };
     const std::string text = fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", request.sampler, shown(request.stop), shown(request.temperature), shown(request.emission),
-                                         request.self_conditioning, shown(request.num_steps), shown(request.anneal_over), shown(request.canvas_length), shown(request.top_k),
+                                         request.self_conditioning, shown(request.num_steps), shown(request.anneal_over), request.canvas_policy.value_or(shown(request.canvas_length)), shown(request.top_k),
                                          shown(request.top_p), shown(request.min_p), shown(request.stats_on), shown(request.noise_level));
     if (seen.insert(text).second) {
       out.push_back(std::move(request));

@@ -96,6 +96,7 @@ void generate_samples(const PreparedSweep& sweep, std::span<SampleRecord> sample
     out.canvas_stop = std::move(row.canvas_stop);
     out.steps_per_canvas = std::move(row.steps_per_canvas);
     out.valid_per_canvas = std::move(row.valid_per_canvas);
+    out.length_per_canvas = std::move(row.length_per_canvas);
     out.steps = std::move(recorder.row(i).steps);
     out.positions = std::move(recorder.row(i).positions);
     out.forwards = row.forwards;

@@ -46,6 +46,13 @@ std::vector<PlanRequest> draw_choices(const TomlTable& table) {
   return out;
 }
 
+/// Every canvas length of a grid, numbers and policies; one that is absent when none is given.
+std::vector<PlanRequest> canvas_lengths(const TomlTable& table) {
+  std::vector<PlanRequest> out;
+  for (const auto& text : table.texts("canvas_length")) located(table.at("canvas_length"), [&] { set_canvas_length(out.emplace_back(), text); });
+  return out.empty() ? std::vector<PlanRequest>(1) : out;
+}
+
 /// Whether a grid says anneal_over = "steps": each step limit's own.
 bool ramps_follow_steps(const TomlTable& table) {
   if (!table.has("anneal_over") || !table.node("anneal_over")->is_string()) return false;
@@ -71,7 +78,7 @@ std::vector<SweepConfig> expand_grid(const TomlTable& table) {
   const bool by_steps = ramps_follow_steps(table);
   const auto anneals = by_steps ? std::vector<std::optional<int32_t>>{std::nullopt} : or_absent<int32_t>(table.integers("anneal_over", 1, kMostSteps));
   std::vector<SweepConfig> out;
-  for (const auto& length : or_absent<int32_t>(table.integers("canvas_length", 1, kMostTokens)))
+  for (const auto& length : canvas_lengths(table))
     for (const auto& sampler : sampler_list)
       for (const auto& stop : or_absent<std::string>(stops))
         for (const auto& temperature : or_absent<std::string>(temperatures))
@@ -82,7 +89,7 @@ std::vector<SweepConfig> expand_grid(const TomlTable& table) {
                   for (PlanRequest& request : draw_choices(table)) {
                     SweepConfig config;
                     request.sampler = sampler, request.stop = stop, request.temperature = temperature, request.emission = emission;
-                    request.canvas_length = length, request.num_steps = steps, request.anneal_over = by_steps ? steps : anneal, request.max_new_tokens = most[0];
+                    request.canvas_length = length.canvas_length, request.canvas_policy = length.canvas_policy, request.num_steps = steps, request.anneal_over = by_steps ? steps : anneal, request.max_new_tokens = most[0];
                     request.self_conditioning = feedback;
                     config.request = std::move(request);
                     config.label = table.text("label", "");

@@ -1,5 +1,7 @@
 #include "eval/trace.h"
 
+#include <cmath>
+
 #include "core/json.h"
 #include "core/recorded_trace.h"
 
@@ -33,13 +35,7 @@ void TraceWriter::on_step(const StepRecord& record) {
   const hsize_t L = record.canvas_in.size(), V = static_cast<hsize_t>(facts_.vocabulary);
   if (!joint()) {
     put_header();
-    file_.append_rows<int32_t>(steps + "canvas_in", record.canvas_in, {L});
-    file_.append_rows<int32_t>(steps + "candidate", s.candidate, {L});
-    file_.append_rows<int32_t>(steps + "argmax", s.argmax, {L});
-    file_.append_rows<uint8_t>(steps + "accepted", record.accepted, {L});
-    file_.append_rows<float>(steps + "entropy_nats", s.entropy_nats, {L});
-    file_.append_rows<int32_t>(steps + "canvas_out", record.canvas_out, {L});
-    if (with_logits_) file_.append_rows<float>(steps + "logits", record.logits, {L, V});
+    write_step(steps, record);
     return;
   }
   // Rows of a joint batch arrive one after another within a step; the step is written when the last has come.
@@ -62,6 +58,27 @@ void TraceWriter::on_step(const StepRecord& record) {
   file_.append_rows<int32_t>(steps + "canvas_out", pending_.canvas_out, {B, L});
   if (with_logits_) file_.append_rows<float>(steps + "logits", pending_.logits, {B, L, V});
   pending_ = {};
+}
+
+/// A step of one row. Where a policy decides canvas lengths, L is the longest one and shorter canvases are filled up: ids
+/// with -1, entropies with NaN, logits with 0; `canvas_length` [S] i32 says how many positions are real.
+void TraceWriter::write_step(const std::string& steps, const StepRecord& record) {
+  const RowStatistics& s = *record.statistics;
+  const auto length = static_cast<int32_t>(record.canvas_in.size());
+  const auto L = static_cast<hsize_t>(plan_.length.adaptive() ? plan_.canvas_length : length), V = static_cast<hsize_t>(facts_.vocabulary);
+  if (plan_.length.adaptive()) file_.append_rows<int32_t>(steps + "canvas_length", std::span(&length, 1), {});
+  const auto put = [&]<typename T>(const char* name, std::span<const T> values, T filler, std::vector<hsize_t> shape) {
+    std::vector<T> filled(values.begin(), values.end());
+    filled.resize(shape.size() > 1 ? L * V : L, filler);
+    file_.append_rows<T>(steps + name, filled, shape);
+  };
+  put("canvas_in", record.canvas_in, -1, {L});
+  put("candidate", std::span<const int32_t>(s.candidate), -1, {L});
+  put("argmax", std::span<const int32_t>(s.argmax), -1, {L});
+  put("accepted", record.accepted, uint8_t{0}, {L});
+  put("entropy_nats", std::span<const float>(s.entropy_nats), std::nanf(""), {L});
+  put("canvas_out", record.canvas_out, -1, {L});
+  if (with_logits_) put("logits", record.logits, 0.0f, {L, V});
 }
 
 void TraceWriter::finish(const std::vector<RowResult>& results, const std::map<std::string, std::string>& attributes) {

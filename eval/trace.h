@@ -24,6 +24,7 @@ class TraceWriter final : public Observer {
  private:
   bool joint() const { return plan_.rng == RngMode::kTorch && num_rows_ > 1; }
   std::string prefix(size_t row) const;
+  void write_step(const std::string& steps, const StepRecord& record);
 
   H5Writer file_;
   size_t num_rows_;

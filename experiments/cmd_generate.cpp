@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fmt/format.h>
 #include <fstream>
+#include <set>
 #include <sstream>
 #include <thread>
 
@@ -25,8 +26,8 @@ namespace {
 
 struct Arguments : PromptArguments {
   std::string sampler = "entropy_bound", stop, temperature, emit, self_conditioning = "on", init_canvas, pin;
-  std::string rng = "counter", dtype = "f32", device = "cpu", trace;
-  int32_t batch = 1, steps = 0, anneal_over = 0, canvas_length = 0, max_new_tokens = 0, threads = 0;
+  std::string rng = "counter", dtype = "f32", device = "cpu", trace, canvas_length;
+  int32_t batch = 1, steps = 0, anneal_over = 0, max_new_tokens = 0, threads = 0;
   int32_t top_k = 0;
   double top_p = 0, min_p = 0;
   std::string stats_on, noise_level;
@@ -57,7 +58,11 @@ PlanRequest plan_request(const Arguments& a, PlanRequest request = {}) {
   if (!a.stop.empty()) request.stop = a.stop;
   if (!a.temperature.empty()) request.temperature = a.temperature;
   if (!a.emit.empty()) request.emission = a.emit;
-  if (a.canvas_length) request.canvas_length = a.canvas_length;
+  try {
+    if (!a.canvas_length.empty()) set_canvas_length(request, a.canvas_length);
+  } catch (const UserError& error) {
+    throw UserError(error.code(), fmt::format("--canvas-length: {}", error.what()));
+  }
   if (a.steps) request.num_steps = a.steps;
   if (a.anneal_over) request.anneal_over = a.anneal_over;
   if (a.max_new_tokens) request.max_new_tokens = a.max_new_tokens;
@@ -78,7 +83,7 @@ double cpu_clock() { return static_cast<double>(std::chrono::steady_clock::now()
 OrderedJson describe(const RowResult& row, const std::optional<TextModel>& text, double load_seconds, const OrderedJson& config) {
   const double total = load_seconds + row.seconds.prefill + row.seconds.denoise + row.seconds.append;
   return {{"token_ids", row.token_ids}, {"text", text ? OrderedJson(text->tokenizer().decode(row.token_ids)) : OrderedJson()}, {"stop_reason", row.stop_reason}, {"num_canvases", row.steps_per_canvas.size()},
-          {"steps_per_canvas", row.steps_per_canvas},
+          {"steps_per_canvas", row.steps_per_canvas}, {"length_per_canvas", row.length_per_canvas},
           {"forwards", {{"denoise", row.forwards.denoise}, {"verify", row.forwards.verify}, {"unconditional", row.forwards.unconditional},
                         {"append", row.forwards.append}, {"prefill", row.forwards.prefill}}},
           {"tokens_per_forward", row.tokens_per_forward}, {"tokens_per_forward_report", row.tokens_per_forward_report},
@@ -86,28 +91,71 @@ OrderedJson describe(const RowResult& row, const std::optional<TextModel>& text,
           {"config", config}};
 }
 
-/// Generates the rows, sequences side by side on up to `threads` threads where draws are per row; results in row order.
-std::vector<RowResult> generate_rows(const Denoiser& denoiser, const GenerationPlan& plan, const std::vector<RowInput>& rows, Observer* observer, size_t threads) {
-  threads = std::min(threads, rows.size());
-  if (threads <= 1 || observer || plan.rng == RngMode::kTorch) return generate(denoiser, plan, rows, observer);
-  std::vector<RowResult> results(rows.size());
-  std::vector<std::exception_ptr> failures(threads);
-  std::atomic<size_t> next{0};
-  const auto worker = [&](size_t t) {
+/// A prompt's result, or what was wrong with it.
+struct Outcome {
+  RowResult row;
+  std::exception_ptr failure;
+  std::string message() const {
     try {
-      for (size_t r; (r = next.fetch_add(1)) < rows.size();) results[r] = std::move(generate(denoiser, plan, std::span(&rows[r], 1)).front());
-    } catch (...) {
-      failures[t] = std::current_exception();
-      next = rows.size();
+      std::rethrow_exception(failure);
+    } catch (const std::exception& error) {
+      return error.what();
+    }
+  }
+};
+
+/// Generates the rows; outcomes in row order. Where draws are per row, sequences go side by side on up to `threads` threads and
+/// fail each alone. Rows that draw jointly, or are watched, fail together.
+std::vector<Outcome> generate_rows(const Denoiser& denoiser, const GenerationPlan& plan, const std::vector<RowInput>& rows, Observer* observer, size_t threads) {
+  std::vector<Outcome> out(rows.size());
+  if (observer || plan.rng == RngMode::kTorch) {
+    try {
+      auto results = generate(denoiser, plan, rows, observer);
+      for (size_t r = 0; r < rows.size(); ++r) out[r].row = std::move(results[r]);
+    } catch (const std::exception&) {
+      for (auto& outcome : out) outcome.failure = std::current_exception();
+    }
+    return out;
+  }
+  std::atomic<size_t> next{0};
+  const auto worker = [&] {
+    for (size_t r; (r = next.fetch_add(1)) < rows.size();) {
+      try {
+        out[r].row = std::move(generate(denoiser, plan, std::span(&rows[r], 1)).front());
+      } catch (const std::exception&) {
+        out[r].failure = std::current_exception();
+      }
     }
   };
   std::vector<std::thread> pool;
-  for (size_t t = 0; t < threads; ++t) pool.emplace_back(worker, t);
+  for (size_t t = 1; t < std::min(threads, rows.size()); ++t) pool.emplace_back(worker);
+  worker();
   for (auto& thread : pool) thread.join();
-  for (const auto& failure : failures)
-    if (failure) std::rethrow_exception(failure);
-  return results;
+  return out;
 }
+
+/// What went wrong with some prompts, while the others go on.
+class Failures {
+ public:
+  void add(size_t prompt, const Outcome& outcome) {
+    if (!first_) first_ = outcome.failure;
+    const std::string message = outcome.message();
+    messages_.insert(message);
+    ++count_;
+    fmt::print(stderr, "prompt {}: {}\n", prompt, message);
+  }
+  /// Errors: the failure itself where it is the same for every prompt, as bad settings are; else how many failed.
+  void finish(size_t num_prompts) const {
+    if (count_ == 0) return;
+    if (count_ == num_prompts && messages_.size() == 1) std::rethrow_exception(first_);
+    throw UserError(ExitCode::kSomeFailed, fmt::format("{} of {} prompts failed (above); the others are done", count_, num_prompts));
+  }
+
+ private:
+  std::exception_ptr first_;
+  std::set<std::string> messages_;
+  size_t count_ = 0;
+};
 
 /// Whether to draw the canvas. Asked for where it cannot be drawn: an error.
 bool wants_live(const Arguments& a) {
@@ -152,7 +200,7 @@ void run(const Arguments& a) {
   config["model"] = a.model;
   for (const auto& [key, value] : plan.settings()) config[key] = value;
   for (const char* key : {"canvas_length", "num_steps", "anneal_over", "max_new_tokens", "pad_id", "top_k"})
-    if (config.contains(key)) config[key] = parse_integer(config[key].get<std::string>(), key);
+    if (config.contains(key) && (std::string(key) != "canvas_length" || !plan.length.adaptive())) config[key] = parse_integer(config[key].get<std::string>(), key);
   config["end_ids"] = plan.end_ids;
   config["seed"] = a.seed;
   config["dtype"] = a.dtype;
@@ -167,6 +215,7 @@ void run(const Arguments& a) {
     for (const auto& note : plan_notes(plan, *denoiser)) fmt::print(stderr, "note: {}\n", note);
   }
   const auto threads = static_cast<size_t>(a.threads > 0 ? a.threads : std::max(1u, std::thread::hardware_concurrency()));
+  Failures failures;
   for (size_t first = 0; first < prompts.size(); first += static_cast<size_t>(a.batch)) {
     std::vector<RowInput> rows;
     for (size_t i = first; i < std::min(prompts.size(), first + static_cast<size_t>(a.batch)); ++i) {
@@ -185,12 +234,20 @@ void run(const Arguments& a) {
     ObserverList observers;
     if (trace) observers.add(trace.get());
     if (canvas) observers.add(&*canvas);
-    const auto results = generate_rows(*denoiser, plan, rows, observers.get(), threads);
+    const auto outcomes = generate_rows(*denoiser, plan, rows, observers.get(), threads);
     canvas.reset();  // before the text
+    if (prompts.size() == 1 && outcomes[0].failure) std::rethrow_exception(outcomes[0].failure);
+    if (trace && outcomes[0].failure) std::rethrow_exception(outcomes[0].failure);  // half a trace serves nobody
+    std::vector<RowResult> results;
+    for (const auto& outcome : outcomes) results.push_back(outcome.row);
     if (trace) trace->finish(results, {{"config", json_text(config)}, {"seed", std::to_string(a.seed)}, {"model_hash", denoiser->content_hash()},
                                        {"hdf5_version", H5_VERS_INFO}});
-    for (const auto& row : results) {
-      if (a.json) {
+    for (size_t i = 0; i < results.size(); ++i) {
+      const RowResult& row = results[i];
+      if (outcomes[i].failure) {
+        failures.add(first + i, outcomes[i]);
+        if (a.json) fmt::print("{}\n", json_text(OrderedJson{{"token_ids", nullptr}, {"text", nullptr}, {"error", outcomes[i].message()}, {"config", config}}));
+      } else if (a.json) {
         fmt::print("{}\n", json_text(describe(row, text, load_seconds, config)));
       } else {
         if (text) fmt::print("{}\n", text->tokenizer().decode(row.token_ids, true));
@@ -201,6 +258,7 @@ void run(const Arguments& a) {
     }
     std::fflush(stdout);
   }
+  failures.finish(prompts.size());
 }
 
 }  // namespace
@@ -221,7 +279,7 @@ void add_generate(CommandLine& line) {
   c.option("--stop", a->stop, "stop rule (default: the sampler's own)");
   c.option("--steps", a->steps, "step limit per canvas").positive();
   c.option("--anneal-over", a->anneal_over, "length of the temperature ramp (default: the step limit)").positive();
-  const CommandOption length = c.option("--canvas-length", a->canvas_length, "tokens per canvas").positive();
+  const CommandOption length = c.option("--canvas-length", a->canvas_length, "tokens per canvas, or a policy such as 'growing(shortest=16, longest=256)'");
   const CommandOption most = c.option("--max-new-tokens", a->max_new_tokens, "rounded up to whole canvases").positive();
   c.option("--temperature", a->temperature, "number or schedule, for example 'linear_remaining(0.4, 0.8)'");
   c.option("--top-k", a->top_k, "draw candidates among the k most likely tokens").positive();

@@ -7,11 +7,12 @@ namespace canvaslab {
 
 double most_forwards(const GenerationPlan& plan) {
   if (plan.num_decisions() == 0) return plan.num_canvases();
-  return static_cast<double>(plan.num_steps) * plan.num_canvases() + plan.num_canvases() - 1;
+  return static_cast<double>(plan.num_steps) * plan.most_canvases() + plan.most_canvases() - 1;
 }
 
 double seconds_per_forward(const Denoiser& denoiser, PlanRequest request, int32_t canvas_length, const std::vector<int32_t>& prompt) {
   request.canvas_length = request.max_new_tokens = canvas_length;
+  request.canvas_policy.reset();
   request.stop = "never";
   request.anneal_over.reset();
   std::vector<RowInput> row(1);

@@ -112,7 +112,7 @@ std::string keeps_the_stop_contract(const ConfiguredStop& stop) {
     StepDecision decision;
     for (size_t p = 0; p < L; ++p) decision.action.push_back(static_cast<Action>(engine() % 4));
     StopHistory history;
-    for (int i = 0; i < trial % 3; ++i) history.argmax.push_back(step.statistics.argmax), history.num_taken.push_back(engine() % (L + 1));
+    for (int i = 0; i < trial % 3; ++i) history.argmax.push_back(step.statistics.argmax), history.num_taken.push_back(engine() % (L + 1)), history.num_at_argmax.push_back(engine() % (L + 1));
     const auto first = stop.rule->check(step.view(1, 4), state, decision, history);
     if (stop.rule->check(step.view(1, 4), state, decision, history) != first) return fmt::format("it says one thing and then another (seed {}, trial {})", kSeed, trial);
     poison(step.statistics, stop.statistics);

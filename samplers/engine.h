@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/denoiser.h"
+#include "samplers/length_policy.h"
 #include "samplers/sampler.h"
 #include "samplers/stop_rule.h"
 
@@ -25,6 +26,8 @@ struct PlanRequest {
   std::optional<std::string> stop, temperature, emission;
   /// num_steps limits the steps of a canvas; anneal_over is the length of the ramp that the temperature and every knob
   /// written as a schedule run over (default: num_steps), so that a lower limit cuts the ramp instead of squeezing it.
+  /// canvas_policy stands for canvas_length where lengths are decided on the way: an expression of length_policies().
+  std::optional<std::string> canvas_policy;
   std::optional<int32_t> canvas_length, num_steps, anneal_over, max_new_tokens;
   bool keep_ramp = false;                    ///< without anneal_over: as long as the model's own step limit, whatever num_steps is
   std::optional<int32_t> top_k;              ///< at least 1
@@ -37,6 +40,9 @@ struct PlanRequest {
   RngMode rng = RngMode::kCounter;
 };
 
+/// Sets the canvas length of a request: a whole number, or a length policy's expression.
+void set_canvas_length(PlanRequest& request, const std::string& text);
+
 /// A fully resolved way to generate. Every value is known; canonical() holds them all.
 struct GenerationPlan {
   ConfiguredSampler sampler;
@@ -44,7 +50,9 @@ struct GenerationPlan {
   std::unique_ptr<Schedule> temperature;
   std::string temperature_text;
   Emission emission = Emission::kArgmax;
-  int32_t canvas_length = 256, num_steps = 48, anneal_over = 48, max_new_tokens = 256;
+  ConfiguredLength length;             ///< of each canvas
+  int32_t canvas_length = 256;         ///< ... the longest one
+  int32_t num_steps = 48, anneal_over = 48, max_new_tokens = 256;
   bool self_conditioning = true;
   bool tells_level = false;            ///< the denoiser is told the noise level
   RngMode rng = RngMode::kCounter;
@@ -56,7 +64,10 @@ struct GenerationPlan {
   std::vector<std::pair<std::string, std::string>> settings() const;
   /// Steps of a canvas: num_steps less the forwards that the sampler spends beside them.
   int32_t num_decisions() const { return sampler.sampler->num_decisions(num_steps); }
+  /// Canvases of the longest length that max_new_tokens takes: it is rounded up to these, whatever lengths a policy gives.
   int32_t num_canvases() const { return (max_new_tokens + canvas_length - 1) / canvas_length; }
+  /// The most canvases of a sequence whose drafts are not cut.
+  int32_t most_canvases() const { return (num_canvases() * canvas_length + length.policy->shortest() - 1) / length.policy->shortest(); }
 };
 
 /// Fills what is absent: the sampler brings its own stop rule and emission; the denoiser's defaults fill parameters of
@@ -77,10 +88,6 @@ struct RowInput {
   std::map<int64_t, int32_t> pins;       ///< position after the prompt -> token that stays there
 };
 
-struct ForwardCounts {
-  int64_t denoise = 0, verify = 0, unconditional = 0, append = 0, prefill = 0;
-};
-
 struct PhaseSeconds {
   double prefill = 0, denoise = 0, append = 0;
 };
@@ -91,6 +98,7 @@ struct RowResult {
   std::string stop_reason;               ///< of the sequence: "end_token" or "length"
   std::vector<std::string> canvas_stop;  ///< per canvas: the stop rule's reason, or "step_limit"
   std::vector<int32_t> steps_per_canvas;
+  std::vector<int32_t> length_per_canvas; ///< where a policy decides lengths, else empty
   std::vector<int32_t> valid_per_canvas; ///< tokens up to and including the first end token
   ForwardCounts forwards;
   PhaseSeconds seconds;
@@ -128,7 +136,7 @@ class Course {
   virtual ~Course() = default;
   virtual int32_t num_canvases() const = 0;
   virtual int32_t num_steps(int32_t canvas_idx) const = 0;
-  /// [L] fed in at a step; it lives as long as the course.
+  /// [L] fed in at a step, which is the canvas's length whatever the plan says; it lives as long as the course.
   virtual std::span<const int32_t> canvas(size_t row, int32_t canvas_idx, int32_t step_idx) const = 0;
 };
 /// Why a canvas ended whose course had no more steps.

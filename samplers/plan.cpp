@@ -109,6 +109,8 @@ bool drafts_nothing(const ConfiguredSampler& sampler) { return sampler.facts.cau
 /// What belongs to canvases has one value where there are none, whatever was asked for: in a grid the row is then there once.
 /// plan_notes says so.
 PlanRequest without_canvases(PlanRequest request, const DenoiserDefaults& defaults) {
+  if (request.canvas_policy && !request.max_new_tokens && !defaults.max_new_tokens) request.max_new_tokens = configure_length(*request.canvas_policy).policy->longest();
+  request.canvas_policy.reset();
   if (!request.max_new_tokens) request.max_new_tokens = defaults.max_new_tokens.value_or(request.canvas_length.value_or(defaults.canvas_length.value_or(256)));
   request.canvas_length = request.num_steps = request.anneal_over = 1;
   request.temperature = "constant(1)";
@@ -121,8 +123,12 @@ PlanRequest without_canvases(PlanRequest request, const DenoiserDefaults& defaul
 void check_extras(const GenerationPlan& plan, const DenoiserFacts& facts) {
   if (plan.rng == RngMode::kTorch && plan.filters.any())
     throw usage_error("--rng torch draws from whole rows, as the reference; it cannot run with top-k, top-p or min-p; use --rng counter");
-  if (plan.sampler.facts.causal_verify && !facts.has_causal_mode)
+  if ((plan.sampler.facts.causal_verify || plan.sampler.facts.causal_checks) && !facts.has_causal_mode)
     throw usage_error("sampler '{}' checks canvases in the causal mode, which this denoiser does not have", plan.sampler.name);
+  if (plan.sampler.facts.causal_checks && plan.filters.any())
+    throw usage_error("sampler '{}' weighs candidates by the law they were drawn from; it cannot run with top-k, top-p or min-p", plan.sampler.name);
+  if (plan.rng == RngMode::kTorch && plan.length.adaptive())
+    throw usage_error("--rng torch draws for canvases of one length, as the reference; canvas length '{}' decides lengths on the way; use --rng counter", plan.length.canonical);
 }
 
 }  // namespace
@@ -140,7 +146,9 @@ GenerationPlan resolve_plan(const PlanRequest& given, const Denoiser& denoiser) 
   check_schedule_range(*plan.temperature, real_param("temperature", 1, 0, 1000, "", ""), "temperature");
   const std::string& own_emission = plan.sampler.facts.default_emission;
   plan.emission = parse_emission(request.emission.value_or(!own_emission.empty() ? own_emission : defaults.emission.value_or("argmax")));
-  plan.canvas_length = positive(request.canvas_length, defaults.canvas_length.value_or(256), "canvas length");
+  if (request.canvas_length && request.canvas_policy) throw usage_error("canvas length is {} and '{}'; expected one of them", *request.canvas_length, *request.canvas_policy);
+  plan.length = configure_length(request.canvas_policy.value_or(std::to_string(positive(request.canvas_length, defaults.canvas_length.value_or(256), "canvas length"))));
+  plan.canvas_length = plan.length.policy->longest();
   plan.num_steps = positive(request.num_steps, defaults.num_steps.value_or(48), "steps");
   plan.anneal_over = positive(request.anneal_over, request.keep_ramp ? defaults.num_steps.value_or(48) : plan.num_decisions(), "anneal-over");
   plan.max_new_tokens = positive(request.max_new_tokens, defaults.max_new_tokens.value_or(plan.canvas_length), "max-new-tokens");
@@ -160,13 +168,20 @@ GenerationPlan resolve_plan(const PlanRequest& given, const Denoiser& denoiser) 
   return plan;
 }
 
+void set_canvas_length(PlanRequest& request, const std::string& text) {
+  const ConfiguredLength length = configure_length(text);
+  request.canvas_length.reset(), request.canvas_policy.reset();
+  if (length.adaptive()) request.canvas_policy = length.canonical;
+  else request.canvas_length = length.policy->longest();
+}
+
 std::vector<std::pair<std::string, std::string>> GenerationPlan::settings() const {
   std::vector<std::pair<std::string, std::string>> out = {{"sampler", sampler.canonical},
           {"stop", stop.canonical},
           {"temperature", temperature_text},
           {"emission", emission == Emission::kArgmax ? "argmax" : "canvas"},
           {"self_conditioning", self_conditioning ? "on" : "off"},
-          {"canvas_length", std::to_string(canvas_length)},
+          {"canvas_length", length.canonical},
           {"num_steps", std::to_string(num_steps)},
           {"anneal_over", std::to_string(anneal_over)},
           {"max_new_tokens", std::to_string(max_new_tokens)},
@@ -198,7 +213,8 @@ PlanRequest request_of_settings(const std::vector<std::pair<std::string, std::st
   const auto real = [&](const std::string& key) { return parse_real(text(key), fmt::format("{}: setting '{}'", where, key)); };
   PlanRequest out;
   out.sampler = text("sampler"), out.stop = text("stop"), out.temperature = text("temperature"), out.emission = text("emission");
-  out.canvas_length = number("canvas_length"), out.num_steps = number("num_steps"), out.anneal_over = number("anneal_over"), out.max_new_tokens = number("max_new_tokens");
+  set_canvas_length(out, text("canvas_length"));
+  out.num_steps = number("num_steps"), out.anneal_over = number("anneal_over"), out.max_new_tokens = number("max_new_tokens");
   out.self_conditioning = text("self_conditioning") == "on";
   out.rng = text("rng") == "torch" ? RngMode::kTorch : RngMode::kCounter;
   // These stand there only when they were given.

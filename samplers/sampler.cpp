@@ -11,6 +11,11 @@ bool takes(Action action) { return action == Action::kCandidate || action == Act
 
 }  // namespace
 
+double noise_level(const Sampler& sampler, int32_t step_idx, int32_t num_steps) {
+  if (step_idx <= 0 || step_idx >= num_steps) return step_idx <= 0 ? 0 : 1;
+  return sampler.path(static_cast<double>(step_idx) / num_steps);
+}
+
 SamplerRegistry& samplers() {
   static SamplerRegistry registry("sampler");
   return registry;

@@ -24,6 +24,13 @@ enum class Action : uint8_t {
   kToken,      ///< takes StepDecision::token
 };
 
+/// What the causal mode made of a span of a draft, from the left: the first num_accepted candidates stand; where one did not,
+/// `replacement` is the token to put at position begin + num_accepted.
+struct CausalCheck {
+  size_t begin = 0, num_accepted = 0;
+  std::optional<int32_t> replacement;
+};
+
 /// Read-only view of one step of one canvas of L positions.
 struct StepView {
   int32_t step_idx = 0;
@@ -46,6 +53,8 @@ struct StepView {
   }
   /// Instead of `draws`: the value of every uniform (exact propagation of a sampler's law integrates over it).
   std::optional<double> given_uniform = std::nullopt;
+  /// Of the span that Sampler::causal_span gave for this step; null where it gave none.
+  const CausalCheck* check = nullptr;
   bool is_allowed(size_t position) const { return allowed.empty() || allowed[position] != 0; }
   size_t length() const { return canvas.size(); }
 };
@@ -87,6 +96,16 @@ struct SamplerFacts {
   /// With causal_verify: one uniform per place in the text makes the draft's candidates, at every step, and the causal
   /// mode's token alike. Drafts then agree as often as their laws do, and the text is the same for any draft.
   bool coupled_draws = false;
+  /// With causal_verify: the token where a draft was cut is not appended by itself, but stands, pinned, at the start of the
+  /// next canvas, whose verification appends it.
+  bool anchored = false;
+  /// Present: the sampler may ask for causal checks of its candidates between its steps (Sampler::causal_span). A candidate
+  /// of draft probability p and causal probability q, at `temperature`, stands with probability min(1, (q / p)^exponent);
+  /// the first that does not is replaced by a draw from the positive part of q - p.
+  struct CausalChecks {
+    double temperature = 1, exponent = 1;
+  };
+  std::optional<CausalChecks> causal_checks = std::nullopt;
   ReferenceOrder reference_order = ReferenceOrder::kNone;
   std::string default_stop = "never";
   std::string default_emission;        ///< "argmax", "canvas", or empty: whatever the denoiser prefers
@@ -100,6 +119,9 @@ class Sampler {
   virtual ~Sampler() = default;
   /// The facts of this object, from those of its registry entry: what depends on parameters is settled here.
   virtual SamplerFacts refine(SamplerFacts declared) const { return declared; }
+  /// The noise path of samplers that need the level: survival probability of a clean token at progress u in (0, 1). It must
+  /// not fall. At 0 it is 0 and at 1 it is 1, whatever this says.
+  virtual double path(double u) const { return u; }
   /// Clears the state for a new canvas.
   virtual void begin(CanvasState& state, size_t length, int32_t num_steps) const;
   /// Decides every position: writes decision.action [L].
@@ -114,7 +136,16 @@ class Sampler {
   /// Decides on the canvas that the step, or the extra forward before, left: statistics are of that canvas, level_now and
   /// level_next are both its level.
   virtual void after_extra_forward(const StepView& /*view*/, CanvasState& /*state*/, StepDecision& /*decision*/) const {}
+
+  // --- samplers that ask for causal checks of their candidates
+
+  /// Positions [begin, end) whose candidates the causal mode is to check before the step is decided; empty: no check. Every
+  /// position before `begin` must hold its final token.
+  virtual std::pair<size_t, size_t> causal_span(const StepView& /*view*/, const CanvasState& /*state*/) const { return {0, 0}; }
 };
+
+/// Survival probability of a clean token before step `step_idx` of `num_steps` on the sampler's path.
+double noise_level(const Sampler& sampler, int32_t step_idx, int32_t num_steps);
 
 using SamplerRegistry = Registry<Sampler, SamplerFacts>;
 SamplerRegistry& samplers();

@@ -35,6 +35,22 @@ size_t num_taken(const StepView& view, const StepDecision& decision) {
   return out;
 }
 
+size_t num_at_argmax(const StepView& view, const StepDecision& decision) {
+  const RowStatistics& s = *view.statistics;
+  size_t out = 0;
+  for (size_t p = 0; p < decision.action.size(); ++p) {
+    if (!view.is_allowed(p)) continue;
+    switch (decision.action[p]) {
+      case Action::kKeep: out += view.canvas[p] == s.argmax[p]; break;
+      case Action::kCandidate: out += s.candidate[p] == s.argmax[p]; break;
+      case Action::kArgmax: ++out; break;
+      case Action::kToken: out += decision.token[p] == s.argmax[p]; break;
+      case Action::kNoise: break;
+    }
+  }
+  return out;
+}
+
 float mean_entropy(const StepView& view) {
   double sum = 0;
   size_t count = 0;

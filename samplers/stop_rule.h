@@ -8,13 +8,22 @@
 
 namespace canvaslab {
 
-/// What a stop rule may look back on, cleared at every new canvas.
+struct ForwardCounts {
+  int64_t denoise = 0, verify = 0, unconditional = 0, append = 0, prefill = 0;
+};
+
+/// What a stop rule may look back on, cleared at every new canvas but for what the whole sequence has cost.
 struct StopHistory {
   /// Argmax canvases of earlier steps of this canvas, oldest first, [i][L]. The engine writes it at every step, so that
   /// rules stay pure and a rule inside all_of or any_of sees every step, whatever its siblings said.
   std::vector<std::vector<int32_t>> argmax;
   /// num_taken of the same steps.
   std::vector<size_t> num_taken = {};
+  /// num_at_argmax of the same steps.
+  std::vector<size_t> num_at_argmax = {};
+  /// Forwards of the sequence so far, this step's included, without those that follow a step (correctors, verification); and
+  /// the positions that they ran over, without the prompt's.
+  ForwardCounts forwards = {}, positions = {};
 };
 
 struct StopFacts {
@@ -49,6 +58,8 @@ ConfiguredStop configure_stop(const PluginExpr& expr);
 
 /// Positions that take a token at a step: candidate, argmax or one of the sampler's.
 size_t num_taken(const StepView& view, const StepDecision& decision);
+/// Positions that hold the step's argmax once the decision is applied; noise does not count.
+size_t num_at_argmax(const StepView& view, const StepDecision& decision);
 /// Mean entropy of a step, nats, in f32 as the reference's; 0 when every position is pinned.
 float mean_entropy(const StepView& view);
 /// Whether the step's argmax canvas equals `canvas` [L].

@@ -12,6 +12,8 @@ class WrappingSampler : public Sampler {
   explicit WrappingSampler(const PluginExpr& inner) : inner_(configure_sampler(inner)) {}
   void begin(CanvasState& state, size_t length, int32_t num_steps) const override { inner_.sampler->begin(state, length, num_steps); }
   void step(const StepView& view, CanvasState& state, StepDecision& decision) const override { inner_.sampler->step(view, state, decision); }
+  double path(double u) const override { return inner_.sampler->path(u); }
+  std::pair<size_t, size_t> causal_span(const StepView& view, const CanvasState& state) const override { return inner_.sampler->causal_span(view, state); }
   int32_t num_decisions(int32_t forwards) const override { return inner_.sampler->num_decisions(forwards); }
   int32_t extra_forwards(int32_t step_idx, int32_t forwards) const override { return inner_.sampler->extra_forwards(step_idx, forwards); }
   void after_extra_forward(const StepView& view, CanvasState& state, StepDecision& decision) const override {

@@ -24,7 +24,7 @@ class Replay final : public LogitsDenoiser {
     facts_ = trace_.facts();
     facts_.uses_level = false;  // whatever the recorded denoiser did
     facts_.defaults.num_steps = steps.size() == 0 ? 0 : *std::max_element(steps.step_idx.begin(), steps.step_idx.end()) + 1;
-    facts_.defaults.max_new_tokens = static_cast<int32_t>(trace_.length()) * steps.num_canvases();
+    facts_.defaults.max_new_tokens = steps.num_tokens();
     hash_logits();
   }
   const DenoiserFacts& facts() const override { return facts_; }
@@ -43,9 +43,10 @@ class Replay final : public LogitsDenoiser {
     if (found == steps.entry.end())
       throw UserError(ExitCode::kSomeFailed, fmt::format("{}: the trace has no canvas {}, step {}; it recorded {} steps. Record a longer run, or ask for fewer steps",
                                                          trace_.path(), request.canvas_idx, request.step_idx, steps.size()));
-    if (request.canvas.size() != L) throw usage_error("{}: the trace holds canvases of {} tokens, this one has {}", trace_.path(), L, request.canvas.size());
+    const size_t length = steps.length(found->second);
+    if (request.canvas.size() != length) throw usage_error("{}: the trace holds {} tokens of canvas {}, this one has {}", trace_.path(), length, request.canvas_idx, request.canvas.size());
     const int32_t* recorded = steps.canvas_in.data() + found->second * L;
-    for (size_t p = 0; check_ && p < L; ++p) {
+    for (size_t p = 0; check_ && p < length; ++p) {
       if (request.canvas[p] == recorded[p]) continue;
       throw UserError(ExitCode::kSomeFailed,
                       fmt::format("{}: canvas {}, step {}: the canvas fed in has token {} at position {}, the recorded one {}; recorded logits answer for the recorded "

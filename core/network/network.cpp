@@ -214,6 +214,23 @@ at::Tensor Network::layer(size_t index, at::Tensor x, const at::Tensor& cos, con
   return x * (append ? w.encoder_scalar : w.decoder_scalar);
 }
 
+bool Network::cut(KvCache& cache, const KvCache& after, int64_t count) const {
+  const int64_t appended = after.length - cache.length;
+  for (const auto& layer : after.layers)
+    if (layer.k.size(-2) < appended) return false;
+  for (size_t i = 0; i < cache.layers.size(); ++i) {
+    const int64_t first = after.layers[i].k.size(-2) - appended;
+    const auto joined = [&](const at::Tensor& old, const at::Tensor& longer) {
+      const auto all = at::cat({old, longer.slice(-2, first, first + count)}, -2);
+      const int64_t total = all.size(-2), keep = config_.layers[i].sliding ? std::min(total, config_.sliding_window - 1) : total;
+      return all.slice(-2, total - keep, total).contiguous();
+    };
+    cache.layers[i] = {joined(cache.layers[i].k, after.layers[i].k), joined(cache.layers[i].v, after.layers[i].v)};
+  }
+  cache.length += count;
+  return true;
+}
+
 at::Tensor Network::encode(const at::Tensor& ids, const std::vector<uint8_t>& token_types, KvCache& cache, bool want_hidden, TrainingPass* training) const {
   const int64_t S = ids.size(-1);
   if (S == 0) return {};

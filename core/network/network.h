@@ -67,6 +67,9 @@ class Network {
   /// their keys and values to the cache. ids [S] i64; token_types [S] or empty. Returns hidden states [S, D] after the
   /// final norm when wanted, else an undefined tensor. Without grad mode f32 on the CPU takes the path of decode_cpu.
   at::Tensor encode(const at::Tensor& ids, const std::vector<uint8_t>& token_types, KvCache& cache, bool want_hidden, TrainingPass* training = nullptr) const;
+  /// Makes `cache`, which `after` continues, hold its own tokens and the first `count` of those appended since. False, and
+  /// nothing happens, when a sliding layer of `after` has dropped some of these already.
+  bool cut(KvCache& cache, const KvCache& after, int64_t count) const;
   /// One denoiser forward. canvas [L] i64; feedback: the previous step's tempered logits [L, V] or undefined; with an
   /// axis B it may cover the first rows only, the others then have none. Returns logits [L, V] f32 after the soft-cap.
   /// The cache is only read.

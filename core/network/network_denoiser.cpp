@@ -65,6 +65,15 @@ class NetworkDenoiser final : public Denoiser {
     return want_causal_logits ? to_floats(network_.logits(hidden)) : std::vector<float>{};
   }
 
+  std::unique_ptr<Sequence> cut(const Sequence& before, const Sequence& after, std::span<const int32_t> kept) const override {
+    const c10::NoGradGuard no_grad;
+    auto out = std::make_unique<NetworkSequence>(dynamic_cast<const NetworkSequence&>(before));
+    out->spare.reset(), out->last_logits.reset();
+    out->prediction = at::Tensor();
+    if (!network_.cut(out->cache, dynamic_cast<const NetworkSequence&>(after).cache, static_cast<int64_t>(kept.size()))) return nullptr;
+    return out;
+  }
+
  private:
   at::Tensor to_tensor(std::span<const int32_t> ids) const {
     std::vector<int64_t> wide(ids.begin(), ids.end());

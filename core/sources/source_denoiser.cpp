@@ -91,6 +91,12 @@ std::vector<float> SourceDenoiser::next_logits(const Sequence& sequence) const {
   return to_logits(source_->next_law(dynamic_cast<const SourceSequence&>(sequence).state));
 }
 
+std::unique_ptr<Sequence> SourceDenoiser::cut(const Sequence& before, const Sequence&, std::span<const int32_t> kept) const {
+  auto out = before.fork();
+  source_->advance(state_of(*out), kept);
+  return out;
+}
+
 /// Logits over the vocabulary, the mask impossible, from probabilities over the alphabet.
 std::vector<float> SourceDenoiser::to_logits(std::span<const double> law) const {
   const auto A = static_cast<size_t>(source_->vocabulary()), V = static_cast<size_t>(facts_.vocabulary);

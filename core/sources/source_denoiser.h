@@ -24,6 +24,7 @@ class SourceDenoiser final : public LogitsDenoiser {
   std::unique_ptr<Sequence> prefill(const Prompt& prompt) const override;
   std::vector<float> append(Sequence& sequence, std::span<const int32_t> canvas, bool want_causal_logits) const override;
   std::vector<float> next_logits(const Sequence& sequence) const override;
+  std::unique_ptr<Sequence> cut(const Sequence& before, const Sequence& after, std::span<const int32_t> kept) const override;
 
  protected:
   std::vector<float> row_logits(Sequence& sequence, const StepRequest& request) const override;

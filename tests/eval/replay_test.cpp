@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -94,6 +95,38 @@ class Replays : public ::testing::Test {
   std::unique_ptr<Denoiser> denoiser = denoisers().make("hmm(states=3, alphabet=6, length=8)");
 };
 
+TEST_F(Replays, CanvasesOfDecidedLengthsAreFollowedAsTheyWere) {
+  PlanRequest request;
+  request.sampler = "confidence_threshold(0.5)", request.num_steps = 6, request.max_new_tokens = 32;
+  set_canvas_length(request, "by_steps(shortest=2, longest=8, few=0.7)");
+  for (const size_t num_rows : {1, 3}) {
+    const std::string path = record(request, num_rows, {}, {{3, 2}, {20, 4}});
+    const ReplayReport report = again(path);
+    EXPECT_EQ(report.self_differences, 0u);
+    EXPECT_EQ(differences(report), 0u);
+    EXPECT_THAT(report.differing, IsEmpty());
+    const RecordedTrace trace(path);
+    EXPECT_EQ(trace.length(), 8u);
+    std::set<int32_t> lengths;
+    for (size_t r = 0; r < num_rows; ++r) {
+      const auto& steps = trace.steps(r);
+      EXPECT_EQ(steps.num_tokens(), 32);
+      lengths.insert(steps.canvas_length.begin(), steps.canvas_length.end());
+      for (size_t i = 0; i < steps.size(); ++i) {
+        EXPECT_EQ(trace.logits(r, i).size(), steps.length(i) * 6);
+        for (size_t p = steps.length(i); p < 8; ++p) EXPECT_EQ(steps.canvas_in[i * 8 + p], -1) << "filled up";
+      }
+    }
+    EXPECT_GT(lengths.size(), 2u) << "one length only: nothing was tested";
+    EXPECT_GT(differences(again(path, [](PlanRequest& now) { now.sampler = "confidence_threshold(0.9)"; })), 0u) << "another sampler on the recorded canvases";
+    EXPECT_THAT(refusal([&] { again(path, [](PlanRequest& now) { set_canvas_length(now, "8"); }); }), HasSubstr("holds canvases of by_steps"));
+  }
+  const auto replayed = denoisers().make("replay(path=\"" + record(request) + "\")");
+  EXPECT_EQ(replayed->facts().defaults.max_new_tokens, 32);
+  const RowInput row{.prompt = {}, .seed = kSeed, .item = 0, .repeat = 0, .init_canvas = {}, .pins = {}};
+  EXPECT_EQ(generate(*replayed, resolve_plan(request, *replayed), std::span(&row, 1))[0].token_ids, RecordedTrace(folder / "trace.h5").tokens(0));
+}
+
 TEST_F(Replays, EverySamplerDecidesItsOwnRecordingAlike) {
   size_t exact = 0, refused = 0;
   for (const auto& entry : samplers().entries())
@@ -111,7 +144,7 @@ TEST_F(Replays, EverySamplerDecidesItsOwnRecordingAlike) {
       }
       const std::string path = record(request, num_rows, {}, {{3, 2}});
       const auto facts = configure_sampler(parse_plugin(entry.name)).facts;
-      if (facts.extra_canvas || facts.causal_verify) {
+      if (facts.extra_canvas || facts.causal_verify || facts.causal_checks) {
         EXPECT_THAT(refusal([&] { again(path); }), HasSubstr(facts.extra_canvas ? "beside one a step" : "no causal logits")) << entry.name;
         ++refused;
         continue;

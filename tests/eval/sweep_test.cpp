@@ -186,6 +186,39 @@ TEST(Sweep, ItemsAndInitialNoiseAreSharedAcrossConfigurations) {
   EXPECT_GT(distinct.size(), 30u) << "items and repeats must differ";
 }
 
+TEST(Sweep, CanvasLengthsMayBeDecidedOnTheWay) {
+  const TemporaryFolder folder;
+  const std::string text = replaced(replaced(kPlan, "canvas_length = [4, 6]", "canvas_length = [4, \"growing(shortest=1, longest=4)\"]"), "max_new_tokens = 8", "max_new_tokens = 10");
+  const auto sweep = prepare_sweep(plan_of(text), nullptr);
+  SweepOptions options;
+  options.out_dir = folder / "run", options.threads = 2;
+  run_sweep(sweep, options);
+  EXPECT_EQ(run_sweep(sweep, options).ran, 0u) << "the journal keeps the lengths";
+  const H5Reader file(folder / "run/run.h5");
+  const auto policy = file.read_strings("config/canvas_policy");
+  const auto config = file.read<uint32_t>("samples/config_idx"), tokens = file.read<uint32_t>("samples/num_tokens"), canvases = file.read<uint32_t>("samples/num_canvases");
+  const auto sample = file.read<uint64_t>("canvases/sample_idx"), canvas_row = file.read<uint64_t>("steps/canvas_row"), begin = file.read<uint64_t>("positions/begin"),
+             step_row = file.read<uint64_t>("positions/step_row");
+  const auto length = file.read<uint32_t>("canvases/length");
+  const auto canvas_length = file.read<int32_t>("config/canvas_length");
+  size_t grown = 0;
+  for (size_t c = 0; c < length.size(); ++c) {
+    if (policy[config[sample[c]]].empty()) EXPECT_EQ(length[c], static_cast<uint32_t>(canvas_length[config[sample[c]]])) << c;
+  }
+  for (size_t i = 0; i < config.size(); ++i) {
+    if (policy[config[i]].empty()) continue;
+    ++grown;
+    EXPECT_EQ(tokens[i], 12u) << "three canvases of the longest length";
+    EXPECT_EQ(canvases[i], 5u) << "1, 2, 4, 4, 1";
+  }
+  EXPECT_GT(grown, 50u);
+  ASSERT_EQ(begin.size(), step_row.size() + 1);
+  for (size_t i = 0; i < step_row.size(); ++i) EXPECT_EQ(begin[i + 1] - begin[i], length[canvas_row[step_row[i]]]) << i;
+  EXPECT_EQ(begin.back(), file.shape("positions/canvas_in")[0]);
+  EXPECT_FALSE(H5Reader(run_into(folder / "fixed", {.threads = 2})).has("canvases/length")) << "files of fixed lengths stay as they were";
+  EXPECT_NE(mistake(replaced(kPlan, "canvas_length = [4, 6]", "canvas_length = [\"growin\"]")).find("did you mean 'growing'?"), std::string::npos);
+}
+
 /// Joins the sample columns and flat tokens of shards by hand and compares them with the whole run's.
 TEST(Sweep, ShardsJoinToTheWholeRun) {
   const TemporaryFolder folder;
