@@ -27,15 +27,16 @@ TEST(Registries, HoldExactlyTheExpectedNames) {  // sorted
   EXPECT_THAT(names(samplers()),
               ElementsAre("ar", "ban", "block_refinement", "cap", "causal_verify", "confidence_step", "confidence_threshold", "ddim", "ddim_integrated", "dus",
                           "entropy_bound", "entropy_bound_locked", "external", "factor", "fixed_plan", "fixed_step", "flow_matching", "frechet",
-                          "greedy_planner", "hierarchy", "joint_threshold", "klass", "leftmost", "less", "loo_corrector", "med", "never_lock_special",
-                          "origin", "p2", "psi", "quota", "remdm", "self_correction", "shuffled", "slowfast", "spacing", "token_reset", "wino"));
+                          "greedy_planner", "hierarchy", "joint_threshold", "klass", "leftmost", "less", "linear_spec", "loo_corrector", "med", "never_lock_special",
+                          "origin", "p2", "psi", "quota", "remdm", "s2d2", "self_correction", "shuffled", "slowfast", "spacing", "token_reset", "wino"));
   EXPECT_THAT(names(schedules()),
               ElementsAre("constant", "cosine", "geometric", "geometric_level", "grid", "hold", "linear", "linear_remaining",
                           "polynomial", "power", "quarter_cosine", "sine", "table"));
   EXPECT_THAT(names(stop_rules()),
-              ElementsAre("accepted_all", "all_of", "all_revealed", "any_of", "confident_to_end", "entropy", "external", "flip_aware",
-                          "kl_plateau", "left_complete", "max_steps", "never", "plateau", "prophet", "settled", "stable_and_confident", "stall",
+              ElementsAre("accepted_all", "all_of", "all_revealed", "any_of", "budget", "confident_to_end", "entropy", "external", "flip_aware",
+                          "kl_plateau", "left_complete", "max_steps", "never", "patience", "plateau", "prophet", "settled", "stable_and_confident", "stall",
                           "token_stability"));
+  EXPECT_THAT(names(length_policies()), ElementsAre("by_entropy", "by_steps", "delimiter", "fixed", "growing"));
   EXPECT_THAT(names(denoisers()),
               ElementsAre("cfg", "checking", "checkpoint", "copy", "external", "hmm", "latin_square", "markov", "parity", "perturbed", "replay", "scripted",
                           "shuffle", "stale", "tabulated", "uniform"));
@@ -65,7 +66,7 @@ TEST(Registries, DescribeEveryPluginAndParameter) {
       }
     }
   };
-  check(samplers()), check(schedules()), check(stop_rules()), check(denoisers()), check(datasets());
+  check(samplers()), check(schedules()), check(stop_rules()), check(length_policies()), check(denoisers()), check(datasets());
   EXPECT_NE(
       missing_description(SamplerRegistry::Entry{
           .name = "x", .summary = "", .source = "ours", .aliases = {}, .parameters = {}, .facts = {}, .make = {}}),
