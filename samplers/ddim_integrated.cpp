@@ -16,8 +16,9 @@ namespace {
 /// standing there. At temperature 0 statistics are those at 1, and the other token is the best one. The last step takes the
 /// clean token as of loo. Source: google/hackable_diffusion IntegratedDiscreteDDIM; temperature on loo: arXiv:2605.22765
 /// (samplers.md 3.5).
-class DdimIntegrated final : public Sampler {
+class DdimIntegrated final : public LevelSampler {
  public:
+  using LevelSampler::LevelSampler;
   void step(const StepView& view, CanvasState&, StepDecision& decision) const override {
     const double now = view.level_now, next = view.is_last ? 1 : view.level_next, r = now / next, V = view.vocabulary;
     const double temperature = view.temperature == 0 ? 1.0 : static_cast<double>(view.temperature);
@@ -39,9 +40,9 @@ class DdimIntegrated final : public Sampler {
     .summary = "ddim with the clean token integrated out: temperature sharpens what the other positions say; exactly num_steps steps",
     .source = "google/hackable_diffusion IntegratedDiscreteDDIM; arXiv:2605.22765",
     .aliases = {"integrated_ddim"},
-    .parameters = {},
+    .parameters = {path_param()},
     .facts = {.statistics = {Statistic::kCurrent, Statistic::kAlternative}, .needs_level = true, .revocable = true, .fixed_steps = true, .uniform_corruption_only = true, .default_stop = "never", .default_emission = "canvas"},
-    .make = [](const Options&) { return std::make_unique<DdimIntegrated>(); }});
+    .make = [](const Options& options) { return std::make_unique<DdimIntegrated>(options); }});
 
 }  // namespace
 }  // namespace canvaslab

@@ -11,8 +11,9 @@ namespace {
 /// candidates come from the exact posterior at temperature 1, for any noise law, while nothing is scaled down. The last
 /// step takes every candidate (with c > 0 the plain rule would leave about c/((N - 1)(1 + c)) of the positions as noise).
 /// Source: arXiv:2407.15595; google/hackable_diffusion DiscreteFlowMatching; samplers.md 3.6.
-class FlowMatching final : public Sampler {
+class FlowMatching final : public LevelSampler {
  public:
+  using LevelSampler::LevelSampler;
   void step(const StepView& view, CanvasState&, StepDecision& decision) const override {
     decision.action.assign(view.length(), Action::kCandidate);
     if (view.is_last) return;
@@ -28,9 +29,9 @@ class FlowMatching final : public Sampler {
     .summary = "discrete flow matching: jump to the candidate, jump to noise, or stay; exactly num_steps steps",
     .source = "arXiv:2407.15595; google/hackable_diffusion DiscreteFlowMatching",
     .aliases = {"dfm", "discrete_flow_matching"},
-    .parameters = {schedule_param("corrector", 0, 0, 1000, "", "c: 0 makes the fewest changes; larger re-corrupts and repairs more")},
+    .parameters = {schedule_param("corrector", 0, 0, 1000, "", "c: 0 makes the fewest changes; larger re-corrupts and repairs more"), path_param()},
     .facts = {.statistics = {Statistic::kCandidate}, .needs_level = true, .revocable = true, .fixed_steps = true, .product_law = true, .default_stop = "never", .default_emission = "canvas"},
-    .make = [](const Options&) { return std::make_unique<FlowMatching>(); }});
+    .make = [](const Options& options) { return std::make_unique<FlowMatching>(options); }});
 
 }  // namespace
 }  // namespace canvaslab

@@ -36,6 +36,7 @@ PluginExpr with_defaults(PluginExpr expr, const AnyRegistry& registry, const Den
       at = given.end() - 1;
     }
     auto& inner = expr.arguments[static_cast<size_t>(at - given.begin())].value;
+    if (!registry.contains(inner->name)) continue;  // a schedule; or a mistake, refused later
     inner = std::make_shared<PluginExpr>(with_defaults(*inner, registry, defaults));
   }
   for (const auto& value : defaults.plugin_values) {
@@ -119,6 +120,18 @@ PlanRequest without_canvases(PlanRequest request, const DenoiserDefaults& defaul
   return request;
 }
 
+/// A noise path that is none, or that reaches an end too early for the formulas.
+void check_path(const GenerationPlan& plan) {
+  if (!plan.sampler.facts.needs_level) return;
+  const int32_t steps = plan.num_decisions();
+  for (int32_t step = 1; step < steps; ++step) {
+    const double before = noise_level(*plan.sampler.sampler, step - 1, steps), level = noise_level(*plan.sampler.sampler, step, steps);
+    if (!(level > 0 && level < 1) || level < before)
+      throw usage_error("sampler '{}': its noise path is {} after step {} of {} and {} before; expected levels above 0 and below 1 that never fall", plan.sampler.name, format_real(level), step, steps,
+                        format_real(before));
+  }
+}
+
 /// Filters and forwards that the denoiser, or the reference's order of draws, cannot give.
 void check_extras(const GenerationPlan& plan, const DenoiserFacts& facts) {
   if (plan.rng == RngMode::kTorch && plan.filters.any())
@@ -162,6 +175,7 @@ GenerationPlan resolve_plan(const PlanRequest& given, const Denoiser& denoiser) 
   plan.tells_level = resolve_level(request, plan.sampler);
   check_corruption(plan, facts);
   check_extras(plan, facts);
+  check_path(plan);
   if (plan.sampler.facts.needs_level && plan.stop.breaks_level)
     throw usage_error("sampler '{}' follows a noise level that reaches clean only at its last step; stop rule '{}' would end it earlier.\n"
                       "use --stop never and choose --steps", plan.sampler.name, plan.stop.canonical);

@@ -9,8 +9,9 @@ namespace {
 /// every kappa in [0, 1] when candidates come from the exact posterior at the known level and temperature 1;
 /// self-conditioning voids that. The last step takes every candidate. Remask rates as kappa: sampler remdm.
 /// Source: arXiv:2602.21185 (Psi-samplers, s-sahoo/duo); samplers.md 3.8. The default kappa is ours.
-class Psi final : public Sampler {
+class Psi final : public LevelSampler {
  public:
+  using LevelSampler::LevelSampler;
   void step(const StepView& view, CanvasState&, StepDecision& decision) const override {
     decision.action.resize(view.length());
     for (size_t p = 0; p < view.length(); ++p) decision.action[p] = psi_action(view, p, view.knobs[0]);
@@ -22,9 +23,9 @@ class Psi final : public Sampler {
     .summary = "mixture of ddim's reverse kernel and predict-then-corrupt: repairs without extra forwards",
     .source = "arXiv:2602.21185 (Psi-samplers); s-sahoo/duo",
     .aliases = {"psi_sampler"},
-    .parameters = {schedule_param("kappa", 0.95, 0, 1, "probability", "of the reverse kernel; 1 is ddim, 0 corrupts anew at every step")},
+    .parameters = {schedule_param("kappa", 0.95, 0, 1, "probability", "of the reverse kernel; 1 is ddim, 0 corrupts anew at every step"), path_param()},
     .facts = {.statistics = {Statistic::kCandidate}, .needs_level = true, .revocable = true, .fixed_steps = true, .product_law = true, .uniform_corruption_only = true, .default_stop = "never", .default_emission = "canvas"},
-    .make = [](const Options&) { return std::make_unique<Psi>(); }});
+    .make = [](const Options& options) { return std::make_unique<Psi>(options); }});
 
 }  // namespace
 }  // namespace canvaslab

@@ -11,14 +11,18 @@ namespace {
 /// marginals. Rates, with sigma_max = min(1, (1 - level_next) / level_now):
 ///   cap      sigma = min(eta, sigma_max)   (authors' eta 0.008)
 ///   rescale  sigma = eta sigma_max         (authors' eta 0.015)
+///   loop     sigma = min(eta, sigma_max) at steps that hold their noise level, 0 at the others (authors' eta 0.02)
+/// The loop's path, unless another one is given, is the authors': linear to level 0.9 at progress 0.45, held to 0.95, linear
+/// to the end; while it is held, tokens are corrupted and drawn anew at that level.
 /// confidence=on multiplies each position's rate by a softmax over positions of minus the probability its token had when
 /// it was last taken, so that doubtful tokens are re-corrupted first; positions that never took one keep rate 0. The
 /// rates then sum to sigma over the canvas, and the preserved marginals are not claimed. eta = 0 is ddim. The last step
-/// takes every candidate. Not here: the loop variant, which holds the noise level for a while (the level path is linear).
-/// Source: arXiv:2503.00307, kuleshov-group/remdm; samplers.md 4.9, 3.8.
-class Remdm final : public Sampler {
+/// takes every candidate. Source: arXiv:2503.00307, kuleshov-group/remdm; samplers.md 4.9, 3.8.
+class Remdm final : public LevelSampler {
  public:
-  Remdm(bool cap, bool confidence) : cap_(cap), confidence_(confidence) {}
+  explicit Remdm(const Options& options) : LevelSampler(options), cap_(options.text("rate") != "rescale"), loop_(options.text("rate") == "loop"), confidence_(options.boolean("confidence")) {
+    if (loop_ && !path_) path_ = make_schedule(parse_plugin("hold(from=0, to=1, level=0.9, begin=0.45, end=0.95)"));
+  }
   SamplerFacts refine(SamplerFacts declared) const override {
     declared.product_law = !confidence_;
     return declared;
@@ -29,7 +33,8 @@ class Remdm final : public Sampler {
   }
   void step(const StepView& view, CanvasState& state, StepDecision& decision) const override {
     const double eta = view.knobs[0], largest = view.level_now > 0 ? std::min(1.0, (1 - view.level_next) / view.level_now) : 1.0;
-    const double sigma = cap_ ? std::min(eta, largest) : eta * largest;
+    const bool moves = view.level_next - view.level_now > 1e-9;  // the path's values are this exact
+    const double sigma = loop_ && moves ? 0 : cap_ ? std::min(eta, largest) : eta * largest;
     const auto weight = weights(view, state);
     decision.action.resize(view.length());
     for (size_t p = 0; p < view.length(); ++p) {
@@ -53,7 +58,7 @@ class Remdm final : public Sampler {
       if (sum > 0) w /= sum;
     return out;
   }
-  bool cap_, confidence_;
+  bool cap_, loop_, confidence_;
 };
 
 [[maybe_unused]] const bool registered = samplers().add({
@@ -61,11 +66,11 @@ class Remdm final : public Sampler {
     .summary = "remasking diffusion, uniform counterpart: re-corrupts at a bounded rate while denoising",
     .source = "arXiv:2503.00307 (ReMDM); kuleshov-group/remdm",
     .aliases = {"remasking_diffusion"},
-    .parameters = {text_param("rate", "cap", "cap: min(eta, largest rate); rescale: eta times the largest rate", {"cap", "rescale"}),
+    .parameters = {text_param("rate", "cap", "cap: min(eta, largest rate); rescale: eta times the largest rate; loop: as cap, while the noise level is held", {"cap", "rescale", "loop"}),
                    schedule_param("eta", 0.008, 0, 1, "probability", "remask rate; 0 is ddim"),
-                   bool_param("confidence", false, "spread the rate by how doubtful each token was when it was taken")},
+                   bool_param("confidence", false, "spread the rate by how doubtful each token was when it was taken"), path_param()},
     .facts = {.statistics = {Statistic::kCandidate}, .needs_level = true, .revocable = true, .fixed_steps = true, .product_law = true, .uniform_corruption_only = true, .default_stop = "never", .default_emission = "canvas"},
-    .make = [](const Options& options) { return std::make_unique<Remdm>(options.text("rate") == "cap", options.boolean("confidence")); }});
+    .make = [](const Options& options) { return std::make_unique<Remdm>(options); }});
 
 }  // namespace
 }  // namespace canvaslab

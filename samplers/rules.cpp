@@ -115,6 +115,33 @@ size_t QuotaSampler::count(const StepView& view, const CanvasState& state, std::
   return target > done ? target - done : 0;
 }
 
+namespace {
+
+/// The linear path by its bare name, so that it is the default in whatever way it is written.
+std::string canonical_path(const PluginExpr& expr) {
+  const std::string text = canonical_schedule(expr);
+  return text == "linear(from=0, to=1)" ? "linear" : text;
+}
+
+}  // namespace
+
+LevelSampler::LevelSampler(const Options& options) {
+  if (const PluginExpr& path = options.inner("path"); canonical_path(path) != "linear") path_ = make_schedule(path);
+}
+
+double LevelSampler::path(double u) const {
+  if (!path_) return u;
+  constexpr int32_t kFine = 1 << 30;  // schedules count steps
+  return path_->value({.step_idx = static_cast<int32_t>(std::llround(u * kFine)), .num_steps = kFine});
+}
+
+ParamSpec path_param() {
+  ParamSpec out = plugin_param("path", canonical_path, "survival probability of a clean token as a schedule of progress, such as cosine(0, 1) or hold; its ends are 0 and 1 whatever it says");
+  out.default_text = "linear";
+  out.required = false;
+  return added_late(std::move(out));
+}
+
 Routes posterior_routes(double now, double next, bool agree, int32_t vocabulary) {
   const double r = now / next;
   return {.clean = next * (1 - r) + (agree ? r * next * vocabulary : 0.0), .stay = r * (1 - next), .noise = (1 - r) * (1 - next)};

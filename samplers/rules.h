@@ -1,5 +1,6 @@
 #pragma once
 // What the catalogue of samplers shares: locking or not, scores, revealing by rank, the routes of the uniform chain.
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -75,6 +76,19 @@ class QuotaSampler final : public RankedSampler {
 };
 
 // --- the uniform chain
+
+/// A sampler that follows a noise level; its table ends with path_param.
+class LevelSampler : public Sampler {
+ public:
+  explicit LevelSampler(const Options& options);
+  double path(double u) const override;
+
+ protected:
+  std::unique_ptr<Schedule> path_;  // null: linear
+};
+/// The noise path: survival probability of a clean token as a schedule of progress. It must not fall and lie between 0 and 1,
+/// both excluded; the ends are 0 and 1 whatever it says. A denoiser that is told the level is told this one.
+ParamSpec path_param();
 
 /// Weights of three routes; they need not sum to 1.
 struct Routes {

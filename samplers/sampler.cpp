@@ -131,7 +131,7 @@ ConfiguredSampler configure_sampler(const PluginExpr& expr) {
     check_schedule_range(*out.knobs.back(), spec, fmt::format("sampler '{}', parameter '{}'", entry.name, spec.name));
   }
   for (const auto& spec : entry.parameters) {  // a decorator: the knobs of the sampler inside follow its own
-    if (spec.type != ParamType::kPlugin) continue;
+    if (spec.type != ParamType::kPlugin || !samplers().contains(options.inner(spec.name).name)) continue;  // a schedule takes no knobs
     for (auto& knob : configure_sampler(options.inner(spec.name)).knobs) out.knobs.push_back(std::move(knob));
   }
   return out;

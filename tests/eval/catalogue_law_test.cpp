@@ -53,9 +53,9 @@ void expect_draws_of(const Denoiser& denoiser, const GenerationPlan& plan, std::
 }
 
 const std::vector<std::string> kPropagated = {"ddim", "entropy_bound(0.8)", "confidence_step", "flow_matching", "flow_matching(0.5)", "psi(0.4)", "psi(linear(1, 0))", "remdm(cap, 0.3)",
-                                              "remdm(rescale, 0.7)", "quota(entropy, mode=memoryless)", "quota(margin, budget=cumulative, mode=memoryless)", "med(0.7, mode=memoryless)"};
+                                              "remdm(rescale, 0.7)", "ddim(cosine(0, 1))", "remdm(loop, 0.2)", "quota(entropy, mode=memoryless)", "quota(margin, budget=cumulative, mode=memoryless)", "med(0.7, mode=memoryless)"};
 
-TEST(CatalogueLaw, GeneratedCanvasesAreDrawsOfTheExactLaw) {  // twelve comparisons: all together 0.006
+TEST(CatalogueLaw, GeneratedCanvasesAreDrawsOfTheExactLaw) {  // fourteen comparisons: all together 0.007
   const auto denoiser = denoisers().make("hmm(states=3, alphabet=3, length=3, sharpness=1)");
   for (const auto& sampler : kPropagated) {
     const auto plan = plan_of(*denoiser, sampler, 3, "linear(1.2, 0.6)");
@@ -81,7 +81,8 @@ TEST(CatalogueLaw, OnePositionIsExactAtAnyNumberOfSteps) {  // the level known, 
   const ChainDenoiser known(reference_chain(), 1, true);
   const auto source = source_law(reference_chain(), 1);
   for (const char* sampler : {"flow_matching", "flow_matching(0.5)", "psi(0)", "psi(0.3)", "psi(linear(0, 1))", "psi(1)",
-                              "remdm(cap, 0.05)", "remdm(cap, 1)", "remdm(rescale, 0.6)"})
+                              "remdm(cap, 0.05)", "remdm(cap, 1)", "remdm(rescale, 0.6)", "ddim(cosine(0, 1))", "ddim(sine)", "ddim(quarter_cosine)", "ddim(path=polynomial)",
+                              "ddim(geometric_level)", "flow_matching(path=cosine(0, 1))", "psi(0.5, path=hold(level=0.5, begin=0.3, end=0.7))", "remdm(loop, 0.5)"})
     for (int32_t steps : {1, 2, 7})
       EXPECT_LT(total_variation(exact_law(known, plan_of(known, sampler, steps, "1")), source), 3e-6)
           << sampler << " in " << steps << " steps; logits are f32";
@@ -93,7 +94,8 @@ TEST(CatalogueLaw, OnePositionIsExactAtAnyNumberOfSteps) {  // the level known, 
 TEST(CatalogueLaw, ConvergesToTheSourceWithAKnownLevel) {
   const ChainDenoiser known(reference_chain(), 4, true), unknown(reference_chain(), 4, false);
   const auto source = source_law(reference_chain(), 4);
-  for (const char* sampler : {"ddim", "flow_matching", "flow_matching(0.2)", "psi(0.9)", "psi(0.5)", "remdm(cap, 0.02)", "remdm(rescale, 0.1)"}) {
+  for (const char* sampler : {"ddim", "flow_matching", "flow_matching(0.2)", "psi(0.9)", "psi(0.5)", "remdm(cap, 0.02)", "remdm(rescale, 0.1)", "ddim(cosine(0, 1))",
+                              "flow_matching(path=sine)", "remdm(loop, 0.05)"}) {
     const auto tv = [&](const Denoiser& denoiser, int32_t steps) { return total_variation(exact_law(denoiser, plan_of(denoiser, sampler, steps, "1")), source); };
     const double few = tv(known, 4), some = tv(known, 16), many = tv(known, 64), blind = tv(unknown, 64);
     EXPECT_LT(some, few) << sampler;

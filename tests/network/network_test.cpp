@@ -164,6 +164,36 @@ TEST(Network, TokensOfOneImageSeeEachOther) {
 }
 
 /// A prompt encoded in two parts leaves the cache that one part leaves, also past the window and in query chunks.
+/// A cut cache is that of the kept tokens alone, also where sliding layers have begun to forget what was there before; it
+/// says so where they have forgotten what it needs. Window 6: a layer remembers 5 tokens.
+TEST(Network, ACutCacheIsThatOfTheKeptTokens) {
+  const c10::NoGradGuard no_grad;
+  const Network net = Network::load(kGoldens + "base", at::kFloat, at::kCPU);
+  for (const int64_t context : {0, 2, 9}) {
+    std::vector<int64_t> ids(static_cast<size_t>(context));
+    for (size_t i = 0; i < ids.size(); ++i) ids[i] = 3 + static_cast<int64_t>(7 * i % 80);
+    const std::vector<int64_t> draft = {11, 42, 5, 77, 30};
+    KvCache before = net.empty_cache(0);
+    net.encode(ids_of(ids), {}, before, false);
+    KvCache after = before;
+    net.encode(ids_of(draft), {}, after, false);
+    for (size_t kept = 0; kept <= draft.size(); ++kept) {
+      KvCache cut = before, encoded = before;
+      ASSERT_TRUE(net.cut(cut, after, static_cast<int64_t>(kept)));
+      net.encode(ids_of({draft.begin(), draft.begin() + static_cast<ptrdiff_t>(kept)}), {}, encoded, false);
+      EXPECT_EQ(cut.length, encoded.length);
+      const auto canvas = ids_of({4, 9, 16, 25});
+      const double error = (net.decode(canvas, cut, {}) - net.decode(canvas, encoded, {})).abs().max().item<double>();
+      EXPECT_LT(error, 1e-5) << "context " << context << ", kept " << kept << ": rows of other products may differ in the last bits";
+      if (kept > 0) EXPECT_GT((net.decode(canvas, cut, {}) - net.decode(canvas, before, {})).abs().max().item<double>(), 1e-3) << "the kept tokens change nothing: the test is blind";
+    }
+    KvCache longer = before, cut = before;
+    net.encode(ids_of({11, 42, 5, 77, 30, 8}), {}, longer, false);
+    EXPECT_FALSE(net.cut(cut, longer, 3)) << "a layer that remembers 5 of 6";
+    EXPECT_EQ(cut.length, before.length);
+  }
+}
+
 TEST(Network, EncodingInPartsEqualsEncodingAtOnce) {
   const c10::NoGradGuard no_grad;
   const Network net = Network::load(kGoldens + "window", at::kFloat, at::kCPU);

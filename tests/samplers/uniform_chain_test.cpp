@@ -10,6 +10,8 @@
 namespace canvaslab {
 namespace {
 
+using ::testing::Contains;
+using ::testing::DoubleNear;
 using ::testing::ElementsAre;
 using testing_support::decide;
 using testing_support::sampler_of;
@@ -42,6 +44,47 @@ void expect_shares(const std::vector<double>& got, double candidate, double keep
   EXPECT_NEAR(got[0], candidate, 5e-5) << what;
   EXPECT_NEAR(got[1], keep, 5e-5) << what;
   EXPECT_NEAR(got[2], noise, 5e-5) << what;
+}
+
+TEST(Path, GivesTheLevelsBetweenItsFixedEnds) {
+  const auto levels = [](const std::string& text, int32_t steps) {
+    const auto sampler = sampler_of(text);
+    std::vector<double> out;
+    for (int32_t i = 0; i <= steps; ++i) out.push_back(noise_level(*sampler.sampler, i, steps));
+    return out;
+  };
+  EXPECT_THAT(levels("ddim", 4), ElementsAre(0, 0.25, 0.5, 0.75, 1));
+  EXPECT_THAT(levels("ddim(linear)", 4), ElementsAre(0, 0.25, 0.5, 0.75, 1));
+  EXPECT_THAT(levels("psi(0.5, path=cosine(0, 1))", 4), ElementsAre(0, DoubleNear(std::pow(std::sin(M_PI / 8), 2), 1e-9), DoubleNear(0.5, 1e-9), DoubleNear(std::pow(std::cos(M_PI / 8), 2), 1e-9), 1));
+  EXPECT_THAT(levels("ddim(geometric_level)", 2), ElementsAre(0, DoubleNear(std::exp(-std::sqrt(20e-4)), 1e-6), 1)) << "its own ends are near 0 and 1";
+  EXPECT_THAT(levels("remdm(loop)", 20), Contains(DoubleNear(0.9, 1e-9)).Times(11)) << "from progress 0.45 to 0.95";
+  EXPECT_EQ(sampler_of("ddim").canonical, "ddim") << "what was stored before there were paths keeps its name";
+  EXPECT_EQ(sampler_of("loo_corrector(ddim(sine))").sampler->path(0.5), std::sin(M_PI / 4));
+}
+
+TEST(Remdm, TheLoopCorruptsWhereTheLevelIsHeldOnly) {
+  Step step(1);
+  step.vocabulary = 4;
+  step.canvas[0] = 0, step.statistics.candidate[0] = 1;
+  const auto sampler = sampler_of("remdm(loop, 0.05)");
+  step.knobs = {0.05};
+  const auto noise_share = [&](double now, double next) {
+    int noise = 0;
+    for (int cell = 0; cell < 10000; ++cell) {
+      StepView view = step.view(3, 9);
+      view.level_now = now, view.level_next = next, view.given_uniform = (cell + 0.5) / 10000;
+      CanvasState state;
+      StepDecision decision;
+      sampler.sampler->begin(state, 1, 9);
+      sampler.decide(view, state, decision);
+      noise += decision.action[0] == Action::kNoise;
+    }
+    return noise / 10000.0;
+  };
+  // Held at 0.9: kappa = 1 - 0.05 / 0.1, and the corrector leaves noise at a rate of 0.1; the reverse kernel stays.
+  EXPECT_NEAR(noise_share(0.9, 0.9), 0.5 * 0.1, 1e-3);
+  const Routes moving = posterior_routes(0.8, 0.9, false, 4);
+  EXPECT_NEAR(noise_share(0.8, 0.9), moving.noise / moving.sum(), 1e-3) << "plain ddim";
 }
 
 TEST(FlowMatching, RatesAreThoseOfTheFormula) {
