@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "core/embedded_models.h"
 #include "core/error.h"
 #include "core/text/tokenizer.h"
 #include "eval/plot_figures.h"
@@ -64,7 +65,8 @@ std::optional<Figure> discordance(const PlotRequest& request, const std::string&
 }
 
 /// What tokens read: by the tokenizer asked for, or the one in the model's folder.
-TokenText token_text(const PlotRequest& request, const std::string& model) {
+TokenText token_text(const PlotRequest& request, const std::string& name) {
+  const std::string model = model_folder(name);
   std::error_code ignored;
   const bool in_model = request.tokenizer.empty() && std::filesystem::exists(model + "/tokenizer.json", ignored);
   if (request.tokenizer.empty() && !in_model) return {};

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <set>
 
+#include "core/embedded_models.h"
 #include "core/error.h"
 #include "eval/search_space.h"
 #include "eval/toml_table.h"
@@ -225,7 +226,7 @@ SweepPlan read_sweep(const std::string& path, const std::vector<std::string>& ov
   const TomlTable denoiser(path, "[denoiser]", section(path, root, "denoiser", "model = \"hmm(states=16)\""), {"model", "dtype", "tokenizer", "thinking"});
   plan.denoiser = denoiser.text("model", std::nullopt);
   std::error_code ignored;
-  if (!std::filesystem::exists(plan.denoiser, ignored) && plan.denoiser.find('/') == std::string::npos)
+  if (!std::filesystem::exists(plan.denoiser, ignored) && plan.denoiser.find('/') == std::string::npos && model_folder(plan.denoiser) == plan.denoiser)
     plan.denoiser = located(denoiser.at("model"), [&] { return denoisers().canonical(plan.denoiser); });
   plan.dtype = denoiser.text("dtype", "f32");
   plan.tokenizer = denoiser.text("tokenizer", "");

@@ -9,6 +9,7 @@
 #include <sstream>
 #include <thread>
 
+#include "core/embedded_models.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/model.h"
@@ -186,13 +187,13 @@ void run(const Arguments& a) {
       if (a.has_seed) seed = a.seed;
     });
   if (a.replay.first_divergence) throw usage_error("--first-divergence needs --replay TRACE.h5, the recording to decide again");
-  if (a.model.empty()) throw usage_error("--model is required (or --replay TRACE.h5, which decides a recorded run again without a model)");
   const bool live = wants_live(a);
   if (live) reset_terminal_on_signals();
   if (a.trace_logits && a.trace.empty()) throw usage_error("--trace-logits needs --trace FILE.h5, the file to record them in");
   const double begin = cpu_clock();
   const auto denoiser = open_model(a.model, {.dtype = a.dtype, .device = a.device});
-  const auto text = std::filesystem::is_directory(a.model) ? TextModel::load(a.model) : std::nullopt;
+  const std::string folder = model_folder(a.model);
+  const auto text = std::filesystem::is_directory(folder) ? TextModel::load(folder) : std::nullopt;
   const double load_seconds = cpu_clock() - begin;
   const GenerationPlan plan = resolve_plan(plan_request(a), *denoiser);
   const auto prompts = read_prompts(a, text);
@@ -266,7 +267,7 @@ void run(const Arguments& a) {
 void add_generate(CommandLine& line) {
   const Command c = line.command("generate", "generate from a model: one prompt, or a JSONL of prompts");
   auto* a = new Arguments;
-  const CommandOption model = c.option("--model", a->model, "checkpoint folder, or a denoiser such as 'hmm(states=16)'; needed but for --replay");
+  const CommandOption model = c.option("--model", a->model, "checkpoint folder, a denoiser such as 'hmm(states=16)', or the name of a model that comes with the project").shows_default();
   const CommandOption prompt = c.option("--prompt", a->prompt, "prompt text");
   const CommandOption file = c.option("--prompt-file", a->prompt_file, "file with the prompt text").excludes(prompt);
   const CommandOption ids = c.option("--prompt-ids", a->prompt_ids, "prompt as token ids, \"2 17 9\"").excludes(prompt).excludes(file);
@@ -304,7 +305,8 @@ void add_generate(CommandLine& line) {
   for (const CommandOption& other : {model, prompt, file, ids, jsonl, batch, chat, thinking, length, most, feedback, init, pin, dtype, device, threads, trace, logits, live}) replay.excludes(other);
   c.flag("--first-divergence", a->replay.first_divergence, "with --replay: nothing after the step at which the two part");
   c.flag("--json", a->json, "one JSON object a prompt on stdout, nothing else");
-  c.footer("Examples:\n  canvaslab generate --model DIR --prompt 'Why is the sky blue?'\n"
+  c.footer("Examples:\n  canvaslab generate --prompt '6+7-5-7-8+4+5='                     the small model; watch it on a terminal\n"
+            "  canvaslab generate --model DIR --prompt 'Why is the sky blue?'\n"
             "  canvaslab generate --model 'hmm(states=16)' --sampler ddim --steps 32 --json\n"
             "  canvaslab generate --model DIR --prompt-ids '2 17 9' --rng torch --seed 1 --trace t.h5 --trace-logits\n"
             "  canvaslab generate --replay t.h5 --sampler 'entropy_bound(0.3)' --stop never     where would it part?\n"

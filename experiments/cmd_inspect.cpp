@@ -3,6 +3,7 @@
 
 
 #include "core/checkpoint_facts.h"
+#include "core/embedded_models.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/model.h"
@@ -163,6 +164,7 @@ void print_h5(const OrderedJson& out) {
 }
 
 void run(std::string model, int64_t context, bool json) {
+  model = model_folder(model);
   std::error_code ignored;
   if (std::filesystem::exists(model + "/run.h5", ignored) && !std::filesystem::exists(model + "/config.json", ignored)) model += "/run.h5";
   const bool folder = std::filesystem::is_directory(model, ignored), file = !folder && std::filesystem::exists(model, ignored);

@@ -4,12 +4,13 @@
 #include <string>
 #include <vector>
 
+#include "core/embedded_models.h"
 #include "core/text/chat.h"
 
 namespace canvaslab {
 
 struct PromptArguments {
-  std::string model, prompt, prompt_file, prompt_ids, jsonl;
+  std::string model = kDefaultModel, prompt, prompt_file, prompt_ids, jsonl;
   bool has_prompt = false, has_ids = false;
   bool chat = true, thinking = false;
   bool chat_asked = false;  ///< --chat was written, so a checkpoint without a template is an error

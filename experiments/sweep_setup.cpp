@@ -3,12 +3,14 @@
 #include <filesystem>
 #include <fstream>
 
+#include "core/embedded_models.h"
 #include "core/error.h"
 #include "core/text/chat.h"
 
 namespace canvaslab {
 
-PromptEncoder prompt_encoder(const std::string& model, const std::string& tokenizer) {
+PromptEncoder prompt_encoder(const std::string& name, const std::string& tokenizer) {
+  const std::string model = model_folder(name);
   std::error_code ignored;
   if (tokenizer.empty() && !std::filesystem::is_directory(model, ignored)) return nullptr;
   auto loaded = TextModel::load(tokenizer.empty() ? model : tokenizer);
