@@ -9,7 +9,7 @@ namespace canvaslab {
 namespace {
 
 /// Raised when a change alters the items that a task makes or its verdicts: results from before are then other data.
-constexpr int kTaskVersion = 1;
+constexpr int kTaskVersion = 2;
 
 /// Draws in a row that may bring no new question before a task counts as used up. A task whose last unseen question turns up
 /// with a chance of one in a hundred is given up wrongly with probability 0.99^2000 = 2e-9.

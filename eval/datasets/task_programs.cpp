@@ -19,16 +19,21 @@ struct Function {
   Form form = Form::kRising;
   uint32_t a = 0, b = 0, k = 0;
 
-  std::string text() const {
-    const std::string body = form == Form::kRising          ? fmt::format("{}*x+{}", a, b)
-                             : form == Form::kFalling       ? fmt::format("{}-{}*x", b, a)
-                             : form == Form::kRisingSquare  ? fmt::format("{}*x*x+{}", a, b)
-                             : form == Form::kFallingSquare ? fmt::format("{}-{}*x*x", b, a)
-                                                            : fmt::format("{} if x<{} else {}", a, k, b);
-    return "def f(x):return " + body;
-  }
   std::string_view name() const { return std::array{"a*x+b", "b-a*x", "a*x*x+b", "b-a*x*x", "a if x<k else b"}[static_cast<size_t>(form)]; }
 };
+
+/// One of the programs that compute a function. The parameter's name and the order of terms and factors are drawn, so that right answers differ in several places at once: positions sampled
+/// independently mix them.
+std::string draw_program(const Function& function, TaskDraws& draws) {
+  const char x = "anxy"[draws.below(4)];
+  const std::string head = fmt::format("def f({}):return ", x), a = std::to_string(function.a), b = std::to_string(function.b);
+  if (function.form == Form::kBranch) return head + (draws.below(2) ? fmt::format("{} if {}<{} else {}", a, x, function.k, b) : fmt::format("{} if {}>{} else {}", b, x, function.k - 1, a));
+  const bool square = function.form == Form::kRisingSquare || function.form == Form::kFallingSquare, falls = function.form == Form::kFalling || function.form == Form::kFallingSquare;
+  const std::string power = square ? fmt::format("{0}*{0}", x) : std::string(1, x);
+  const std::string product = draws.below(2) ? a + "*" + power : power + "*" + a;
+  if (draws.below(2)) return head + b + (falls ? "-" : "+") + product;
+  return head + (falls ? "-" : "") + product + "+" + b;
+}
 
 /// All shown values have at most two digits and no sign.
 Function draw_function(TaskDraws& draws, int64_t level) {
@@ -57,7 +62,7 @@ class Programs final : public Task {
     do {
       function = draw_function(draws, level());
     } while (is_held_out(kFamily, std::array{static_cast<uint32_t>(function.form), function.a, function.b, function.k}, kHeldOutShare) != (split == TaskSplit::kHeldOut));
-    const std::string text = function.text();
+    const std::string text = draw_program(function, draws);
     const auto program = TinyProgram::parse(text);
     std::string question = "f=";
     for (int64_t x = 0; x < kNumShown; ++x) {
