@@ -40,8 +40,10 @@ std::string RecordedTrace::group(size_t row) const { return grouped_ ? fmt::form
 
 void RecordedTrace::check_kind() const {
   const std::string steps = group(0) + "steps/";
-  if (!file_.has(steps + "canvas_in"))
+  if (!file_.has(steps + "canvas_in")) {
+    if (file_.has(group(0) + "tokens")) throw input_error("{}: holds no denoising steps ('{}canvas_in'): its sampler wrote without any, so there is nothing to decide again", path(), steps);
     throw input_error("{}: is no trace: there is no '{}canvas_in'; expected a file of generate --trace", path(), steps);
+  }
   if (const int64_t schema = file_.has_attribute("/", "schema_version") ? file_.integer_attribute("/", "schema_version") : -1; schema != kTraceSchema)
     throw input_error("{}: is a trace of schema {}; this program reads schema {}\nrecord it again with generate --trace {} --trace-logits", path(),
                       schema < 0 ? std::string("unknown") : std::to_string(schema), kTraceSchema, path());

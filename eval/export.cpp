@@ -4,11 +4,13 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
 
 #include "core/error.h"
 #include "eval/category_rates.h"
 #include "eval/export_json.h"
 #include "eval/statistics.h"
+#include "eval/sweep_view.h"
 
 namespace canvaslab {
 namespace {
@@ -130,6 +132,32 @@ std::vector<std::string> export_markdown(const H5Reader& file, const std::string
   return {path};
 }
 
+/// What fits a page: a short label a configuration, quality with its interval by category, tokens per forward.
+std::vector<std::string> export_compact(const H5Reader& file, const std::string& folder) {
+  const std::string path = folder + "/compact.md", quality = file.text_attribute("aggregates", "quality");
+  const auto labels = short_labels(file.read_strings("config/settings"));
+  const auto value = file.read<double>("aggregates/" + quality), error = file.read<double>("aggregates/" + file.text_attribute("aggregates", "quality_standard_error"));
+  const auto speed = file.read<double>("aggregates/tokens_per_forward_report_mean");
+  std::map<std::string, std::map<uint32_t, std::string>> by_category;
+  for (const auto& row : category_rates(file))
+    if (row.category != "all") by_category[row.category][row.config_idx] = fmt::format("{:.2f} ({:.2f} to {:.2f})", row.accuracy, row.low, row.high);
+  std::ofstream out(path, std::ios::binary);
+  out << file.text_attribute("/", "denoiser") << "; " << file.text_attribute("/", "dataset") << "; seeds " << file.text_attribute("/", "seeds") << ". In parentheses and after +-: 95% intervals.\n\n"
+      << "| configuration | tokens per forward | " << quality;
+  for (const auto& [name, cells] : by_category) out << " | " << markdown_cell(name);
+  out << " |\n|---|--:|--:" << [&] { std::string line; for (size_t i = 0; i < by_category.size(); ++i) line += "|--:"; return line; }() << "|\n";
+  for (size_t c = 0; c < labels.size(); ++c) {
+    out << fmt::format("| {} | {:.2f} | {:.3f} +- {:.3f}", markdown_cell(labels[c]), speed[c], value[c], kZ95 * error[c]);
+    for (const auto& [name, cells] : by_category) {
+      const auto found = cells.find(static_cast<uint32_t>(c));
+      out << " | " << (found == cells.end() ? "-" : found->second);
+    }
+    out << " |\n";
+  }
+  finish_export(out, path);
+  return {path};
+}
+
 }  // namespace
 
 void finish_export(std::ofstream& out, const std::string& path) {
@@ -137,14 +165,15 @@ void finish_export(std::ofstream& out, const std::string& path) {
 }
 
 std::vector<std::string> export_run(const std::string& run, const std::string& format, const std::string& folder) {
-  if (format != "csv" && format != "markdown" && format != "json")
-    throw usage_error("--format {}: expected csv, markdown or json{}", format, did_you_mean(format, {"csv", "markdown", "json"}));
+  if (format != "csv" && format != "markdown" && format != "compact" && format != "json")
+    throw usage_error("--format {}: expected csv, markdown, compact or json{}", format, did_you_mean(format, {"csv", "markdown", "compact", "json"}));
   const H5Reader file = open_results(run);
   std::error_code made;
   std::filesystem::create_directories(folder, made);
   if (made) throw input_error("{}: the folder cannot be created ({})\ngive another folder with --out", folder, made.message());
   if (format == "csv") return export_csv(file, folder);
   if (format == "markdown") return export_markdown(file, folder);
+  if (format == "compact") return export_compact(file, folder);
   return export_json(file, folder);
 }
 

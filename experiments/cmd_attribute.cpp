@@ -168,7 +168,7 @@ void add_attribute(CommandLine& line) {
   command.flag("--json", a->json, "one JSON object on stdout, with the values of all mixtures");
   command.flag("--markdown", a->markdown, "the tables in Markdown, with the command that made them");
   command.flag("--quiet", a->quiet, "no progress on stderr");
-  command.footer("Examples:\n  canvaslab attribute experiments/quickstart.toml 'sampler=entropy_bound(0.1); steps=16' 'sampler=ddim; steps=16'\n"
+  command.footer("Examples:\n  canvaslab attribute experiments/exact_source.toml 'sampler=entropy_bound(0.1); steps=16' 'sampler=ddim; steps=16'\n"
                   "  canvaslab attribute my.toml 3 7 --out runs/why --json\n"
                   "A's settings are turned into B's one factor at a time, in all 2^n combinations, on the same items and noise. Each factor gets its Shapley value:\n"
                   "what it adds on average over all orders; the values sum to B - A. The run is an ordinary one: killed, it goes on where it stopped; plot and diff read it.");

@@ -13,10 +13,10 @@ void add_export(CommandLine& line) {
   auto* format = new std::string;
   auto* out = new std::string;
   command.option("run", *run, "run folder or run.h5").required();
-  command.option("--format", *format, "csv, markdown or json").required();
+  command.option("--format", *format, "csv, markdown, compact or json").required();
   command.option("--out", *out, "folder for the files (default: export/ beside the run)");
   command.footer("Examples:\n  canvaslab export results/runs/quickstart --format markdown\n  canvaslab export results/runs/quickstart --format csv --out /tmp/tables\n"
-                  "csv: configurations.csv (all aggregates) and samples.csv. markdown: results.md. json: results_config-N.json and\n"
+                  "csv: configurations.csv (all aggregates) and samples.csv. markdown: results.md. compact: compact.md, fit for a page. json: results_config-N.json and\n"
                   "samples_TASK_config-N.jsonl per configuration; responses are token ids, and what a run does not record is null.\n"
                   "The files written are printed; files of these names are replaced.");
   command.action([=] {

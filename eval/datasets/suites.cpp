@@ -50,6 +50,7 @@ class Suites final : public GradedDataset {
   }
   /// With items and seed where the text itself does not say them.
   static std::string sized(const std::string& text, const Options& options) {
+    make_task(text);  // says what is wrong with it as it was written
     PluginExpr task = parse_plugin(text);
     for (const char* key : {"items", "seed"}) {
       if (std::any_of(task.arguments.begin(), task.arguments.end(), [&](const auto& argument) { return canonical_name(argument.key) == key; })) continue;

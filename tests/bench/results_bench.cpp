@@ -1,6 +1,6 @@
 // A journal of a million samples: writing, scanning, turning into HDF5; and what bookkeeping costs beside the work itself.
 // Samples are made up, but of the shape and size that the default experiment leaves; CANVASLAB_BENCH_SAMPLES sets their number.
-//   build/results_bench        in the root of the tree: it reads experiments/quickstart.toml
+//   build/results_bench        in the root of the tree: it reads experiments/exact_source.toml
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
@@ -123,7 +123,7 @@ void default_sweep(benchmark::State& state) {
   const std::string folder = (fs::temp_directory_path() / fmt::format("canvaslab-bench-default-{}", ::getpid())).string();
   fs::create_directories(folder);
   {
-    std::ifstream in("experiments/quickstart.toml");
+    std::ifstream in("experiments/exact_source.toml");
     const PreparedSweep sweep = prepare(folder, std::string(std::istreambuf_iterator<char>(in), {}));
     auto tasks = shard_tasks(sweep, 1, 1);
     std::mt19937_64 random(1);

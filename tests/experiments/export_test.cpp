@@ -93,6 +93,17 @@ TEST_F(ExportCommand, MarkdownHasARowPerConfiguration) {
   for (size_t i = 4; i < text.size(); ++i) EXPECT_EQ(bars(text[i]), 8) << text[i];
 }
 
+TEST_F(ExportCommand, CompactHasShortLabels) {
+  const auto result = write("run/run.h5 --format compact --out tables");
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_EQ(result.output, "tables/compact.md\n");
+  const auto text = lines("tables/compact.md");
+  ASSERT_EQ(text.size(), 2u + 2 + 3);
+  EXPECT_EQ(text[2], "| configuration | tokens per forward | pair_divergence_nats |");
+  EXPECT_TRUE(text[4].starts_with("| entropy_bound(0.1) ")) << text[4];
+  EXPECT_LT(text[4].size(), 160u) << text[4];
+}
+
 TEST_F(ExportCommand, JsonHasTheHarnessFields) {
   const auto result = write("run --format json --out files");
   ASSERT_EQ(result.exit_code, 0) << result.output;
