@@ -26,13 +26,15 @@ constexpr size_t kMostInflatedBytes = size_t{1} << 36;  ///< of a gzipped file: 
 /// Lines of a file, which may be gzipped. Memory: the longest line.
 class LineReader {
  public:
-  explicit LineReader(const std::string& path) : path_(path), file_(gzopen(path.c_str(), "rb"), gzclose), buffer_(size_t{1} << 18) {
+  explicit LineReader(const std::string& path, int64_t offset = 0) : path_(path), file_(gzopen(path.c_str(), "rb"), gzclose), buffer_(size_t{1} << 18) {
     if (!file_) throw input_error("{}: cannot be opened; is the path right and the file readable?", path);
     gzbuffer(file_.get(), 1 << 18);
+    if (offset > 0 && gzseek(file_.get(), offset, SEEK_SET) != offset) throw input_error("{}: has no byte {}; it has changed while it was in use", path, offset);
   }
   /// False at the end of the file.
   bool next(std::string& line) {
     line.clear();
+    line_start_ = total_ - (end_ - at_);
     while (true) {
       if (at_ == end_ && !fill()) break;
       const std::string_view rest(buffer_.data() + at_, end_ - at_);
@@ -49,6 +51,7 @@ class LineReader {
     return true;
   }
   size_t number() const { return number_; }  ///< of the line last read, from 1
+  size_t offset() const { return line_start_; }  ///< of its first byte, from where reading began
 
  private:
   bool fill() {
@@ -65,7 +68,7 @@ class LineReader {
   std::string path_;
   std::unique_ptr<gzFile_s, int (*)(gzFile)> file_;
   std::vector<char> buffer_;
-  size_t at_ = 0, end_ = 0, number_ = 0, total_ = 0;
+  size_t at_ = 0, end_ = 0, number_ = 0, total_ = 0, line_start_ = 0;
 };
 
 void read_json_lines(const std::string& path, const RowVisitor& visit) {
@@ -79,6 +82,7 @@ void read_json_lines(const std::string& path, const RowVisitor& visit) {
     std::string problem;
     row.fields = parse_json(text, &problem);
     row.where = fmt::format("{}:{}: ", path, in.number());
+    row.offset = static_cast<int64_t>(in.offset());
     // What the parser read last is left out of its words: rows may be gated.
     if (row.fields.is_discarded()) throw input_error("{}malformed JSON; expected one object a line\n{}", row.where, problem.substr(0, problem.find("; last read")));
     if (!row.fields.is_object()) throw input_error("{}expected a JSON object, got {}", row.where, row.fields.type_name());
@@ -115,6 +119,15 @@ void read_rows(const std::string& path, const RowVisitor& visit) {
   if (magic.starts_with("version"))
     throw input_error("{}: is a Git LFS pointer, not the file itself; fetch the file", path);
   read_json_lines(path, visit);
+}
+
+DataRow read_row_at(const std::string& path, int64_t offset) {
+  LineReader in(path, offset);
+  DataRow out{.where = fmt::format("{}: byte {}: ", path, offset), .fields = {}, .offset = offset};
+  std::string line;
+  if (in.next(line)) out.fields = parse_json(line.starts_with("\xEF\xBB\xBF") ? std::string_view(line).substr(3) : std::string_view(line));
+  if (!out.fields.is_object()) throw input_error("{}no row begins here any more; the file has changed while it was in use", out.where);
+  return out;
 }
 
 std::string file_sha256(const std::string& path) {

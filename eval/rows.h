@@ -11,12 +11,16 @@ namespace canvaslab {
 struct DataRow {
   std::string where;  ///< "FILE:12: " (line) or "FILE: row 3: ", as JsonFields wants it
   Json fields;        ///< an object
+  int64_t offset = -1;  ///< of the line's first byte in a file of JSON lines, unpacked; -1 elsewhere
 };
 using RowVisitor = std::function<void(const DataRow&)>;
 
 /// Calls `visit` for every row, one at a time. The content says what it is: JSON lines (also gzipped), CSV (.csv), Parquet.
 /// Errors: input naming file and line or row, what is wrong there and what to do.
 void read_rows(const std::string& path, const RowVisitor& visit);
+
+/// The row of a file of JSON lines that begins at this byte. Errors: input; also when no object begins there (any more).
+DataRow read_row_at(const std::string& path, int64_t offset);
 
 /// Every column as text, none guessed to be a number or missing. RFC 4180: quotes doubled, line breaks inside quotes.
 /// Errors: input for NUL bytes, quotes that begin or end inside a field, rows of another length, names used twice.

@@ -155,6 +155,7 @@ class Canonical final : public nlohmann::json_sax<Json> {
     std::map<std::string, std::string> members;  ///< the last of two equal keys counts
   };
   bool open(bool object) {
+    if (open_.size() == kMostDepth) return false;  // each level copies what is in it
     open_.push_back({.object = object, .key = "", .elements = "", .members = {}});
     return true;
   }
@@ -164,6 +165,7 @@ class Canonical final : public nlohmann::json_sax<Json> {
     else open_.back().elements += text + ",";
     return true;
   }
+  static constexpr size_t kMostDepth = 1000;
   std::string root_;
   std::vector<Level> open_;
 };

@@ -13,7 +13,8 @@ namespace canvaslab::grading {
 bool same_output(std::string_view got, std::string_view expected);
 
 /// A JSON text in a form in which values that are equal in Python have equal texts: whole numbers of any size in digits, also
-/// where they are written as floats or as true and false; keys in order. Nothing for what is no JSON.
+/// where they are written as floats or as true and false; keys in order. Nothing for what is no JSON, or nested
+/// more than a thousand deep.
 std::optional<std::string> canonical_value(std::string_view json);
 
 }  // namespace canvaslab::grading

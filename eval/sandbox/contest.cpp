@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "eval/grading/contest.h"
+#include "eval/sandbox/message.h"
 #include "eval/sandbox/texts.h"
 
 namespace canvaslab {
@@ -14,11 +15,6 @@ constexpr double kStartSeconds = 20;  ///< an interpreter's start on a machine t
 constexpr int64_t kScratchBytes = int64_t{64} << 20;
 
 ProgramVerdict failed(ProgramEnd end, std::string detail) { return {.end = end, .detail = std::move(detail), .limit = ""}; }
-
-std::string text_in(const Json& message, const char* key) {
-  const auto at = message.find(key);
-  return at != message.end() && at->is_string() ? at->get<std::string>() : "";
-}
 
 /// The text of a member's value as it stands in a message {"key": VALUE}: parsed here it would lose large numbers.
 std::string value_text(const std::string& message, std::string_view key) {
@@ -34,16 +30,15 @@ ProgramVerdict answer_verdict(const std::string& message, const TestCase& test, 
     if (!wanted) throw input_error("a test's expected output is no JSON value");
     return failed(got == wanted ? ProgramEnd::kPassed : ProgramEnd::kWrongAnswer, "");
   }
-  const Json json = parse_json(message);
-  if (!json.is_object()) return failed(ProgramEnd::kRuntimeError, "an answer that is none");
-  if (json.contains("error")) {
-    const bool late = json.contains("timeout") && json["timeout"] == true;
-    ProgramVerdict out = failed(late ? ProgramEnd::kTimeLimit : ProgramEnd::kRuntimeError, text_in(json, "error"));
+  const Message said(message);
+  if (said.has("error")) {
+    const bool late = said.is_true("timeout");
+    ProgramVerdict out = failed(late ? ProgramEnd::kTimeLimit : ProgramEnd::kRuntimeError, said.text("error"));
     if (late) out.limit = "alarm";
     return out;
   }
-  if (json.contains("output") && !calls_function) return failed(grading::same_output(text_in(json, "output"), test.output) ? ProgramEnd::kPassed : ProgramEnd::kWrongAnswer, "");
-  return failed(ProgramEnd::kWrongAnswer, text_in(json, "strange"));
+  if (said.has("output") && !calls_function) return failed(grading::same_output(said.text("output"), test.output) ? ProgramEnd::kPassed : ProgramEnd::kWrongAnswer, "");
+  return failed(ProgramEnd::kWrongAnswer, said.text("strange"));
 }
 
 /// A test of a function: the input's lines are its arguments.
@@ -80,7 +75,7 @@ ProgramVerdict judge_compat(const std::shared_ptr<const Isolation>& isolation, c
   SandboxedProgram process(isolation, job);
   const auto ready = process.exchange(json_text(Json{{"source", program}, {"timeout", timeout}, {"function", tests.function}}), kStartSeconds + timeout);
   if (!ready) return verdict_of_end(process.finish());
-  if (!parse_json(*ready).contains("ready")) return with_times(answer_verdict(*ready, {}, false), process.stop());
+  if (!Message(*ready).has("ready")) return with_times(answer_verdict(*ready, {}, false), process.stop());
   ProgramVerdict out = failed(ProgramEnd::kPassed, "");
   for (const TestCase& test : tests.cases) {
     // A program may swallow the alarm; then the clock ends it.
@@ -110,7 +105,7 @@ ProgramVerdict run_function(const std::shared_ptr<const Isolation>& isolation, c
   SandboxedProgram process(isolation, job_of(sandbox_text::kPlayer, limits.timeout_seconds, kStartSeconds + 3 * limits.timeout_seconds, limits));
   const auto ready = process.exchange(json_text(Json{{"source", program}, {"contest", true}}), kStartSeconds + 3 * limits.timeout_seconds);
   if (!ready) return verdict_of_end(process.finish());
-  if (!parse_json(*ready).contains("ready")) return with_times(answer_verdict(*ready, {}, false), process.stop());
+  if (!Message(*ready).has("ready")) return with_times(answer_verdict(*ready, {}, false), process.stop());
   const auto answer = process.exchange(call_message(function, test.input), 3 * limits.timeout_seconds);
   if (!answer) return verdict_of_end(process.finish());
   return with_times(answer_verdict(*answer, test, true), process.stop());

@@ -3,6 +3,7 @@
 #include <stdexcept>
 
 #include "core/json.h"
+#include "eval/sandbox/message.h"
 #include "eval/sandbox/texts.h"
 
 namespace canvaslab {
@@ -14,18 +15,6 @@ SandboxJob job_of(const char* shim, const UnitTests& tests) {
   return {.arguments = {"/box/main.py"},
           .files = {{"/box/main.py", std::string(sandbox_text::kFrames) + shim}},
           .limits = {.cpu_seconds = tests.timeout_seconds + 1, .wall_seconds = kStartSeconds + 3 * tests.timeout_seconds, .memory_bytes = tests.memory_bytes}};
-}
-
-/// A message as an object; empty for anything else.
-Json object_of(const std::string& message) {
-  Json json = parse_json(message);
-  return json.is_object() ? json : Json::object();
-}
-
-/// What a program says is whatever it likes.
-std::string text_in(const Json& message, const char* key) {
-  const auto at = message.find(key);
-  return at != message.end() && at->is_string() ? at->get<std::string>() : "";
 }
 
 ProgramVerdict wrong(std::string why) { return {.end = ProgramEnd::kWrongAnswer, .detail = std::move(why), .limit = ""}; }
@@ -42,25 +31,25 @@ ProgramVerdict judge_unit_tests(const std::shared_ptr<const Isolation>& isolatio
   const double patience = kStartSeconds + 3 * tests.timeout_seconds;
   const auto ready = player.exchange(json_text(Json{{"source", program}, {"contest", false}}), patience);
   if (!ready) return verdict_of_end(player.finish());
-  if (!object_of(*ready).contains("ready")) {
-    ProgramVerdict out{.end = ProgramEnd::kRuntimeError, .detail = text_in(object_of(*ready), "error"), .limit = ""};
+  if (!Message(*ready).has("ready")) {
+    ProgramVerdict out{.end = ProgramEnd::kRuntimeError, .detail = Message(*ready).text("error"), .limit = ""};
     return with_times(out, player.stop());
   }
   auto said = judge.exchange(json_text(Json{{"source", tests.prompt}, {"tests", tests.tests}, {"entry", tests.entry}}), patience);
   std::string error;  // of the last call
   bool answered = false;
   while (said) {
-    const Json message = object_of(*said);
-    if (message.contains("passed")) {
-      if (message["passed"] == true) return with_times({.end = ProgramEnd::kPassed, .num_passed = 1, .detail = "", .limit = ""}, player.stop());
-      ProgramVerdict out = wrong(text_in(message, "why"));
+    const Message message(*said);
+    if (message.has("passed")) {
+      if (message.is_true("passed")) return with_times({.end = ProgramEnd::kPassed, .num_passed = 1, .detail = "", .limit = ""}, player.stop());
+      ProgramVerdict out = wrong(message.text("why"));
       if (!error.empty()) out = {.end = ProgramEnd::kRuntimeError, .detail = error, .limit = ""};
       return with_times(std::move(out), player.stop());
     }
     const auto answer = player.exchange(*said, patience);
     if (!answer) return verdict_of_end(player.finish());
     answered = true;
-    error = text_in(object_of(*answer), "error");
+    error = Message(*answer).text("error");
     said = judge.exchange(*answer, patience);
   }
   // The tests came to no end. Once the candidate has answered, that is its doing: an answer that drives them astray.
