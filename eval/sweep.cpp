@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "eval/halving.h"
 #include "eval/results.h"
+#include "eval/work_queue.h"
 
 namespace canvaslab {
 namespace {
@@ -106,11 +107,44 @@ void generate_samples(const PreparedSweep& sweep, std::span<SampleRecord> sample
   }
 }
 
+/// Leaves of a sample only what it is and what went wrong.
+void mark_failed(SampleRecord& sample, const std::exception& error) {
+  SampleRecord out;
+  out.config_idx = sample.config_idx, out.item_idx = sample.item_idx, out.repeat = sample.repeat, out.seed = sample.seed, out.content_key = sample.content_key;
+  out.error = error.what();
+  out.stop_reason = "error";
+  sample = std::move(out);
+}
+
 void score_sample(const PreparedSweep& sweep, SampleRecord& sample) {
-  const Score score = sweep.dataset->score(sweep.examples[sample.item_idx], sample.token_ids, *sweep.denoiser);
-  if (std::isnan(score.value)) throw std::runtime_error("the score is NaN");  // infinite is a verdict, NaN is none
-  sample.score = score.value;
-  sample.metrics = score.metrics;
+  if (!sample.error.empty()) return;
+  try {
+    const Score score = sweep.dataset->score(sweep.examples[sample.item_idx], sample.token_ids, *sweep.denoiser);
+    if (std::isnan(score.value)) throw std::runtime_error("the score is NaN");  // infinite is a verdict, NaN is none
+    sample.score = score.value;
+    sample.metrics = score.metrics;
+  } catch (const std::exception& error) {
+    mark_failed(sample, error);
+  }
+}
+
+/// Samples without scores; a failed one carries its error.
+std::vector<SampleRecord> generate_tasks(const PreparedSweep& sweep, std::span<const SweepTask> tasks) {
+  std::vector<SampleRecord> out;
+  for (const auto& task : tasks) out.push_back(blank(sweep, task));
+  try {
+    if (sweep.plan.configs[tasks[0].config].control)
+      for (auto& sample : out) draw_control(sweep, sample);
+    else generate_samples(sweep, out);
+  } catch (const std::exception& error) {
+    if (tasks.size() == 1) {
+      mark_failed(out[0], error);
+      return out;
+    }
+    out.clear();  // one bad row must not take its batch mates with it
+    for (const auto& task : tasks) out.push_back(std::move(generate_tasks(sweep, std::span(&task, 1)).front()));
+  }
+  return out;
 }
 
 /// A fixed shuffle by hash of (content key, shuffle).
@@ -157,9 +191,16 @@ class Runner {
   void work_on_batches() {
     const auto threads = static_cast<size_t>(options_.threads > 0 ? options_.threads : std::max(1u, std::thread::hardware_concurrency()));
     next_ = 0;
+    std::optional<WorkQueue> grading;
+    // Half of the threads: programs that are judged by the clock must find a processor.
+    if (datasets().find(parse_plugin(sweep_.plan.dataset).name).facts.runs_programs) grading.emplace(std::max<size_t>(1, threads / 2), 4 * threads);
+    grading_ = grading ? &*grading : nullptr;
     std::vector<std::thread> pool;
     for (size_t t = 0; t < std::min(threads, batches_.size()); ++t) pool.emplace_back([this] { work(); });
     for (auto& thread : pool) thread.join();
+    if (grading && (interrupted() || has_failed())) grading->drop_waiting();
+    grading.reset();
+    grading_ = nullptr;
     journal_.sync();
     if (failure_) std::rethrow_exception(failure_);
   }
@@ -180,18 +221,36 @@ class Runner {
       const size_t i = next_.fetch_add(1);
       if (i >= batches_.size()) return;
       try {
-        for (const auto& sample : run_tasks(sweep_, batches_[i])) {
-          const SampleRef at = journal_.append(sample);
-          const std::lock_guard lock(mutex_);
-          samples_.push_back(at);
-          note(sample);
+        for (auto& sample : generate_tasks(sweep_, batches_[i])) {
+          const auto shared = std::make_shared<SampleRecord>(std::move(sample));  // a std::function has to be copyable
+          if (grading_) grading_->add([this, shared] { complete(*shared); });
+          else complete(*shared);
         }
-      } catch (...) {  // the journal cannot be written: nothing more may be run
-        const std::lock_guard lock(mutex_);
-        if (!failure_) failure_ = std::current_exception();
-        next_ = batches_.size();
-        return;
+      } catch (...) {
+        fail();
       }
+    }
+  }
+  bool has_failed() {
+    const std::lock_guard lock(mutex_);
+    return failure_ != nullptr;
+  }
+  /// Nothing more may be run.
+  void fail() {
+    const std::lock_guard lock(mutex_);
+    if (!failure_) failure_ = std::current_exception();
+    next_ = batches_.size();
+  }
+  /// Scores a sample and puts it on record.
+  void complete(SampleRecord& sample) {
+    try {
+      score_sample(sweep_, sample);
+      const SampleRef at = journal_.append(sample);
+      const std::lock_guard lock(mutex_);
+      samples_.push_back(at);
+      note(sample);
+    } catch (...) {  // the journal cannot be written
+      fail();
     }
   }
   void note(const SampleRecord& sample) {
@@ -214,6 +273,7 @@ class Runner {
   std::map<uint32_t, size_t> planned_;   // samples wanted so far, by configuration
   std::vector<std::vector<SweepTask>> batches_;
   ProgressMeter meter_;
+  WorkQueue* grading_ = nullptr;         // where scores take a while: what makes them while the next samples are generated
   std::atomic<size_t> next_{0};
   std::mutex mutex_;
   std::exception_ptr failure_;
@@ -260,23 +320,8 @@ std::vector<SweepTask> shard_tasks(const PreparedSweep& sweep, uint32_t shard, u
 }
 
 std::vector<SampleRecord> run_tasks(const PreparedSweep& sweep, std::span<const SweepTask> tasks) {
-  std::vector<SampleRecord> out;
-  for (const auto& task : tasks) out.push_back(blank(sweep, task));
-  try {
-    if (sweep.plan.configs[tasks[0].config].control)
-      for (auto& sample : out) draw_control(sweep, sample);
-    else generate_samples(sweep, out);
-    for (auto& sample : out) score_sample(sweep, sample);
-  } catch (const std::exception& error) {
-    if (tasks.size() == 1) {
-      out[0] = blank(sweep, tasks[0]);
-      out[0].error = error.what();
-      out[0].stop_reason = "error";
-      return out;
-    }
-    out.clear();  // one bad row must not take its batch mates with it
-    for (const auto& task : tasks) out.push_back(std::move(run_tasks(sweep, std::span(&task, 1)).front()));
-  }
+  auto out = generate_tasks(sweep, tasks);
+  for (auto& sample : out) score_sample(sweep, sample);
   return out;
 }
 
