@@ -61,6 +61,7 @@ SweepPlan plan_of_journal(const ShardJournal& journal) {
   plan.dtype = lines.value("dtype");
   plan.tokenizer = lines.optional_value("tokenizer");
   plan.thinking = lines.optional_value("thinking") == "on";
+  plan.tools = lines.optional_value("tools");
   plan.dataset = lines.value("dataset");
   lines.value("data");
   plan.limit = lines.integer("items");

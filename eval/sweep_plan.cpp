@@ -223,7 +223,7 @@ SweepPlan read_sweep(const std::string& path, const std::vector<std::string>& ov
   SweepPlan plan;
   plan.name = std::filesystem::path(path).stem().string();
   if (root.contains("run")) read_run(TomlTable(path, "[run]", section(path, root, "run", ""), {"name", "seed", "repeats", "limit", "record", "record_items"}), plan);
-  const TomlTable denoiser(path, "[denoiser]", section(path, root, "denoiser", "model = \"hmm(states=16)\""), {"model", "dtype", "tokenizer", "thinking"});
+  const TomlTable denoiser(path, "[denoiser]", section(path, root, "denoiser", "model = \"hmm(states=16)\""), {"model", "dtype", "tokenizer", "thinking", "tools"});
   plan.denoiser = denoiser.text("model", std::nullopt);
   std::error_code ignored;
   if (!std::filesystem::exists(plan.denoiser, ignored) && plan.denoiser.find('/') == std::string::npos && model_folder(plan.denoiser) == plan.denoiser)
@@ -233,6 +233,7 @@ SweepPlan read_sweep(const std::string& path, const std::vector<std::string>& ov
   const auto thinking = denoiser.booleans("thinking");
   if (thinking.size() > 1) throw usage_error("{}: 'thinking' is true or false, not a list: prompts would differ between configurations", denoiser.at("thinking"));
   plan.thinking = !thinking.empty() && thinking[0];
+  plan.tools = denoiser.text("tools", "");
   const TomlTable dataset(path, "[dataset]", section(path, root, "dataset", "name = \"source(items=300)\""), {"name", "subset", "subset_seed"});
   plan.dataset = located(dataset.at("name"), [&] { return datasets().canonical(dataset.text("name", std::nullopt)); });
   if (dataset.has("subset")) plan.subset = dataset.integer("subset", 0, 1);

@@ -42,6 +42,7 @@ struct SweepPlan {
   std::string dtype = "f32";
   std::string tokenizer;                  ///< tokenizer.json or a folder with one; empty: the model's folder, when it has one
   bool thinking = false;                  ///< the chat template's enable_thinking
+  std::string tools = "";                 ///< file with function declarations that every prompt offers, or empty
   std::vector<uint64_t> seeds = {1};
   uint32_t repeats = 1;                   ///< per seed
   std::optional<int64_t> limit;           ///< first items only

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/model.h"
+#include "core/text/tools.h"
 #include "eval/halving.h"
 #include "eval/subset.h"
 #include "eval/sweep.h"
@@ -20,9 +21,10 @@ std::vector<Example> take_subset(const SweepPlan& plan, std::vector<Example> all
   return out;
 }
 
-/// Turns go through the chat template; without one, their contents are joined by blank lines.
-std::vector<int32_t> prompt_ids_of(const Example& example, const TextModel& text, bool thinking) {
+/// Turns go through the chat template; without one, their contents are joined by blank lines. `tools`: null for none.
+std::vector<int32_t> prompt_ids_of(const Example& example, const TextModel& text, bool thinking, const OrderedJson& tools) {
   const ChatOptions options{.thinking = thinking};
+  if (example.messages.empty() && !tools.is_null()) return text.conversation(OrderedJson::array({{{"role", "user"}, {"content", example.prompt_text}}}), tools, options);
   if (example.messages.empty()) return text.prompt(example.prompt_text, text.has_chat(), options);
   if (!text.has_chat()) {
     std::string joined_text;
@@ -31,7 +33,7 @@ std::vector<int32_t> prompt_ids_of(const Example& example, const TextModel& text
   }
   OrderedJson turns = OrderedJson::array();
   for (const auto& turn : example.messages) turns.push_back({{"role", turn.role}, {"content", turn.content}});
-  return text.conversation(turns, nullptr, options);
+  return text.conversation(turns, tools, options);
 }
 
 grading::TextDecoder decoder_of(const PromptEncoder& text, const Denoiser& denoiser) {
@@ -45,6 +47,12 @@ grading::TextDecoder decoder_of(const PromptEncoder& text, const Denoiser& denoi
 
 std::vector<Example> load_examples(const SweepPlan& plan, const Dataset& dataset, const Denoiser& denoiser, const PromptEncoder& encode) {
   auto examples = dataset.load();
+  OrderedJson tools = nullptr;
+  if (!plan.tools.empty()) {
+    if (!encode) throw usage_error("[denoiser] tools go through the chat template, but there is no tokenizer for model '{}'", plan.denoiser);
+    tools = read_tools(plan.tools);
+    check_takes_tools(*encode, tools, "[denoiser] tools");
+  }
   for (size_t i = 0; i < examples.size(); ++i) examples[i].number = static_cast<uint32_t>(i);
   if (plan.limit && plan.subset) throw usage_error("'limit' takes the first items, 'subset' draws some by category; give one of them");
   if (plan.subset) examples = take_subset(plan, std::move(examples));
@@ -54,7 +62,7 @@ std::vector<Example> load_examples(const SweepPlan& plan, const Dataset& dataset
       if (!encode)
         throw usage_error("item '{}' has a text prompt, but there is no tokenizer for model '{}'; name one with tokenizer = \"FILE\" in [denoiser], or give prompt_ids", example.id,
                           plan.denoiser);
-      example.prompt_ids = prompt_ids_of(example, *encode, plan.thinking);
+      example.prompt_ids = prompt_ids_of(example, *encode, plan.thinking, tools);
     }
     check_token_ids(example.prompt_ids, denoiser.facts().vocabulary, fmt::format("item '{}'", example.id));
   }
@@ -110,7 +118,7 @@ std::string subset_line(const PreparedSweep& sweep) {
 
 /// Lines of the header that plans without them never had.
 std::string text_lines(const SweepPlan& plan) {
-  return (plan.tokenizer.empty() ? "" : "tokenizer " + plan.tokenizer + "\n") + (plan.thinking ? "thinking on\n" : "");
+  return (plan.tokenizer.empty() ? "" : "tokenizer " + plan.tokenizer + "\n") + (plan.thinking ? "thinking on\n" : "") + (plan.tools.empty() ? "" : "tools " + plan.tools + "\n");
 }
 
 /// One line a fact, so that a refusal can name the line that differs.

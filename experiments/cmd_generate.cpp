@@ -275,6 +275,7 @@ void add_generate(CommandLine& line) {
   const CommandOption batch = c.option("--batch", a->batch, "prompts side by side (torch mode: drawn jointly, left-padded)").positive().shows_default();
   const CommandOption chat = c.flag("--chat,!--no-chat", a->chat, "put the prompt through the checkpoint's chat template (default where there is one)");
   const CommandOption thinking = c.flag("--thinking", a->thinking, "chat template with thinking on");
+  const CommandOption tools = c.option("--tools", a->tools, "JSON file with an array of function declarations, which the chat template offers the model (a JSONL line's own 'tools' win)");
   const CommandOption sampler = c.option("--sampler", a->sampler, "see canvaslab list samplers").shows_default();
   add_plugin_option(c, a->plugins);
   c.option("--stop", a->stop, "stop rule (default: the sampler's own)");
@@ -302,7 +303,7 @@ void add_generate(CommandLine& line) {
   auto* shows = new bool(false);
   const CommandOption live = c.flag("--live,!--no-live", *shows, "draw the canvas while it settles: uncertain tokens dimmed, one frame a step (default: where stdout and stderr are terminals)");
   const CommandOption replay = c.option("--replay", a->replay.trace, "decide a recorded run (--trace --trace-logits) again on its canvases and logits, with other settings; what is not given stays as recorded");
-  for (const CommandOption& other : {model, prompt, file, ids, jsonl, batch, chat, thinking, length, most, feedback, init, pin, dtype, device, threads, trace, logits, live}) replay.excludes(other);
+  for (const CommandOption& other : {model, prompt, file, ids, jsonl, batch, chat, thinking, tools, length, most, feedback, init, pin, dtype, device, threads, trace, logits, live}) replay.excludes(other);
   c.flag("--first-divergence", a->replay.first_divergence, "with --replay: nothing after the step at which the two part");
   c.flag("--json", a->json, "one JSON object a prompt on stdout, nothing else");
   c.footer("Examples:\n  canvaslab generate --prompt '6+7-5-7-8+4+5='                     the small model; watch it on a terminal\n"

@@ -7,21 +7,30 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/params.h"
+#include "core/text/tools.h"
 
 namespace canvaslab {
 namespace {
 
 class PromptReader {
  public:
-  PromptReader(const PromptArguments& a, const std::optional<TextModel>& text) : a_(a), text_(text) {}
+  PromptReader(const PromptArguments& a, const std::optional<TextModel>& text) : a_(a), text_(text) {
+    if (a.tools.empty()) return;
+    if (a.has_ids || !a.chat) throw usage_error("--tools goes through the chat template, and {} does not; leave one of them out", a.has_ids ? "--prompt-ids" : "--no-chat");
+    tools_ = read_tools(a.tools);
+    check_takes_tools(model(), tools_, "--tools");
+  }
 
-  std::vector<int32_t> from_text(const std::string& prompt) const { return model().prompt(prompt, model().has_chat() && a_.chat, options()); }
+  std::vector<int32_t> from_text(const std::string& prompt) const {
+    if (!tools_.is_null()) return model().conversation(OrderedJson::array({{{"role", "user"}, {"content", prompt}}}), tools_, options());
+    return model().prompt(prompt, model().has_chat() && a_.chat, options());
+  }
 
   /// One line of a JSONL file.
   std::vector<int32_t> from_object(const OrderedJson& object) const {
     if (!object.is_object()) throw input_error("expected a JSON object, got {}", object.is_discarded() ? "malformed JSON" : object.type_name());
     if (object.contains("prompt_ids")) return ids(object["prompt_ids"]);
-    if (object.contains("messages")) return model().conversation(object["messages"], object.value("tools", OrderedJson()), options());
+    if (object.contains("messages")) return model().conversation(object["messages"], object.value("tools", tools_), options());
     if (!object.contains("prompt")) throw input_error("the object has neither 'prompt', 'messages' nor 'prompt_ids'");
     if (!object["prompt"].is_string()) throw input_error("prompt must be a string, got {}", object["prompt"].type_name());
     return from_text(object["prompt"].get<std::string>());
@@ -46,6 +55,7 @@ class PromptReader {
 
   const PromptArguments& a_;
   const std::optional<TextModel>& text_;
+  OrderedJson tools_ = nullptr;
 };
 
 }  // namespace

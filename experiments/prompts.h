@@ -11,6 +11,7 @@ namespace canvaslab {
 
 struct PromptArguments {
   std::string model = kDefaultModel, prompt, prompt_file, prompt_ids, jsonl;
+  std::string tools;        ///< file with function declarations, or empty
   bool has_prompt = false, has_ids = false;
   bool chat = true, thinking = false;
   bool chat_asked = false;  ///< --chat was written, so a checkpoint without a template is an error
