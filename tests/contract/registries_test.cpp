@@ -34,7 +34,7 @@ TEST(Registries, HoldExactlyTheExpectedNames) {  // sorted
                           "polynomial", "power", "quarter_cosine", "sine", "table"));
   EXPECT_THAT(names(stop_rules()),
               ElementsAre("accepted_all", "all_of", "all_revealed", "any_of", "budget", "confident_to_end", "entropy", "external", "flip_aware",
-                          "kl_plateau", "left_complete", "max_steps", "never", "patience", "plateau", "prophet", "settled", "stable_and_confident", "stall",
+                          "kl_plateau", "left_complete", "max_steps", "never", "patience", "plateau", "prophet", "sched", "settled", "stable_and_confident", "stall",
                           "token_stability"));
   EXPECT_THAT(names(length_policies()), ElementsAre("by_entropy", "by_steps", "delimiter", "fixed", "growing"));
   EXPECT_THAT(names(denoisers()),

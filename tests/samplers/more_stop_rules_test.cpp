@@ -17,6 +17,50 @@ bool stops(const std::string& rule, const StepView& view, const StopHistory& his
   return configure_stop(parse_plugin(rule)).rule->check(view, state, decision, history).has_value();
 }
 
+TEST(Sched, LowersItsBarSmoothly) {
+  Step step(3);
+  step.statistics.argmax_logprob = {-0.5f, -0.5f, -0.5f};
+  const auto stops_at = [&](const std::string& rule, double gap, int32_t step_idx, float temperature = 1) {
+    step.statistics.second_logprob.assign(3, static_cast<float>(-0.5 - gap / static_cast<double>(temperature)));
+    StepView view = step.view(step_idx, 100);
+    view.temperature = temperature;
+    return stops(rule, view);
+  };
+  struct Bar {
+    std::string rule;
+    int32_t step;
+    double gap;
+  };
+  for (const auto& [rule, at, bar] : {Bar{"sched(8, 2)", 0, 8}, Bar{"sched(8, 2)", 50, 5}, Bar{"sched(8, 2)", 99, 2.06}, Bar{"sched(8, 2, cosine)", 25, 8 - 6 * (1 - std::cos(M_PI / 4)) / 2},
+                                      Bar{"sched(8, 2, cosine)", 50, 5}, Bar{"sched(8, 2, exponential)", 50, 4}, Bar{"sched(8, 2, exponential)", 0, 8}}) {
+    EXPECT_TRUE(stops_at(rule, bar + 1e-3, at)) << rule << " at step " << at;
+    EXPECT_FALSE(stops_at(rule, bar - 1e-3, at)) << rule << " at step " << at;
+    EXPECT_FALSE(stops_at(rule, bar - 1e-3, at, 0.5f)) << rule << ": the gap is that of temperature 1";
+    EXPECT_TRUE(stops_at(rule, bar + 1e-3, at, 0.5f)) << rule;
+  }
+}
+
+TEST(Entropy, LooksAtAQuantileOrUpToTheEndOfTheText) {
+  Step step(5);
+  step.statistics.entropy_nats = {0.1f, 0.5f, 0.2f, 0.9f, 0.3f};
+  step.statistics.argmax = {1, 2, 7, 1, 7};
+  const auto stops_at = [&](const std::string& how, const char* bound) { return stops(std::string("entropy(") + bound + ", " + how + ")", step.view(0, 9)); };
+  EXPECT_TRUE(stops_at("over=quantile, quantile=0.6", "0.31")) << "three of five are at or under 0.3";
+  EXPECT_FALSE(stops_at("over=quantile, quantile=0.61", "0.31")) << "that needs a fourth";
+  EXPECT_TRUE(stops_at("over=quantile, quantile=1", "0.91"));
+  EXPECT_FALSE(stops_at("over=quantile, quantile=1", "0.89"));
+  EXPECT_TRUE(stops_at("over=quantile, quantile=0", "0.11"));
+  EXPECT_TRUE(stops_at("over=to_end, end_ids=\"7\"", "0.27")) << "0.8 / 3 up to the first 7";
+  EXPECT_FALSE(stops_at("over=to_end, end_ids=\"7\"", "0.26"));
+  EXPECT_TRUE(stops_at("over=to_end, end_ids=\"9\"", "0.41")) << "no end: the whole canvas, 2.0 / 5";
+  EXPECT_FALSE(stops_at("over=to_end, end_ids=\"9\"", "0.39"));
+  step.allowed = {1, 0, 1, 1, 1};
+  step.canvas[1] = 7;
+  EXPECT_TRUE(stops_at("over=to_end, end_ids=\"7\"", "0.11")) << "a pinned end token ends the text";
+  EXPECT_THROW(stops_at("over=to_end", "0.1"), UserError);
+  EXPECT_EQ(configure_stop(parse_plugin("entropy")).canonical, "entropy(max_entropy=0.005)") << "stored texts keep their name";
+}
+
 TEST(Prophet, ComparesTheMeanLogitGapWithTheThresholdOfItsThird) {
   Step step(4);
   step.statistics.argmax_logprob = {-1, -1, -1, -1};
