@@ -93,7 +93,7 @@ PlotAxis plot_axis(const AxisChoice& choice, const PlotSamples& samples) {
   if (kind->speed && choice.per_token) throw usage_error("--per-token does not go with --x {}, which is a speed already", kind->name);
   PlotAxis out{.name = kind->name, .quantity = "", .label = "", .more_is_better = kind->speed, .values = {}};
   const auto means = item_values(samples, [&](size_t i) {
-    if (samples.denoise[i] == 0) return kUndefined;  // exact samples have no forwards to speak of
+    if (all_forwards(samples, i) == 0) return kUndefined;  // exact samples have no forwards to speak of
     const double value = kind->get(samples, i, choice.costs);
     return choice.per_token ? (samples.num_tokens[i] > 0 ? value / samples.num_tokens[i] : kUndefined) : value;
   });

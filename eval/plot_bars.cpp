@@ -19,14 +19,6 @@ size_t series_of(const PlotRun& run, size_t config) {
   return static_cast<size_t>(std::find(run.series.begin(), run.series.end(), run.points[config].series) - run.series.begin());
 }
 
-std::vector<int32_t> canvas_lengths(const PlotRun& run, const std::vector<size_t>& configs) {
-  std::vector<int32_t> out;
-  for (const size_t c : configs) out.push_back(run.points[c].canvas_length);
-  std::sort(out.begin(), out.end());
-  out.erase(std::unique(out.begin(), out.end()), out.end());
-  return out;
-}
-
 /// Configuration of every canvas whose sample belongs to one of `configs`, else none.
 struct CanvasCounts {
   std::map<size_t, std::map<uint32_t, double>> steps;         ///< by configuration and number of steps
@@ -117,12 +109,12 @@ std::optional<Figure> category_figure(const PlotRun& run, const H5Reader& file, 
   for (size_t k = 0; k < names.size(); ++k) out.x.ticks.emplace_back(static_cast<double>(k), fmt::format("{} ({})", names[k], count[names[k]]));
   if (out.x.tick_angle == 0) out.x.label = "category (items)";
   out.x.range = {-0.6, static_cast<double>(names.size()) - 0.4};
-  for (const int32_t length : canvas_lengths(run, configs)) {
+  for (const int32_t length : run.canvas_lengths(configs)) {
     Panel panel;
     panel.title = fmt::format("canvas length {}", length);
     const double width = 0.84 / static_cast<double>(run.series.size());
     for (const size_t c : configs) {
-      if (run.points[c].canvas_length != length) continue;
+      if (!run.points[c].stands_at(length)) continue;
       const size_t series = series_of(run, c);
       std::map<std::string, std::vector<double>> values;
       for (size_t i = 0; i < scores[c].items.size(); ++i) values[of_item.at(scores[c].items[i])].push_back(scores[c].values[i]);
@@ -142,7 +134,7 @@ std::optional<Figure> category_figure(const PlotRun& run, const H5Reader& file, 
 Figure step_histogram_figure(const PlotRun& run, const PlotSamples& samples, const PlotHistory& history) {
   const auto configs = longest_configs(run);
   const auto counts = count_canvases(configs, samples, history);
-  const auto lengths = canvas_lengths(run, configs);
+  const auto lengths = run.canvas_lengths(configs);
   uint32_t most = 1;
   for (const auto& [c, by_steps] : counts.steps) most = std::max(most, by_steps.rbegin()->first);
   const uint32_t bin = (most + kMostBarsOfSteps - 1) / kMostBarsOfSteps;
@@ -162,7 +154,7 @@ Figure step_histogram_figure(const PlotRun& run, const PlotSamples& samples, con
     panel.title = series;
     for (size_t l = 0; l < lengths.size(); ++l)
       for (const auto& [c, by_steps] : counts.steps) {
-        if (run.points[c].series != series || run.points[c].canvas_length != lengths[l]) continue;
+        if (run.points[c].series != series || run.points[c].by_token || run.points[c].canvas_length != lengths[l]) continue;
         std::map<uint32_t, double> bins;
         for (const auto& [steps, number] : by_steps) bins[(std::max(steps, 1u) - 1) / bin] += number;
         const double width = 0.86 * bin / static_cast<double>(lengths.size());
@@ -201,11 +193,11 @@ Figure stop_reason_figure(const PlotRun& run, const PlotSamples& samples, const 
   out.y.reversed = true;
   out.panel_height = 34 + 30 * static_cast<double>(run.series.size());
   for (const uint8_t reason : used) out.series.push_back(reason < history.stop_names.size() ? plain_words(history.stop_names[reason]) : "unknown");
-  for (const int32_t length : canvas_lengths(run, configs)) {
+  for (const int32_t length : run.canvas_lengths(configs)) {
     Panel panel;
     panel.title = fmt::format("canvas length {}", length);
     for (const auto& [c, by_reason] : counts.stops) {
-      if (run.points[c].canvas_length != length) continue;
+      if (!run.points[c].stands_at(length)) continue;
       const auto row = static_cast<double>(series_of(run, c));
       double left = 0;
       for (size_t k = 0; k < used.size(); ++k) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 
 #include "eval/plot_figures.h"
 #include "eval/statistics.h"
@@ -26,13 +27,16 @@ std::string panel_title(int32_t canvas_length) { return fmt::format("canvas leng
 template <typename MakeMarks>
 void fill_panels(Figure& figure, const PlotRun& run, MakeMarks make_marks) {
   std::map<int32_t, std::map<size_t, std::vector<Mark>>> panels;
-  for (const auto& point : run.points) {
-    if (point.control) continue;
-    const auto series = static_cast<size_t>(std::find(run.series.begin(), run.series.end(), point.series) - run.series.begin());
-    auto& marks = panels[point.canvas_length][series];
-    for (const Mark& mark : make_marks(point))
-      if (std::isfinite(mark.x) && std::isfinite(mark.y) && (mark.x > 0 || figure.x.scale == Scale::kLinear)) marks.push_back(mark);
-  }
+  std::vector<size_t> all(run.points.size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  for (const int32_t length : run.canvas_lengths(all))
+    for (const auto& point : run.points) {
+      if (point.control || !point.stands_at(length)) continue;
+      const auto series = static_cast<size_t>(std::find(run.series.begin(), run.series.end(), point.series) - run.series.begin());
+      auto& marks = panels[length][series];
+      for (const Mark& mark : make_marks(point))
+        if (std::isfinite(mark.x) && std::isfinite(mark.y) && (mark.x > 0 || figure.x.scale == Scale::kLinear)) marks.push_back(mark);
+    }
   for (auto& [length, lines] : panels) {
     Panel panel;
     panel.title = panel_title(length);
@@ -84,7 +88,7 @@ Figure pareto_figure(const PlotRun& run) {
   out.front_drops_first = run.x.more_is_better;
   for (auto& panel : out.panels) {
     for (const auto& point : run.points)
-      if (point.non_dominated && panel.title == panel_title(point.canvas_length)) panel.front.push_back(Mark::at(point.x, point.quality));
+      if (point.non_dominated && (point.by_token || panel.title == panel_title(point.canvas_length))) panel.front.push_back(Mark::at(point.x, point.quality));
     std::sort(panel.front.begin(), panel.front.end(), [](const Mark& a, const Mark& b) { return a.x < b.x; });
   }
   add_controls(out, run);

@@ -127,7 +127,26 @@ void read_points(PlotRun& run, const H5Reader& file) {
   name_series(run, file, control);
 }
 
+/// Configurations whose samples have causal forwards but no denoising ones.
+void mark_token_writers(PlotRun& run, const PlotSamples& samples) {
+  std::vector<double> denoised(run.points.size()), written(run.points.size());
+  for (size_t i = 0; i < samples.size(); ++i) denoised[samples.config[i]] += samples.denoise[i], written[samples.config[i]] += samples.append[i] + samples.verify[i];
+  for (size_t c = 0; c < run.points.size(); ++c) run.points[c].by_token = !run.points[c].control && denoised[c] == 0 && written[c] > 0;
+}
+
 }  // namespace
+
+std::vector<int32_t> PlotRun::canvas_lengths(const std::vector<size_t>& configs) const {
+  std::vector<int32_t> out;
+  for (const bool by_token : {false, true}) {
+    for (const size_t c : configs)
+      if (!points[c].control && points[c].by_token == by_token) out.push_back(points[c].canvas_length);
+    if (!out.empty()) break;
+  }
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
 
 PlotRun read_plot_run(const H5Reader& file, const PlotSamples& samples, const PlotHistory& history, const PlotChoice& choice) {
   PlotRun out;
@@ -142,6 +161,7 @@ PlotRun read_plot_run(const H5Reader& file, const PlotSamples& samples, const Pl
   out.score_label = fmt::format("{} ({})", plain_words(file.text_attribute("samples/score", "quality_name")), file.text_attribute("samples/score", "unit"));
   out.x = plot_axis(choice.x, samples);
   read_points(out, file);
+  mark_token_writers(out, samples);
   read_quality(out, file, samples, choice.quality);
   if (out.divergence) {
     out.entropy_rate = file.real_attribute("aggregates", "source_entropy_rate_nats");

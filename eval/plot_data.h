@@ -14,6 +14,8 @@ struct PlotPoint {
   std::string series, settings;
   int32_t canvas_length = 0, num_steps = 0;
   bool control = false;
+  bool by_token = false;                          ///< written by the causal mode alone, without canvases: it stands beside every canvas length
+  bool stands_at(int32_t length) const { return by_token || canvas_length == length; }
   int64_t count = 0, failed = 0;
   double speed = 0, speed_error = 0;              ///< tokens per denoiser forward, mean over items
   double speed_report = 0;                        ///< with the append passes
@@ -37,6 +39,8 @@ struct PlotRun {
   double entropy_rate = 0, pair_entropy = 0;      ///< of the source, nats
   double detectable = 0;                          ///< paired difference of quality found with power 80% at 5%
   std::vector<PlotPoint> points;
+  /// Of these configurations, ascending; of those written token by token only when there are no others.
+  std::vector<int32_t> canvas_lengths(const std::vector<size_t>& configs) const;
   std::vector<std::string> series;                ///< in order of first appearance, controls left out
   bool grouped = false;                           ///< many configurations: a series is a sampler, whatever its settings
 };

@@ -32,23 +32,31 @@ std::string config_line(const ProgressMeter& meter, size_t number, const std::st
 
 std::vector<std::string> short_labels(const std::vector<std::string>& settings) {
   std::map<std::string, std::set<std::string>> values;
+  std::map<std::string, std::map<std::string, std::set<std::string>>> by_sampler;  // key, sampler -> values
   std::vector<std::map<std::string, std::string>> split;
   std::vector<std::string> keys = {"control", "sampler", "num_steps", "canvas_length"};  // in this order, then the others as they stand
   for (const auto& text : settings) {
     split.emplace_back();
     for (const auto& [key, value] : split_settings(text)) {
       split.back()[key] = value;
-      values[key].insert(value);
+      if (key != "temperature" || !split.back().contains("sampler") || !split.back()["sampler"].starts_with("ar(")) values[key].insert(value);  // ar has none of its own
       if (std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
     }
   }
+  for (const auto& setting : split)
+    if (const auto sampler = setting.find("sampler"); sampler != setting.end())
+      for (const auto& [key, value] : setting) by_sampler[key][sampler->second].insert(value);
+  // What every sampler brings along, its stop rule say, tells no two configurations apart that the sampler does not.
+  const auto follows = [&](const std::string& key) {
+    return key != "temperature" && std::all_of(by_sampler[key].begin(), by_sampler[key].end(), [](const auto& one) { return one.second.size() == 1; });
+  };
   std::vector<std::string> out;
   for (const auto& setting : split) {
     std::string label;
     for (const auto& key : keys) {
       const bool first = key == "sampler" || key == "control";
       const auto found = setting.find(key);
-      if (found == setting.end() || !(first || values[key].size() > 1)) continue;
+      if (found == setting.end() || !(first || (values[key].size() > 1 && !follows(key)))) continue;
       const std::string name = key == "num_steps" ? "steps" : key == "canvas_length" ? "canvas" : key;
       label += (label.empty() ? "" : " ") + (first ? without_keys(found->second) : name + "=" + without_keys(found->second));
     }

@@ -32,7 +32,7 @@ void show(const TrainingProgress& p) {
   if (!p.evaluated) {
     const TrainingLine& line = log.lines.back();
     std::string losses;
-    for (size_t t = 0; t < log.tasks.size(); ++t) losses += fmt::format("  {} {:.3f}|{:.3f}|{:.3f}", log.tasks[t], line.diffusion[t], line.noisiest[t], line.causal[t]);
+    for (size_t t = 0; t < log.tasks.size(); ++t) if (line.diffusion[t] > 0) losses += fmt::format("  {} {:.3f}|{:.3f}|{:.3f}", log.tasks[t], line.diffusion[t], line.noisiest[t], line.causal[t]);
     fmt::print(stderr, "{}/{}  ETA {}  {:.1f}k tokens/s  rate {:.2g}{}\n", p.step, p.num_steps, duration_text(p.eta_seconds), p.tokens_per_second / 1e3, line.learning_rate, losses);
     return;
   }

@@ -33,7 +33,11 @@ SampleRecord sample(uint32_t config, uint32_t item, double seconds) {
 
 TEST(ShortLabels, HoldTheSamplerAndWhatDiffers) {
   EXPECT_THAT(short_labels({"sampler=ddim; stop=never; num_steps=2; rng=counter", "sampler=confidence_threshold(threshold=0.9, mode=locked); stop=all_revealed; num_steps=4; rng=counter", "control=exact samples; canvas_length=4"}),
-              ElementsAre("ddim steps=2 stop=never", "confidence_threshold(0.9, locked) steps=4 stop=all_revealed", "exact samples"));
+              ElementsAre("ddim", "confidence_threshold(0.9, locked)", "exact samples")) << "each sampler has one step limit and stop rule: they tell nothing more";
+  EXPECT_THAT(short_labels({"sampler=ddim; stop=never; temperature=constant(value=1); num_steps=2", "sampler=ddim; stop=never; temperature=constant(value=1); num_steps=4",
+                            "sampler=fixed_step; stop=stable; temperature=constant(value=0.5); num_steps=2", "sampler=ar(temperature=0); stop=never; temperature=constant(value=9); num_steps=1"}),
+              ElementsAre("ddim steps=2 temperature=constant(1)", "ddim steps=4 temperature=constant(1)", "fixed_step steps=2 temperature=constant(0.5)", "ar(0) steps=1 temperature=constant(9)"));
+  EXPECT_THAT(short_labels({"sampler=ddim; temperature=constant(value=1); num_steps=2", "sampler=ar(temperature=0); temperature=constant(value=9); num_steps=1"}), ElementsAre("ddim", "ar(0)"));
 }
 
 TEST(SweepView, HasALineAConfigurationAndTheWhole) {
