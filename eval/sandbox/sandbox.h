@@ -91,6 +91,7 @@ class SandboxedProgram {
   SandboxLimits limits_;
   std::shared_ptr<ControlGroup> group_;
   int64_t memory_kills_before_ = 0;
+  double cpu_before_kill_ = 0;
   Clock::time_point start_, wall_deadline_;
   pid_t pid_ = -1;
   Descriptor process_, requests_;

@@ -19,8 +19,8 @@ SandboxJob job_of(const char* shim, const UnitTests& tests) {
 
 ProgramVerdict wrong(std::string why) { return {.end = ProgramEnd::kWrongAnswer, .detail = std::move(why), .limit = ""}; }
 
-ProgramVerdict with_times(ProgramVerdict verdict, const SandboxOutcome& player) {
-  verdict.cpu_seconds = player.cpu_seconds, verdict.wall_seconds = player.wall_seconds;
+ProgramVerdict with_times(ProgramVerdict verdict, const SandboxOutcome& player, const SandboxOutcome& judge) {
+  verdict.cpu_seconds = player.cpu_seconds + judge.cpu_seconds, verdict.wall_seconds = player.wall_seconds;
   return verdict;
 }
 
@@ -33,7 +33,7 @@ ProgramVerdict judge_unit_tests(const std::shared_ptr<const Isolation>& isolatio
   if (!ready) return verdict_of_end(player.finish());
   if (!Message(*ready).has("ready")) {
     ProgramVerdict out{.end = ProgramEnd::kRuntimeError, .detail = Message(*ready).text("error"), .limit = ""};
-    return with_times(out, player.stop());
+    return with_times(out, player.stop(), judge.stop());
   }
   auto said = judge.exchange(json_text(Json{{"source", tests.prompt}, {"tests", tests.tests}, {"entry", tests.entry}}), patience);
   std::string error;  // of the last call
@@ -41,10 +41,10 @@ ProgramVerdict judge_unit_tests(const std::shared_ptr<const Isolation>& isolatio
   while (said) {
     const Message message(*said);
     if (message.has("passed")) {
-      if (message.is_true("passed")) return with_times({.end = ProgramEnd::kPassed, .num_passed = 1, .detail = "", .limit = ""}, player.stop());
+      if (message.is_true("passed")) return with_times({.end = ProgramEnd::kPassed, .num_passed = 1, .detail = "", .limit = ""}, player.stop(), judge.stop());
       ProgramVerdict out = wrong(message.text("why"));
       if (!error.empty()) out = {.end = ProgramEnd::kRuntimeError, .detail = error, .limit = ""};
-      return with_times(std::move(out), player.stop());
+      return with_times(std::move(out), player.stop(), judge.stop());
     }
     const auto answer = player.exchange(*said, patience);
     if (!answer) return verdict_of_end(player.finish());
@@ -57,7 +57,7 @@ ProgramVerdict judge_unit_tests(const std::shared_ptr<const Isolation>& isolatio
   if (!answered) throw std::runtime_error("the unit tests ended without a verdict: " + outcome.err.substr(0, 300));
   ProgramVerdict out = verdict_of_end(outcome);
   if (out.limit.empty()) out.end = ProgramEnd::kWrongAnswer;
-  return with_times(std::move(out), player.stop());
+  return with_times(std::move(out), player.stop(), judge.stop());
 }
 
 }  // namespace canvaslab

@@ -1,6 +1,7 @@
 #include "eval/sandbox/verdict.h"
 
 #include <array>
+#include <fmt/format.h>
 
 namespace canvaslab {
 namespace {

@@ -18,7 +18,8 @@ struct ProgramVerdict {
   ProgramEnd end = ProgramEnd::kNoProgram;
   size_t num_passed = 0;       ///< tests before the first that failed
   std::string detail;          ///< the program's own words or ours; for people, and never a text of a gated file
-  double cpu_seconds = 0, wall_seconds = 0;
+  double cpu_seconds = 0;      ///< of all sandboxes that it took
+  double wall_seconds = 0;     ///< of the program's
   std::string limit;           ///< which limit fired (sandbox_end_name), or ""
   bool passed() const { return end == ProgramEnd::kPassed; }
 };

@@ -1,5 +1,6 @@
 #include "eval/sandbox/verdict_cache.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
