@@ -72,15 +72,15 @@ std::string base64_bytes(std::string_view text) {
   static constexpr auto kValues = base64_values();
   if (text.size() % 4 != 0) throw input_error("is no base64: {} characters, expected a multiple of 4", text.size());
   const size_t padding = text.ends_with("==") ? 2 : text.ends_with("=") ? 1 : 0;
-  std::string out;
-  out.reserve(text.size() / 4 * 3);
+  std::string out(text.size() / 4 * 3, '\0');
+  char* to = out.data();
   uint32_t bits = 0;
   for (size_t i = 0; i < text.size(); ++i) {
     const int8_t value = i >= text.size() - padding ? int8_t{0} : kValues[static_cast<unsigned char>(text[i])];
     if (value < 0) throw input_error("is no base64: character {} is not of its alphabet", i + 1);
     bits = bits << 6 | static_cast<uint32_t>(value);
     if (i % 4 == 3)
-      for (int shift = 16; shift >= 0; shift -= 8) out += static_cast<char>(bits >> shift & 0xFF);
+      for (int shift = 16; shift >= 0; shift -= 8) *to++ = static_cast<char>(bits >> shift & 0xFF);
   }
   out.erase(out.size() - std::min(out.size(), padding));
   return out;

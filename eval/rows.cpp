@@ -1,9 +1,6 @@
 #include "eval/rows.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <openssl/evp.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -131,19 +128,20 @@ DataRow read_row_at(const std::string& path, int64_t offset) {
 }
 
 std::string file_sha256(const std::string& path) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  struct stat facts {};
-  if (file < 0 || ::fstat(file, &facts) != 0 || !S_ISREG(facts.st_mode)) {
-    if (file >= 0) ::close(file);
-    throw input_error("{}: cannot be read; is the path right?", path);
-  }
-  const auto size = static_cast<size_t>(facts.st_size);
-  void* const bytes = size ? ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0) : nullptr;
-  ::close(file);
-  if (bytes == MAP_FAILED) throw input_error("{}: cannot be mapped", path);
-  const std::string out = hex(sha256(std::string_view(static_cast<const char*>(bytes), size)));
-  if (size) ::munmap(bytes, size);
-  return out;
+  std::error_code problem;
+  std::ifstream in(path, std::ios::binary);
+  const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
+  if (!in.is_open() || !std::filesystem::is_regular_file(path, problem)) throw input_error("{}: cannot be read; is the path right?", path);
+  EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
+  std::vector<char> buffer(size_t{1} << 18);
+  do {
+    in.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
+    EVP_DigestUpdate(context.get(), buffer.data(), static_cast<size_t>(in.gcount()));
+  } while (in);
+  if (in.bad()) throw input_error("{}: cannot be read to its end", path);
+  Sha256 out;
+  EVP_DigestFinal_ex(context.get(), out.data(), nullptr);
+  return hex(out);
 }
 
 }  // namespace canvaslab

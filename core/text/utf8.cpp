@@ -3,6 +3,8 @@
 #include <oniguruma.h>
 #include <utf8proc.h>
 
+#include <cstring>
+
 namespace canvaslab {
 
 CodePoint code_point_at(std::string_view text, size_t at) {
@@ -56,6 +58,12 @@ void append_utf8(std::string& out, uint32_t code) {
 
 size_t first_broken_utf8(std::string_view text) {
   for (size_t at = 0; at < text.size();) {
+    uint64_t eight = 0x80;  // characters at once, as long as all are ASCII
+    if (at + 8 <= text.size()) std::memcpy(&eight, text.data() + at, 8);
+    if ((eight & 0x8080808080808080u) == 0) {
+      at += 8;
+      continue;
+    }
     if (static_cast<uint8_t>(text[at]) < 0x80) {
       ++at;
       continue;
@@ -69,12 +77,14 @@ size_t first_broken_utf8(std::string_view text) {
 
 std::string replace_broken_utf8(std::string_view text) {
   std::string out;
-  for (size_t at = 0; at < text.size();) {
-    const CodePoint c = code_point_at(text, at);
-    out += c.code < 0 ? kReplacementCharacter : text.substr(at, c.length);
-    at += c.length;
+  out.reserve(text.size());
+  while (true) {
+    const size_t broken = first_broken_utf8(text);
+    out += text.substr(0, broken);
+    if (broken == std::string_view::npos) return out;
+    out += kReplacementCharacter;
+    text.remove_prefix(broken + code_point_at(text, broken).length);
   }
-  return out;
 }
 
 bool is_white_space(int32_t code) {
