@@ -194,11 +194,12 @@ void add_quality_score(Columns& out, const PreparedSweep& sweep, const ScoreFact
 
 /// Speed: mean of per-sample ratios and ratio of sums, both, for both definitions of a forward (evaluation.md 1.6, 5.1).
 void add_speed(Columns& out, const Group& samples) {
-  double tokens = 0, valid = 0, denoise = 0, append = 0, seconds = 0, canvases = 0, weighted = 0, at_limit = 0;
+  double tokens = 0, valid = 0, denoise = 0, append = 0, seconds = 0, canvases = 0, steps = 0, weighted = 0, at_limit = 0;
   for (const auto* s : samples) {
     if (writing_forwards(s->forwards) == 0) continue;
     tokens += static_cast<double>(s->token_ids.size());
     denoise += static_cast<double>(writing_forwards(s->forwards));
+    steps += static_cast<double>(s->forwards.denoise);
     append += s->forwards.denoise > 0 ? static_cast<double>(s->forwards.append) : 0;
     seconds += s->seconds.denoise + s->seconds.append;
     canvases += static_cast<double>(s->steps_per_canvas.size());
@@ -217,7 +218,7 @@ void add_speed(Columns& out, const Group& samples) {
   add_mean(out, "tokens_per_forward_report", unit, item_means(samples, defined([](const auto& s) { return s.tokens_per_forward_report; })));
   out.add("tokens_per_denoiser_forward_ratio_of_sums", ratio(tokens, denoise), unit);
   out.add("tokens_per_forward_report_ratio_of_sums", ratio(valid, denoise + append), unit);
-  out.add("steps_per_canvas_mean", ratio(denoise, canvases), "steps");
+  out.add("steps_per_canvas_mean", ratio(steps, canvases), "steps");
   out.add("effective_denoising_steps", ratio(weighted, valid), "steps, weighted by valid tokens");
   out.add("step_limit_frac", ratio(at_limit, canvases), "fraction of canvases");
   out.add("tokens_per_second_ratio_of_sums", ratio(tokens, seconds), "tokens per second, prefill left out");

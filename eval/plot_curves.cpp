@@ -88,7 +88,7 @@ Figure pareto_figure(const PlotRun& run) {
   out.front_drops_first = run.x.more_is_better;
   for (auto& panel : out.panels) {
     for (const auto& point : run.points)
-      if (point.non_dominated && (point.by_token || panel.title == panel_title(point.canvas_length))) panel.front.push_back(Mark::at(point.x, point.quality));
+      if (point.non_dominated && (panel.title == panel_title(point.canvas_length) || (point.by_token && run.lengths_comparable))) panel.front.push_back(Mark::at(point.x, point.quality));
     std::sort(panel.front.begin(), panel.front.end(), [](const Mark& a, const Mark& b) { return a.x < b.x; });
   }
   add_controls(out, run);
@@ -100,7 +100,7 @@ Figure steps_figure(const PlotRun& run) {
   out.x.label = "step limit (denoising steps per canvas)";
   out.x.scale = Scale::kLog2;
   set_quality_axis(out, run);
-  fill_panels(out, run, [](const PlotPoint& p) { return std::vector<Mark>{quality_mark(p, p.num_steps, 0)}; });
+  fill_panels(out, run, [](const PlotPoint& p) { return p.by_token ? std::vector<Mark>{} : std::vector<Mark>{quality_mark(p, p.num_steps, 0)}; });
   add_controls(out, run);
   return out;
 }

@@ -58,7 +58,7 @@ void EngineRun::start_canvases(int32_t canvas_idx) {
     row.committed = false;
     row.best = row.canvas;
     row.history = {.argmax = {}, .num_taken = {}, .num_at_argmax = {}, .forwards = {}, .positions = row.history.positions};
-    row.reason = course_ && num_steps(canvas_idx) < num_decisions_ ? kCourseEnds : "step_limit";
+    row.reason = num_decisions_ == 0 ? "one_token" : course_ && num_steps(canvas_idx) < num_decisions_ ? kCourseEnds : "step_limit";
     row.steps = 0;
     row.converged = false;
     plan_.sampler.sampler->begin(row.state, L, num_decisions_);
