@@ -18,6 +18,7 @@ void add_export(CommandLine& line);
 void add_table(CommandLine& line);
 void add_import(CommandLine& line);
 void add_plans(CommandLine& line);
+void add_speculate(CommandLine& line);
 void add_plugin(CommandLine& line);
 void add_check(CommandLine& line);
 void add_data(CommandLine& line);

@@ -28,6 +28,7 @@ int main(int argc, char** argv) {
   add_train(line);
   add_import(line);
   add_plans(line);
+  add_speculate(line);
   add_plugin(line);
   add_check(line);
   add_data(line);

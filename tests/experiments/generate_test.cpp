@@ -51,6 +51,18 @@ TEST(GenerateCommand, APromptThatFailsFailsAlone) {
   EXPECT_EQ(shell("cd " + folder.path() + " && ls t.h5").exit_code, 2);
 }
 
+TEST(SpeculateCommand, MeasuresAnyModelWithACausalMode) {
+  const auto run = [](const std::string& arguments) { return shell(std::string(CANVASLAB_PROGRAM) + " speculate " + arguments); };
+  const auto source = run("'hmm(states=3, alphabet=5)' --texts 4 --max-new-tokens 8 --canvas-length 4 --steps 1 --steps 2");
+  EXPECT_EQ(source.exit_code, 0) << source.output;
+  EXPECT_THAT(source.output, HasSubstr("| `linear_spec(temperature=1, draws=coupled)` |"));
+  const auto network = run(std::string(CANVASLAB_SOURCE_DIR) + "/tests/network/goldens/base --texts 2 --max-new-tokens 4 --canvas-length 4 --temperature 0 --sampler linear_spec");
+  EXPECT_EQ(network.exit_code, 0) << network.output;
+  EXPECT_THAT(network.output, HasSubstr("prompts of 8 random tokens"));
+  EXPECT_EQ(run("uniform").exit_code, 2);
+  EXPECT_EQ(run("'hmm()' --steps 0").exit_code, 2);
+}
+
 TEST(GenerateCommand, CanvasLengthTakesAPolicy) {
   const auto run = [](const std::string& length) {
     return shell(std::string(CANVASLAB_PROGRAM) + " generate --model 'hmm(states=3, alphabet=9)' --steps 2 --max-new-tokens 16 --canvas-length '" + length + "' --json");
