@@ -4,6 +4,7 @@
 
 #include "core/embedded_models.h"
 #include "core/error.h"
+#include "core/lora_config.h"
 
 namespace canvaslab {
 
@@ -12,12 +13,29 @@ CheckpointLoader& checkpoint_loader() {
   return loader;
 }
 
+std::string text_folder(const std::string& name) {
+  const std::string model = model_folder(name);
+  std::error_code ignored;
+  if (std::filesystem::is_directory(model, ignored)) {
+    const bool elsewhere = is_adapter_folder(model) && !std::filesystem::exists(model + "/tokenizer.json", ignored);
+    return elsewhere ? LoraConfig::read(model).base_folder() : model;
+  }
+  if (!model.starts_with("checkpoint")) return "";
+  const auto& entry = denoisers().find("checkpoint");
+  const PluginExpr expr = parse_plugin(model);
+  return expr.name == entry.name ? text_folder(resolve_options(denoisers().kind(), entry.name, entry.parameters, expr).text("folder")) : "";
+}
+
 std::unique_ptr<Denoiser> open_model(const std::string& name, const ModelOptions& options) {
   const std::string model = model_folder(name);
   std::error_code ignored;
   if (std::filesystem::is_directory(model, ignored)) {
     if (!checkpoint_loader()) throw usage_error("{}: this build holds no network", model);
-    return checkpoint_loader()(model, options);
+    if (!is_adapter_folder(model)) return checkpoint_loader()(model, options);
+    if (!options.adapter.empty()) throw usage_error("{}: is an adapter itself; give its base model's folder beside another one", model);
+    ModelOptions with_adapter = options;
+    with_adapter.adapter = model;
+    return checkpoint_loader()(LoraConfig::read(model).base_folder(), with_adapter);
   }
   if (std::filesystem::exists(model, ignored))
     throw usage_error("{}: is a file; give the folder that holds config.json and *.safetensors", model);

@@ -9,7 +9,6 @@
 #include <sstream>
 #include <thread>
 
-#include "core/embedded_models.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/model.h"
@@ -192,8 +191,8 @@ void run(const Arguments& a) {
   if (a.trace_logits && a.trace.empty()) throw usage_error("--trace-logits needs --trace FILE.h5, the file to record them in");
   const double begin = cpu_clock();
   const auto denoiser = open_model(a.model, {.dtype = a.dtype, .device = a.device});
-  const std::string folder = model_folder(a.model);
-  const auto text = std::filesystem::is_directory(folder) ? TextModel::load(folder) : std::nullopt;
+  const std::string texts = text_folder(a.model);
+  const auto text = texts.empty() ? std::nullopt : TextModel::load(texts);
   const double load_seconds = cpu_clock() - begin;
   const GenerationPlan plan = resolve_plan(plan_request(a), *denoiser);
   const auto prompts = read_prompts(a, text);

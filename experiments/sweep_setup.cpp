@@ -1,19 +1,17 @@
 #include "experiments/sweep_setup.h"
 
-#include <filesystem>
 #include <fstream>
 
-#include "core/embedded_models.h"
 #include "core/error.h"
+#include "core/model.h"
 #include "core/text/chat.h"
 
 namespace canvaslab {
 
-PromptEncoder prompt_encoder(const std::string& name, const std::string& tokenizer) {
-  const std::string model = model_folder(name);
-  std::error_code ignored;
-  if (tokenizer.empty() && !std::filesystem::is_directory(model, ignored)) return nullptr;
-  auto loaded = TextModel::load(tokenizer.empty() ? model : tokenizer);
+PromptEncoder prompt_encoder(const std::string& model, const std::string& tokenizer) {
+  const std::string from = tokenizer.empty() ? text_folder(model) : tokenizer;
+  if (from.empty()) return nullptr;
+  auto loaded = TextModel::load(from);
   if (loaded) return std::make_shared<const TextModel>(std::move(*loaded));
   if (!tokenizer.empty()) throw input_error("{}: expected a tokenizer.json, or a folder that holds one", tokenizer);
   return nullptr;

@@ -259,7 +259,7 @@ at::Tensor Network::encode_cpu(const at::Tensor& ids, KvCache& cache, bool want_
   KvCache next = cache;
   for (size_t i = 0; i < layers_.size(); ++i) {
     const bool sliding = config_.layers[i].sliding;
-    const CpuLayer layer{.net = *this, .w = layers_[i], .shape = config_.layers[i], .cached = cache.layers[i],
+    const CpuLayer layer{.net = *this, .w = encoder_layer(i), .shape = config_.layers[i], .cached = cache.layers[i],
                          .cos = data(sliding ? tables.sliding_cos : tables.full_cos), .sin = data(sliding ? tables.sliding_sin : tables.full_sin), .S = S, .x = x, .append = &next.layers[i]};
     layer.attention();
     layer.feed_forward();

@@ -189,7 +189,7 @@ at::Tensor Network::experts(const LayerWeights& w, const at::Tensor& x, const at
 
 at::Tensor Network::layer(size_t index, at::Tensor x, const at::Tensor& cos, const at::Tensor& sin, const KvCache& cache, KvCache* append, const std::vector<int64_t>& block,
                           TrainingPass* training) const {
-  const LayerWeights& w = layers_[index];
+  const LayerWeights& w = append ? encoder_layer(index) : layers_[index];
   const LayerConfig& shape = config_.layers[index];
   const double eps = config_.rms_norm_eps;
   const auto h = rms_norm(x, w.input_norm, eps, training);

@@ -51,9 +51,10 @@ struct TrainingPass {
 /// takes none.
 class Network {
  public:
-  /// Loads a checkpoint folder. Weights in `dtype` already stay views of the memory map.
+  /// Loads a checkpoint folder. Weights in `dtype` already stay views of the memory map. `adapter`: an adapter's folder
+  /// (core/network/lora.h), merged in f32 before weights are rounded to `dtype`; or empty.
   /// Errors: input errors naming missing, surplus or misshapen tensors.
-  static Network load(const std::string& folder, at::ScalarType dtype, at::Device device);
+  static Network load(const std::string& folder, at::ScalarType dtype, at::Device device, const std::string& adapter = "");
 
   /// Random weights in f32 on the CPU for DIR/config.json, a pure function of it and the seed.
   static Network fresh(const std::string& folder, uint64_t seed);
@@ -95,7 +96,10 @@ class Network {
   const std::map<std::string, at::Tensor>& parameters() const { return parameters_; }
 
  private:
-  void bind_weights(const std::function<at::Tensor(const std::string& name, std::vector<int64_t> shape)>& take);
+  using TakeWeight = std::function<at::Tensor(const std::string& name, std::vector<int64_t> shape)>;
+  void bind_weights(const TakeWeight& take);
+  std::vector<LayerWeights> bind_layers(const TakeWeight& take) const;
+  const LayerWeights& encoder_layer(size_t index) const { return encoder_layers_.empty() ? layers_[index] : encoder_layers_[index]; }
   at::Tensor embed(const at::Tensor& ids) const;
   at::Tensor layer(size_t index, at::Tensor x, const at::Tensor& cos, const at::Tensor& sin, const KvCache& cache, KvCache* append, const std::vector<int64_t>& block,
                    TrainingPass* training) const;
@@ -114,6 +118,7 @@ class Network {
   at::Tensor sc_pre_norm_, sc_gate_, sc_up_, sc_down_;                 // self-conditioning: [D], [F, D], [F, D], [D, F]
   at::Tensor embedding_scale_;                                         // [] in the weights' dtype
   std::vector<LayerWeights> layers_;
+  std::vector<LayerWeights> encoder_layers_;                           // empty: the decoder's; they differ under some adapters only
   std::map<std::string, at::Tensor> parameters_;
 };
 

@@ -30,7 +30,7 @@ struct NetworkSequence final : Sequence {
 class NetworkDenoiser final : public Denoiser {
  public:
   NetworkDenoiser(const std::string& folder, const ModelOptions& options)
-      : network_(Network::load(folder, options.dtype == "bf16" ? at::kBFloat16 : at::kFloat, at::Device(options.device))) {
+      : network_(Network::load(folder, options.dtype == "bf16" ? at::kBFloat16 : at::kFloat, at::Device(options.device), options.adapter)) {
     const ModelConfig& config = network_.config();
     facts_.vocabulary = static_cast<int32_t>(config.vocab_size);
     facts_.has_causal_mode = true;

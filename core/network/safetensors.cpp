@@ -12,7 +12,6 @@
 
 #include "core/digest.h"
 #include "core/error.h"
-#include "core/safetensors_header.h"
 
 namespace canvaslab {
 namespace {
@@ -52,9 +51,13 @@ at::ScalarType dtype_of(const std::string& name, const std::string& where) {
 
 }  // namespace
 
-SafetensorsFolder::SafetensorsFolder(const std::string& folder) {
+SafetensorsFolder::SafetensorsFolder(const std::string& folder) : SafetensorsFolder(read_checkpoint_headers(folder)) {}
+
+SafetensorsFolder SafetensorsFolder::of_file(const std::string& path) { return SafetensorsFolder(read_safetensors_header(path)); }
+
+SafetensorsFolder::SafetensorsFolder(const std::vector<TensorHeader>& headers) {
   std::map<std::string, std::shared_ptr<Mapping>> maps;
-  for (const TensorHeader& header : read_checkpoint_headers(folder)) {
+  for (const TensorHeader& header : headers) {
     auto& map = maps[header.file];
     if (!map) map = std::make_shared<Mapping>(header.file);
     if (header.first_byte + header.num_bytes > map->size) throw input_error("{}: shrank while it was being read", header.file);

@@ -5,6 +5,9 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
+
+#include "core/safetensors_header.h"
 
 namespace canvaslab {
 
@@ -13,6 +16,8 @@ class SafetensorsFolder {
  public:
   /// Maps the tensors that read_checkpoint_headers finds, with its errors; also for a dtype that no tensor can have here.
   explicit SafetensorsFolder(const std::string& folder);
+  /// One file of any name.
+  static SafetensorsFolder of_file(const std::string& path);
 
   struct Entry {
     at::Tensor tensor;  ///< view of the mapping, in the file's dtype
@@ -23,6 +28,7 @@ class SafetensorsFolder {
   std::string content_hash() const;
 
  private:
+  explicit SafetensorsFolder(const std::vector<TensorHeader>& headers);
   std::map<std::string, Entry> tensors_;
 };
 

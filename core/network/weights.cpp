@@ -1,6 +1,7 @@
 // Binding checkpoint tensors to the network: every name, shape and dtype checked.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/scalar_tensor.h>
 
 #include <cmath>
@@ -10,16 +11,16 @@
 #include <set>
 #include <span>
 
+#include "core/digest.h"
 #include "core/error.h"
 #include "core/network/network.h"
+#include "core/network/lora.h"
 #include "core/network/safetensors.h"
+#include "core/network/weight_names.h"
 #include "core/philox.h"
 
 namespace canvaslab {
 namespace {
-
-constexpr const char* kDecoder = "model.decoder.";
-constexpr const char* kEncoder = "model.encoder.language_model.";
 
 std::string shape_text(at::IntArrayRef shape) { return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ", ")); }
 
@@ -36,13 +37,18 @@ class Binder {
     if (tensor.scalar_type() != at::kFloat && tensor.scalar_type() != at::kBFloat16 && tensor.scalar_type() != at::kHalf)
       throw input_error("{}: tensor '{}' has dtype {}; expected F32, BF16 or F16", found->second.file, name, c10::toString(tensor.scalar_type()));
     used_.insert(name);
+    file_tensors_[name] = tensor;
     return parameters_[name] = tensor.to(at::TensorOptions().dtype(dtype_).device(device_));
   }
+  /// A taken tensor as the file holds it, in f32 on the device.
+  at::Tensor original(const std::string& name) const { return file_tensors_.at(name).to(at::TensorOptions().dtype(at::kFloat).device(device_)); }
+  /// Gives a taken tensor another value.
+  at::Tensor put(const std::string& name, const at::Tensor& value) { return parameters_[name] = value.to(dtype_); }
   /// A tensor that may repeat another one; ignored apart from its shape.
   void allow(const std::string& name) { used_.insert(name); }
   void finish() const {
     for (const auto& [name, entry] : folder_.tensors()) {
-      if (used_.contains(name) || name.starts_with("model.encoder.vision_tower.") || name.starts_with("model.encoder.embed_vision.")) continue;
+      if (used_.contains(name) || is_vision_name(name)) continue;
       throw input_error("{}: tensor '{}' belongs to nothing that config.json describes", entry.file, name);
     }
   }
@@ -54,7 +60,21 @@ class Binder {
   at::Device device_;
   std::map<std::string, at::Tensor>& parameters_;
   std::set<std::string> used_;
+  std::map<std::string, at::Tensor> file_tensors_;
 };
+
+LoraFactors moved(const LoraFactors& factors, at::Device device) { return {.a = factors.a.to(device), .b = factors.b.to(device), .scale = factors.scale}; }
+
+/// The encoder's name of a decoder's weight.
+std::string encoder_name(const std::string& name) {
+  return name.starts_with(kDecoderPrefix) ? std::string(kEncoderPrefix) + name.substr(kDecoderPrefix.size()) : name;
+}
+
+/// Whether two adapters of one weight do the same.
+bool same(const std::optional<LoraFactors>& a, const std::optional<LoraFactors>& b) {
+  if (!a || !b) return !a && !b;
+  return a->scale == b->scale && at::equal(a->a, b->a) && at::equal(a->b, b->b);
+}
 
 /// Random weights by what a tensor is for. Activations keep a root mean square near 1 through the network: the attention's
 /// scale is 1 and its gains are those of q_norm and k_norm; both branches of a layer start at half strength.
@@ -95,21 +115,38 @@ class FreshWeights {
 
 }  // namespace
 
-Network Network::load(const std::string& folder, at::ScalarType dtype, at::Device device) {
+Network Network::load(const std::string& folder, at::ScalarType dtype, at::Device device, const std::string& adapter_folder) {
   Network net;
   net.config_ = ModelConfig::read(folder);
   const SafetensorsFolder files(folder);
   Binder bind(files, folder, dtype, device, net.parameters_);
-  net.bind_weights([&](const std::string& name, std::vector<int64_t> shape) { return bind.take(name, std::move(shape)); });
+  std::optional<LoraAdapter> adapter;
+  if (!adapter_folder.empty()) adapter.emplace(adapter_folder);
+  net.bind_weights([&](const std::string& name, std::vector<int64_t> shape) {
+    const at::Tensor weight = bind.take(name, shape);
+    const auto factors = adapter ? adapter->factors(name, shape) : std::nullopt;
+    return factors ? bind.put(name, adapted(bind.original(name), moved(*factors, device))) : weight;
+  });
+  if (adapter) {
+    bool differs = false;
+    auto layers = net.bind_layers([&](const std::string& name, std::vector<int64_t> shape) {
+      const auto decoder = adapter->factors(name, shape), encoder = adapter->factors(encoder_name(name), shape);
+      if (same(decoder, encoder)) return net.parameters_.at(name);
+      differs = true;
+      return (encoder ? adapted(bind.original(name), moved(*encoder, device)) : bind.original(name)).to(dtype);
+    });
+    if (differs) net.encoder_layers_ = std::move(layers);
+    adapter->finish();
+  }
   if (net.config_.tie_word_embeddings) bind.allow("lm_head.weight");
   // A checkpoint may store the encoder's text weights too; they are tied to the decoder's.
   for (const auto& [name, entry] : files.tensors()) {
-    const std::string prefix = kEncoder;
-    if (name.starts_with(prefix) && files.tensors().contains(kDecoder + name.substr(prefix.size()))) bind.allow(name);
+    if (name.starts_with(kEncoderPrefix) && files.tensors().contains(std::string(kDecoderPrefix) + name.substr(kEncoderPrefix.size()))) bind.allow(name);
   }
   bind.finish();
   net.embedding_scale_ = at::scalar_tensor(std::sqrt(static_cast<double>(net.config_.hidden_size)), at::TensorOptions().dtype(at::kFloat)).to(dtype).to(device);
   net.content_hash_ = files.content_hash();
+  if (adapter) net.content_hash_ = hex(sha256(fmt::format("{} with adapter {}", net.content_hash_, adapter->content_hash())));
   return net;
 }
 
@@ -122,10 +159,10 @@ Network Network::fresh(const std::string& folder, uint64_t seed) {
   return net;
 }
 
-void Network::bind_weights(const std::function<at::Tensor(const std::string& name, std::vector<int64_t> shape)>& take) {
+void Network::bind_weights(const TakeWeight& take) {
   const ModelConfig& c = config_;
-  const std::string d = kDecoder;
-  const int64_t D = c.hidden_size, F = c.intermediate_size, M = c.moe_intermediate_size, E = c.num_experts;
+  const std::string d(kDecoderPrefix);
+  const int64_t D = c.hidden_size, F = c.intermediate_size;
   embedding_ = take(d + "embed_tokens.weight", {c.vocab_size, D});
   lm_head_ = embedding_;
   if (!c.tie_word_embeddings) lm_head_ = take("lm_head.weight", {c.vocab_size, D});
@@ -134,10 +171,17 @@ void Network::bind_weights(const std::function<at::Tensor(const std::string& nam
   sc_gate_ = take(d + "self_conditioning.gate_proj.weight", {F, D});
   sc_up_ = take(d + "self_conditioning.up_proj.weight", {F, D});
   sc_down_ = take(d + "self_conditioning.down_proj.weight", {D, F});
+  layers_ = bind_layers(take);
+}
+
+std::vector<LayerWeights> Network::bind_layers(const TakeWeight& take) const {
+  const ModelConfig& c = config_;
+  const int64_t D = c.hidden_size, F = c.intermediate_size, M = c.moe_intermediate_size, E = c.num_experts;
+  std::vector<LayerWeights> layers;
   for (int64_t i = 0; i < c.num_layers; ++i) {
     const LayerConfig& shape = c.layers[static_cast<size_t>(i)];
     const int64_t H = c.num_heads, Dh = shape.head_dim, Hkv = shape.num_kv_heads;
-    const std::string l = fmt::format("{}layers.{}.", d, i);
+    const std::string l = fmt::format("{}layers.{}.", kDecoderPrefix, i);
     LayerWeights w;
     w.q_proj = take(l + "self_attn.q_proj.weight", {H * Dh, D});
     w.k_proj = take(l + "self_attn.k_proj.weight", {Hkv * Dh, D});
@@ -161,9 +205,10 @@ void Network::bind_weights(const std::function<at::Tensor(const std::string& nam
     w.experts_gate_up = take(l + "experts.gate_up_proj", {E, 2 * M, D});
     w.experts_down = take(l + "experts.down_proj", {E, D, M});
     w.decoder_scalar = take(l + "layer_scalar", {1});
-    w.encoder_scalar = take(fmt::format("{}layers.{}.layer_scalar", kEncoder, i), {1});
-    layers_.push_back(std::move(w));
+    w.encoder_scalar = take(fmt::format("{}layers.{}.layer_scalar", kEncoderPrefix, i), {1});
+    layers.push_back(std::move(w));
   }
+  return layers;
 }
 
 }  // namespace canvaslab
