@@ -49,6 +49,21 @@ void read_loss(const std::string& path, const toml::table& root, TrainerOptions&
   o.balance_weight = bounded(t, "balance_weight", o.balance_weight, 0, 1000);
 }
 
+void read_lora(const std::string& path, const toml::table& root, LoraOptions& o) {
+  if (!root.contains("lora")) return;
+  const auto source = table_or_empty(path, root, "lora");
+  const TomlTable t(path, "lora", source, {"rank", "alpha", "targets"});
+  o.rank = t.integer("rank", 8, 1, 4096);
+  o.alpha = bounded(t, "alpha", static_cast<double>(o.rank), 1e-6, 1e6);
+  if (!t.has("targets")) return;
+  o.attention = o.experts = false;
+  for (const auto& target : t.texts("targets")) {
+    if (target == "attention") o.attention = true;
+    else if (target == "experts") o.experts = true;
+    else throw usage_error("{}: 'targets' names '{}'{}; expected attention, experts or both", t.at("targets"), target, did_you_mean(target, {"attention", "experts"}));
+  }
+}
+
 void read_batch(const std::string& path, const toml::table& root, TrainingConfig& c) {
   const auto source = table_or_empty(path, root, "batch");
   const TomlTable t(path, "batch", source, {"rows", "batches_per_step", "canvas_lengths", "canvas_length_weights"});
@@ -99,15 +114,16 @@ std::string TrainingConfig::settings() const {
       "canvases_per_sequence = {}\nall_noise_share = {}\nself_conditioning_share = {}\ncausal_weight = {}\nbalance_weight = {}\nproducts = {}\nfused = {}\nrows = {}\nbatches_per_step = {}\ncheckpoint_every = {}\n",
       o.seed, o.num_steps, o.warmup_steps, o.constant_until, o.final_rate, o.learning_rate, o.beta1, o.beta2, o.epsilon, o.weight_decay, o.clip_norm, o.average_decay, o.canvases_per_sequence,
       o.all_noise_share, o.self_conditioning_share, o.causal_weight, o.balance_weight, o.bf16_products ? "bf16" : "f32", o.fused, rows, batches_per_step, checkpoint_every);
+  if (o.lora.rank > 0) out += fmt::format("lora_rank = {}\nlora_alpha = {}\nlora_attention = {}\nlora_experts = {}\n", o.lora.rank, o.lora.alpha, o.lora.attention, o.lora.experts);
   for (const auto& [length, weight] : canvas_lengths) out += fmt::format("canvas_length {} = {}\n", length, weight);
   for (const auto& task : tasks) out += fmt::format("task {} = {}\n", task.dataset, task.weight);
   return out;
 }
 
-TrainingConfig read_training_config(const std::string& path, const std::vector<std::string>& overrides) {
+TrainingConfig read_training_config(const std::string& path, const std::vector<std::string>& overrides, const std::string& from) {
   toml::table root = parse_toml(path);
   for (const auto& text : overrides) apply_override(root, text);
-  const TomlTable top(path, "", root, {"run", "model", "optimizer", "loss", "batch", "evaluate", "task"});
+  const TomlTable top(path, "", root, {"run", "model", "optimizer", "loss", "lora", "batch", "evaluate", "task"});
   TrainingConfig c;
   c.path = path;
   const auto run = table_or_empty(path, root, "run"), model = table_or_empty(path, root, "model");
@@ -117,7 +133,9 @@ TrainingConfig read_training_config(const std::string& path, const std::vector<s
   c.log_every = r.integer("log_every", c.log_every, 1);
   c.checkpoint_every = r.integer("checkpoint_every", c.checkpoint_every, 1);
   const TomlTable m(path, "model", model, {"base", "products", "dtype"});
-  c.base = m.text("base", std::nullopt);
+  c.base = from.empty() ? m.text("base", "") : from;
+  if (c.base.empty()) throw usage_error("{}: names no model; expected 'base' under [model], or --from DIR to fine-tune the model in DIR", path);
+  c.options.fine_tunes = !from.empty();
   const std::string products = m.text("products", "f32"), dtype = m.text("dtype", "bf16");
   if (products != "f32" && products != "bf16") throw usage_error("{}: 'products' is '{}'; expected f32 or bf16", m.at("products"), products);
   if (dtype != "f32" && dtype != "bf16") throw usage_error("{}: 'dtype' is '{}'; expected f32 or bf16", m.at("dtype"), dtype);
@@ -125,6 +143,7 @@ TrainingConfig read_training_config(const std::string& path, const std::vector<s
   c.dtype = dtype == "bf16" ? "BF16" : "F32";
   read_optimiser(path, root, c.options);
   read_loss(path, root, c.options);
+  read_lora(path, root, c.options.lora);
   read_batch(path, root, c);
   read_evaluation(path, root, c.evaluation);
   read_tasks(path, root, c);

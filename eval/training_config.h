@@ -25,7 +25,7 @@ struct TrainingEvaluation {
 struct TrainingConfig {
   std::string path;                             ///< of the file
   std::string name;                             ///< results/runs/NAME is where it goes by itself
-  std::string base;                             ///< folder with config.json, tokenizer.json, chat_template.jinja; starts from its weights when it has any
+  std::string base;                             ///< folder with config.json, tokenizer.json, chat_template.jinja; starts from its weights when it has any, must have with options.fine_tunes
   TrainerOptions options;
   int64_t rows = 16;                            ///< sequences of a batch
   int64_t batches_per_step = 2;
@@ -39,7 +39,8 @@ struct TrainingConfig {
   std::string settings() const;
 };
 
+/// `from`: a model folder to fine-tune, in place of model.base; or empty.
 /// Errors: usage naming file, line and column, also for tasks that are none; input when the file cannot be read.
-TrainingConfig read_training_config(const std::string& path, const std::vector<std::string>& overrides);
+TrainingConfig read_training_config(const std::string& path, const std::vector<std::string>& overrides, const std::string& from = "");
 
 }  // namespace canvaslab

@@ -100,6 +100,7 @@ class Run {
   void checkpoint() {
     // The model first: a kill between the two makes it again from the state before.
     trainer_.save_model(options_.out_dir + "/model", config_.dtype);
+    if (config_.options.lora.rank > 0) trainer_.save_adapter(options_.out_dir + "/adapter");
     trainer_.save_state(state_path_, config_.settings(), Trainer::Moments::kRounded);
     write_training_h5(options_.out_dir + "/training.h5", log_->log(), config_.settings());
   }

@@ -31,7 +31,8 @@ struct TrainingOutcome {
 };
 
 /// Writes into out_dir: state.safetensors (all that a resume needs), log.jsonl, training.h5, model/ (the averaged weights as
-/// a checkpoint folder, complete at every checkpoint). The course depends on the configuration only, not on stops between.
+/// a checkpoint folder, complete at every checkpoint), and with adapters adapter/ (in PEFT's layout; model/ then holds them
+/// merged). The course depends on the configuration only, not on stops between.
 /// Errors: usage for a folder with another training, input for what cannot be read or written; a loss that is not finite
 /// stops it with the last checkpoint kept.
 TrainingOutcome run_training(const TrainingConfig& config, const TrainingRunOptions& options);

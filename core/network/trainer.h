@@ -17,6 +17,13 @@ struct TrainingBatch {
   std::vector<int32_t> answer_lengths;   ///< [B] tokens up to and with the end token
 };
 
+/// Which weights get LoRA adapters, and how large. The others are then frozen.
+struct LoraOptions {
+  int64_t rank = 0;                        ///< 0: no adapters, all weights are trained
+  double alpha = 0;                        ///< a weight is W + (alpha / rank) B A
+  bool attention = true, experts = true;   ///< q_proj, k_proj, v_proj, o_proj of every layer; gate_up_proj and down_proj of the experts
+};
+
 /// Everything that shapes the course of a training. Rates are per step.
 struct TrainerOptions {
   uint64_t seed = 0;
@@ -33,6 +40,8 @@ struct TrainerOptions {
   double self_conditioning_share = 0.5;  ///< canvases that see a first prediction, made from a noisier canvas
   double causal_weight = 0.5, balance_weight = 0.01;
   bool bf16_products = false, fused = true;  ///< see TrainingPass
+  LoraOptions lora = {};
+  bool fine_tunes = false;               ///< the folder must hold weights, and a state goes on beside the same ones only; always so with adapters
 };
 
 /// One batch's measurements. Losses in nats per token.
@@ -57,7 +66,8 @@ struct StepLosses {
 /// thread; resumed from a state it goes on bit for bit.
 class Trainer {
  public:
-  /// Starts from a checkpoint folder; without model*.safetensors in it from random weights.
+  /// Starts from a checkpoint folder; without model*.safetensors in it from random weights. Errors: input when it has none
+  /// and the options ask for them.
   Trainer(const std::string& folder, const TrainerOptions& options);
   ~Trainer();
   /// One optimiser step on the mean gradient of `batches`. Errors: usage for batches of another shape or vocabulary; an input error when a loss or the gradient is not
@@ -65,16 +75,19 @@ class Trainer {
   StepLosses step(std::span<const TrainingBatch> batches);
   /// Steps taken.
   int64_t num_done() const;
+  /// Numbers that are trained.
   int64_t num_parameters() const;
   /// Writes all that a resume needs. `settings`: text that load_state must find again.
   /// kRounded: AdamW's moments are rounded to bf16, in memory too, so that a run that stops after it and one that goes on
   /// stay the same: 12 bytes a weight. kExact changes nothing, for stops at any step: 16 bytes.
   enum class Moments { kRounded, kExact };
   void save_state(const std::string& path, const std::string& settings, Moments moments);
-  /// Errors: input errors for a damaged file, other settings, another network.
+  /// Errors: input errors for a damaged file, other settings, another network, other weights that a fine-tuning started from.
   void load_state(const std::string& path, const std::string& settings);
-  /// Writes the averaged weights as OUT/model.safetensors ("F32" or "BF16") beside copies of the folder's other files.
+  /// Writes the averaged weights, adapters merged, as OUT/model.safetensors ("F32" or "BF16") beside copies of the folder's other files.
   void save_model(const std::string& out, const std::string& dtype) const;
+  /// Writes the averaged adapters as a folder that PEFT reads: see core/network/lora.h. Only with options.lora.
+  void save_adapter(const std::string& out) const;
 
  private:
   struct State;

@@ -13,30 +13,13 @@
 #include "core/kernels/adamw.h"
 #include "core/network/corruption.h"
 #include "core/network/network.h"
+#include "tests/network/training_batch.h"
 #include "tests/support/temporary.h"
 
 namespace canvaslab {
 namespace {
 
 const std::string kBase = std::string(CANVASLAB_SOURCE_DIR) + "/tests/network/goldens/base";  // 96 tokens, canvases of 16, window 6
-constexpr int32_t kVocabulary = 96;
-constexpr size_t kLength = 16;
-
-/// Rows of prompt and answer that differ; answers end after different numbers of tokens and fill two canvases.
-TrainingBatch some_batch(size_t rows, size_t canvases = 2) {
-  TrainingBatch out;
-  out.rows = rows;
-  const DrawKey draw{.seed = 5};
-  for (size_t r = 0; r < rows; ++r) {
-    const auto length = static_cast<int32_t>(canvases * kLength - 3 - r);
-    for (uint32_t p = 0; p < 9; ++p) out.prompts.push_back(static_cast<int32_t>(draw.below(90, Purpose::kPrompt, p, static_cast<uint32_t>(r))));
-    for (uint32_t p = 0; p < canvases * kLength; ++p)
-      out.answers.push_back(static_cast<int32_t>(p) < length ? 2 + static_cast<int32_t>(draw.below(80, Purpose::kPrompt, 100 + p, static_cast<uint32_t>(r))) : 0);
-    out.answer_lengths.push_back(length);
-  }
-  return out;
-}
-
 at::Tensor row_ids(const std::vector<int32_t>& flat, size_t rows, size_t row) {
   const size_t width = flat.size() / rows;
   return at::tensor(std::vector<int64_t>(flat.begin() + static_cast<ptrdiff_t>(row * width), flat.begin() + static_cast<ptrdiff_t>((row + 1) * width)), at::kLong);
