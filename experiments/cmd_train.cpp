@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <map>
 
+#include "core/embedded_models.h"
 #include "core/error.h"
 #include "eval/progress.h"
 #include "eval/sweep_view.h"
@@ -49,7 +50,7 @@ void show(const TrainingProgress& p) {
 }
 
 ExitCode run(const Arguments& a) {
-  const TrainingConfig config = read_training_config(a.config, a.set, a.from);
+  const TrainingConfig config = read_training_config(a.config, a.set, model_folder(a.from));
   TrainingRunOptions options;
   options.out_dir = a.out.empty() ? "results/runs/" + config.name : a.out;
   options.stop_after = a.stop_after;
@@ -82,7 +83,7 @@ void add_train(CommandLine& line) {
   command.option("--stop-after", a->stop_after, "stop, resumable, when so many steps are done").positive();
   command.flag("--quiet", a->quiet, "no progress");
   command.footer("Examples:\n  canvaslab train experiments/train/small.toml\n  canvaslab train experiments/train/small.toml --set run.seed=2 --out results/runs/small-2\n"
-                 "  canvaslab train experiments/train/sudoku_lora.toml --from results/runs/small-1/model\n"
+                 "  canvaslab train experiments/train/sudoku_lora.toml --from small\n"
                  "  canvaslab plot results/runs/small-1        # losses and accuracies\n  canvaslab generate --model results/runs/small-1/model --prompt '6+7-5-7-8+4+5='\n"
                  "Killed or interrupted, the same command goes on from the last checkpoint; the result does not depend on it.");
   command.action([=] { return run(*a); });
