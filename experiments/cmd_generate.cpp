@@ -12,6 +12,8 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/model.h"
+#include "eval/grading/answer.h"
+#include "eval/grading/scan.h"
 #include "eval/observer_list.h"
 #include "eval/trace.h"
 #include "experiments/commands.h"
@@ -134,6 +136,15 @@ std::vector<Outcome> generate_rows(const Denoiser& denoiser, const GenerationPla
   return out;
 }
 
+/// A text for people: special tokens left out, a thought set apart from its answer.
+std::string readable(const Tokenizer& tokenizer, std::span<const int32_t> ids, const std::vector<int32_t>& end_ids) {
+  const grading::TextDecoder decoder{.decode = [&](std::span<const int32_t> part) { return tokenizer.decode(part, true); }, .count_tokens = {}, .stop_ids = end_ids,
+                                     .channel_open = tokenizer.id("<|channel>"), .channel_close = tokenizer.id("<channel|>")};
+  const auto split = grading::split_answer(ids, decoder);
+  if (split.thought.empty()) return tokenizer.decode(ids, true);
+  return fmt::format("[thought]\n{}\n[{}]\n{}", grading::strip(split.thought), split.thought_unclosed ? "no answer: the thought has no end" : "answer", split.answer);
+}
+
 /// What went wrong with some prompts, while the others go on.
 class Failures {
  public:
@@ -250,7 +261,7 @@ void run(const Arguments& a) {
       } else if (a.json) {
         fmt::print("{}\n", json_text(describe(row, text, load_seconds, config)));
       } else {
-        if (text) fmt::print("{}\n", text->tokenizer().decode(row.token_ids, true));
+        if (text) fmt::print("{}\n", readable(text->tokenizer(), row.token_ids, plan.end_ids));
         else fmt::print("{}\n", fmt::join(row.token_ids, " "));
         fmt::print(stderr, "{} tokens, {} canvases, steps {}, {:.2f} tokens per forward, {}, {:.2f} s\n", row.token_ids.size(), row.steps_per_canvas.size(),
                    fmt::join(row.steps_per_canvas, " "), row.tokens_per_forward, row.stop_reason, row.seconds.prefill + row.seconds.denoise + row.seconds.append);
