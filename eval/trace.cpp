@@ -28,6 +28,7 @@ void TraceWriter::on_step(const StepRecord& record) {
   const auto& s = *record.statistics;
   const std::string steps = prefix(record.row) + "steps/";
   const auto put_header = [&] {
+    recorded_.insert(steps);
     file_.append_rows<int32_t>(steps + "canvas_idx", std::span(&record.canvas_idx, 1), {});
     file_.append_rows<int32_t>(steps + "step_idx", std::span(&record.step_idx, 1), {});
     file_.append_rows<float>(steps + "temperature", std::span(&record.temperature, 1), {});
@@ -81,6 +82,18 @@ void TraceWriter::write_step(const std::string& steps, const StepRecord& record)
   if (with_logits_) put("logits", record.logits, 0.0f, {L, V});
 }
 
+void TraceWriter::write_units(const std::string& steps) {
+  const auto unit = [&](const char* name, const char* text) { file_.attribute(steps + name, "unit", std::string(text)); };
+  unit("canvas_idx", "canvases, counted from 0");
+  unit("step_idx", "steps, counted from 0");
+  unit("temperature", "divides logits");
+  for (const char* name : {"canvas_in", "candidate", "argmax", "canvas_out"}) unit(name, "token id");
+  unit("accepted", "1: taken at this step");
+  unit("entropy_nats", "nats");
+  if (with_logits_) unit("logits", "nats, after the soft-cap, before the temperature");
+  if (plan_.length.adaptive()) unit("canvas_length", "positions");
+}
+
 void TraceWriter::finish(const std::vector<RowResult>& results, const std::map<std::string, std::string>& attributes) {
   if (joint()) {
     size_t longest = 0;
@@ -94,6 +107,8 @@ void TraceWriter::finish(const std::vector<RowResult>& results, const std::map<s
   } else {
     for (size_t r = 0; r < results.size(); ++r) file_.write(prefix(r) + "tokens", results[r].token_ids);
   }
+  for (const auto& steps : recorded_) write_units(steps);
+  for (size_t r = 0; r < (joint() ? 1 : results.size()); ++r) file_.attribute((joint() ? "" : prefix(r)) + "tokens", "unit", std::string("token id"));
   file_.attribute("/", "schema_version", kTraceSchema);
   file_.attribute("/", "corruption", json_text(OrderedJson{{"absorbing", facts_.absorbing}, {"mask_id", facts_.mask_id}, {"banned_ids", facts_.banned_ids},
                                                            {"uses_level", facts_.uses_level}}));

@@ -2,6 +2,7 @@
 // A trace: every denoising step on record, in HDF5.
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,12 +26,14 @@ class TraceWriter final : public Observer {
   bool joint() const { return plan_.rng == RngMode::kTorch && num_rows_ > 1; }
   std::string prefix(size_t row) const;
   void write_step(const std::string& steps, const StepRecord& record);
+  void write_units(const std::string& steps);
 
   H5Writer file_;
   size_t num_rows_;
   const GenerationPlan& plan_;
   DenoiserFacts facts_;
   bool with_logits_;
+  std::set<std::string> recorded_;       ///< groups of steps that hold any
   struct Pending {
     std::vector<int32_t> canvas_in, candidate, argmax, canvas_out;
     std::vector<uint8_t> accepted;

@@ -127,6 +127,18 @@ TEST_F(Replays, CanvasesOfDecidedLengthsAreFollowedAsTheyWere) {
   EXPECT_EQ(generate(*replayed, resolve_plan(request, *replayed), std::span(&row, 1))[0].token_ids, RecordedTrace(folder / "trace.h5").tokens(0));
 }
 
+TEST_F(Replays, EveryColumnOfATraceHasAUnit) {
+  for (const RngMode rng : {RngMode::kCounter, RngMode::kTorch})
+    for (const size_t num_rows : {1u, 3u}) {
+      PlanRequest request;
+      request.num_steps = 3, request.max_new_tokens = 16, request.rng = rng;
+      const H5Reader file(record(request, num_rows));
+      const auto names = file.datasets();
+      EXPECT_GE(names.size(), 10u);
+      for (const auto& name : names) EXPECT_TRUE(file.has_attribute(name, "unit")) << name;
+    }
+}
+
 TEST_F(Replays, EverySamplerDecidesItsOwnRecordingAlike) {
   size_t exact = 0, refused = 0;
   for (const auto& entry : samplers().entries())
