@@ -20,7 +20,7 @@
 #include <mutex>
 #include <stdexcept>
 
-#include "core/json.h"
+#include "core/error.h"
 #include "eval/sandbox/call_filter.h"
 
 namespace canvaslab {
@@ -121,6 +121,7 @@ SandboxedProgram::SandboxedProgram(std::shared_ptr<const Isolation> isolation, c
   group_ = borrow_group(limits_.memory_bytes, limits_.max_tasks);
   memory_kills_before_ = group_->memory_kills();
   if (!group_->limits_memory()) limits_.scratch_bytes = 0;
+  if (limits_.may_fork && !group_->limits_tasks()) throw usage_error("a sandboxed program may start processes only where a control group bounds their number, and there is none here");
   Launch plan;
   plan.words = {isolation_->bubblewrap, "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "sandbox", "--clearenv"};
   for (const char* pair : {"PATH=/usr/bin", "HOME=/tmp", "LC_ALL=C.UTF-8", "PYTHONHASHSEED=0", "OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1"}) {

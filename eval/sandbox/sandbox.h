@@ -25,7 +25,7 @@ struct SandboxLimits {
   int64_t message_bytes = int64_t{64} << 20;       ///< of one message; more ends it
   int64_t scratch_bytes = 0;                       ///< of /tmp; 0: nothing can be written. Needs control groups, else 0
   int max_tasks = 64;                              ///< threads and processes
-  bool may_fork = false;                           ///< new processes; threads are always allowed
+  bool may_fork = false;                           ///< new processes, where control groups bound them; threads are always allowed
 };
 
 struct SandboxJob {
@@ -50,7 +50,7 @@ struct SandboxOutcome {
 /// bytes of length (little-endian) and as many bytes.
 class SandboxedProgram {
  public:
-  /// Errors: std::runtime_error when the sandbox itself cannot be set up.
+  /// Errors: std::runtime_error when the sandbox itself cannot be set up; usage for may_fork without control groups.
   SandboxedProgram(std::shared_ptr<const Isolation> isolation, const SandboxJob& job);
   /// Ends it and everything it started.
   ~SandboxedProgram();

@@ -40,14 +40,12 @@ class ProgramData : public testing::WithSandbox {
   Judged judge(const std::string& dataset_text, size_t item, const std::string& answer) const {
     const auto dataset = datasets().make(dataset_text);
     EXPECT_EQ(dataset->cannot_score(), "");
-    dataset->use_text(testing::ascii_decoder(false));
     const auto examples = dataset->load();
     std::vector<int32_t> ids(answer.begin(), answer.end());
     for (auto& id : ids) id = id == '\n' ? 200 : id;
     ids.push_back(1);
     auto decoder = testing::ascii_decoder(false);
-    const auto plain = decoder.decode;
-    decoder.decode = [plain](std::span<const int32_t> tokens) {
+    decoder.decode = [](std::span<const int32_t> tokens) {
       std::string text;
       for (const int32_t id : tokens) text += id == 200 ? '\n' : static_cast<char>(id);
       return text;
