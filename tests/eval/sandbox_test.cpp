@@ -7,8 +7,10 @@
 
 #include <chrono>
 #include <filesystem>
+#include <random>
 #include <thread>
 
+#include "core/json.h"
 #include "eval/sandbox/message.h"
 #include "eval/sandbox/sandbox.h"
 #include "eval/sandbox/verdict_cache.h"
@@ -151,6 +153,32 @@ TEST(SandboxMessage, TextsAndTruthValuesAtTheTopAreReadAndAllElseIsPassedOver) {
   for (const char* none : {"", "[1]", "\"a\"", "{\"a\": \"x\"", "{\"a\": \"x\"} 1"}) EXPECT_FALSE(Message(none).has("a")) << none;
   const std::string deep = "{\"a\": " + std::string(1'000'000, '[') + std::string(1'000'000, ']') + "}";
   EXPECT_TRUE(Message(deep).has("a"));
+}
+
+TEST(SandboxMessage, DamagedMessagesReadAsAGeneralParserReadsThem) {
+  const std::string whole = R"({"value": [1, {"a": "b"}], "error": "text \\u00e9 \\ud83d\\ude00", "timeout": true, "output": "1\n2", "passed": false, "x": {"passed": true}, "output": "last"})";
+  const uint32_t seed = 11;
+  std::mt19937 engine(seed);
+  size_t read = 0;
+  for (int round = 0; round < 20000; ++round) {
+    std::string text = whole;
+    for (size_t n = engine() % 3; n > 0; --n) {
+      const size_t at = engine() % text.size();
+      if (engine() % 2) text.erase(at, 1 + engine() % 4);
+      else text.insert(at, 1, "{}[]\",:\\0tn \xFF"[engine() % 14]);
+    }
+    const Json reference = parse_json(text);
+    const Message message(text);
+    for (const char* key : {"value", "error", "timeout", "output", "passed", "x"}) {
+      const bool has = reference.is_object() && reference.contains(key);
+      ASSERT_EQ(message.has(key), has) << "seed " << seed << " round " << round << " " << text;
+      if (!has) continue;
+      ++read;
+      ASSERT_EQ(message.is_true(key), reference[key] == true) << text;
+      ASSERT_EQ(message.text(key), reference[key].is_string() ? reference[key].get<std::string>() : "") << text;
+    }
+  }
+  EXPECT_GT(read, 10000u);
 }
 
 // --- known verdicts
