@@ -219,6 +219,7 @@ void run(const Arguments& a) {
   config["batch"] = a.batch;
   for (const auto& [position, token] : parse_pins(a.pin)) config["pins"][std::to_string(position)] = token;
   if (!a.init_canvas.empty()) config["init_canvas"] = parse_ids(a.init_canvas, "--init-canvas");
+  if (!a.trace.empty() && plan.num_decisions() == 0) throw usage_error("--trace records denoising steps, and sampler '{}' has none; leave it out", plan.sampler.name);
   if (!a.trace.empty() && prompts.size() > static_cast<size_t>(a.batch))
     throw usage_error("--trace records one batch, but there are {} prompts and --batch is {}; raise --batch or give fewer prompts", prompts.size(), a.batch);
   if (!a.json) {

@@ -130,6 +130,9 @@ TEST_F(RecipeCommand, RefusesWhatItCannotRun) {
   refuses("run gpqa_thinking --model '" + kCheckpoint + "'", 2, "gpqa_diamond.csv");
   refuses("run gpqa_thinking --model '" + kCheckpoint + "' --data nowhere", 3, "accept its terms");
   refuses("run math_vision_thinking --model '" + kCheckpoint + "' --data data", 2, "pictures");
+  const auto trace = shell("'" CANVASLAB_PROGRAM "' generate --model 'hmm(states=4)' --sampler ar --trace '" + (folder_ / "t.h5") + "'");
+  EXPECT_EQ(trace.exit_code, 2);
+  EXPECT_THAT(trace.output, HasSubstr("denoising steps"));
   write_file(folder_ / "data/mmlu_pro.jsonl", "{\"question_id\": 1}\n");
   refuses("run mmlu_pro_thinking --model '" + kCheckpoint + "' --data data --quiet", 3, "mmlu_pro.jsonl:1: question");
 }
