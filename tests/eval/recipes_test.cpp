@@ -6,9 +6,10 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/h5.h"
 #include "eval/dataset.h"
 #include "eval/recipe_verdict.h"
-#include "eval/sweep_plan.h"
+#include "eval/sweep.h"
 #include "tests/support/temporary.h"
 
 namespace canvaslab {
@@ -136,6 +137,36 @@ TEST(RecipeVerdicts, PartsCountAlikeAndTheirErrorsAddInSquares) {
   EXPECT_NEAR(two.difference90.high * std::sqrt(2.0), one.difference90.high, 1e-9);
   EXPECT_EQ(two.num_items, 200);
   EXPECT_NEAR(compare_with_published({items(10, 100), items(90, 1000)}, figure, true).measured, 9.5, 1e-9) << "a mean of parts, whatever their sizes";
+}
+
+/// A run whose scores are those of exact text; what is tested is which of them go into which figure.
+std::string small_run(const TemporaryFolder& folder, const std::string& name, const std::string& steps) {
+  write_file(folder / (name + ".toml"), "[denoiser]\nmodel = \"hmm(states=3, alphabet=4, seed=" + std::string(name == "a" ? "1" : "2") + ")\"\n[dataset]\nname = \"source(items=6)\"\n[grid]\nsampler = \"ddim\"\nsteps = " + steps +
+                                              "\ncanvas_length = 4\nmax_new_tokens = 8\n");
+  const auto sweep = prepare_sweep(read_sweep(folder / (name + ".toml"), {}), nullptr);
+  SweepOptions options;
+  options.out_dir = folder / name, options.threads = 1;
+  return run_sweep(sweep, options).results_path;
+}
+
+TEST(RecipeVerdicts, EachFigureFindsItsStepsInEveryPart) {
+  const TemporaryFolder folder;
+  const std::string all = "[8, 16, 32, 48, 64, 128, 256]", a = small_run(folder, "a", all), b = small_run(folder, "b", all), few = small_run(folder, "c", "[8, 16]");
+  const RecipeReport report = judge_recipe("steps_curve_thinking", {a, b}, {"a note"});
+  ASSERT_EQ(report.figures.size(), 7u);
+  const H5Reader of_a(a), of_b(b);
+  const auto steps = of_a.read<int32_t>("config/num_steps");
+  const auto mean_a = of_a.read<double>("aggregates/score_mean"), mean_b = of_b.read<double>("aggregates/score_mean");
+  for (const auto& figure : report.figures) {
+    const auto at = static_cast<size_t>(std::find(steps.begin(), steps.end(), *figure.published.steps) - steps.begin());
+    EXPECT_NEAR(figure.measured, 100 * (mean_a[at] + mean_b[at]) / 2, 1e-9) << *figure.published.steps;
+    EXPECT_EQ(figure.num_items, 12);
+  }
+  EXPECT_NE(report.figures[0].measured, report.figures[6].measured) << "step limits must differ, or nothing was tested";
+  EXPECT_THAT(report.differences, ::testing::Contains("a note"));
+  EXPECT_THAT(recipe_text(report), HasSubstr("accuracy at 128 steps"));
+  EXPECT_THROW(judge_recipe("steps_curve_thinking", {a, few}, {}), UserError);
+  EXPECT_THROW(judge_recipe("steps_curve_thinking", {a}, {}), UserError);
 }
 
 }  // namespace
