@@ -68,6 +68,7 @@ ExitCode run(const Arguments& a) {
   }
   if (outcome.steps_before == outcome.steps_done) fmt::print(stderr, "nothing to do: all {} steps are done; the model is {}/model\n", outcome.steps_done, options.out_dir);
   else fmt::print(stderr, "finished: the model is {}/model\n", options.out_dir);
+  if (config.options.lora.rank > 0) fmt::print(stderr, "the adapter by itself is {}/adapter\n", options.out_dir);
   return ExitCode::kDone;
 }
 

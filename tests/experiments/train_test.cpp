@@ -135,6 +135,45 @@ TEST_F(TrainCommand, ALossThatIsNotFiniteStopsWithTheCheckpointKept) {
   EXPECT_THAT(result.output, ::testing::HasSubstr("step "));
 }
 
+/// Fine-tuning: a model, adapters on it, stops between that change nothing, and both outputs run.
+TEST_F(TrainCommand, AdaptersAreTrainedFromAModelAndStopsChangeNothing) {
+  const std::string quick = " --set evaluate.every=0 --set optimizer.steps=6 --set batch.canvas_lengths='[16]' --set batch.rows=2";
+  ASSERT_EQ(train("base", quick).exit_code, 0);
+  const std::string base = folder / "base/model";
+  const std::string more = quick + " --from " + base + " --set lora.rank=4 --set lora.alpha=8 --set optimizer.learning_rate=0.02 --set optimizer.average_decay=0 --set model.dtype=f32";
+  ASSERT_EQ(train("whole", more).exit_code, 0);
+  for (const int stop : {1, 3, 5}) {
+    const auto result = train("stopped", more + fmt::format(" --stop-after {}", stop));
+    EXPECT_EQ(result.exit_code, 130) << result.output;
+  }
+  const auto last = train("stopped", more);
+  ASSERT_EQ(last.exit_code, 0) << last.output;
+  EXPECT_THAT(last.output, ::testing::HasSubstr("stopped/adapter"));
+  expect_same("stopped", "whole");
+  const auto adapter = [&](const std::string& out) { return read_file(folder / (out + "/adapter/adapter_model.safetensors")); };
+  EXPECT_TRUE(adapter("stopped") == adapter("whole"));
+  EXPECT_LT(std::filesystem::file_size(folder / "whole/state.safetensors"), std::filesystem::file_size(folder / "base/state.safetensors") / 4) << "the state holds the factors only";
+
+  const auto generated = [&](const std::string& model) { return shell(fmt::format("{} generate --model '{}' --prompt '6+7-5=' --steps 4 --seed 3 2>/dev/null", CANVASLAB_PROGRAM, model)).output; };
+  const std::string merged = generated(folder / "whole/model");
+  EXPECT_EQ(generated(folder / "whole/adapter"), merged);
+  EXPECT_EQ(generated(fmt::format("checkpoint(\"{}\", adapter=\"{}\")", base, folder / "whole/adapter")), merged);
+  EXPECT_NE(generated(base), merged) << "the adapter changes nothing";
+
+  ASSERT_EQ(train("other", quick + " --set run.seed=9").exit_code, 0);
+  expect_mistakes(folder.path(), {
+      {"train brief.toml --out whole --from other/model --set lora.rank=4 --set lora.alpha=8" + quick + " --set optimizer.learning_rate=0.02 --set optimizer.average_decay=0 --set model.dtype=f32", 3, "started from other weights"},
+      {"train brief.toml --out x --from nowhere", 3, "nowhere"},
+      {"train brief.toml --out x --from " + kBase, 3, "holds no weights to start from"},
+      {"train brief.toml --out x --set lora.rank=4", 3, "holds no weights to start from"},
+      {"train brief.toml --out x --from base/model --set lora.rank=0", 2, "'rank'"},
+      {"train brief.toml --out x --from base/model --set lora.targets='[\"atention\"]'", 2, "did you mean 'attention'"},
+      {"train brief.toml --out x --from base/model --set lora.dropout=0.1", 2, "unknown key 'dropout'"},
+      {"train brief.toml --out x --set model.base='\"\"'", 2, "--from DIR"},
+      {"generate --model 'checkpoint(\"base/model\", adapter=\"base/model\")' --prompt a", 3, "adapter_config.json"},
+  });
+}
+
 TEST_F(TrainCommand, MistakesAreTold) {
   ASSERT_EQ(train("run", "--stop-after 3").exit_code, 130);
   std::filesystem::copy(folder / "run", folder / "cut", std::filesystem::copy_options::recursive);
