@@ -20,10 +20,10 @@ std::string text_folder(const std::string& name) {
     const bool elsewhere = is_adapter_folder(model) && !std::filesystem::exists(model + "/tokenizer.json", ignored);
     return elsewhere ? LoraConfig::read(model).base_folder() : model;
   }
-  if (!model.starts_with("checkpoint")) return "";
+  if (!canonical_name(model).starts_with("checkpoint")) return "";
   const auto& entry = denoisers().find("checkpoint");
   const PluginExpr expr = parse_plugin(model);
-  return expr.name == entry.name ? text_folder(resolve_options(denoisers().kind(), entry.name, entry.parameters, expr).text("folder")) : "";
+  return canonical_name(expr.name) == entry.name ? text_folder(resolve_options(denoisers().kind(), entry.name, entry.parameters, expr).text("folder")) : "";
 }
 
 std::unique_ptr<Denoiser> open_model(const std::string& name, const ModelOptions& options) {

@@ -6,6 +6,7 @@
 #include "core/embedded_models.h"
 #include "core/error.h"
 #include "core/json.h"
+#include "core/lora_config.h"
 #include "core/model.h"
 #include "core/sources/source.h"
 #include "experiments/commands.h"
@@ -118,6 +119,18 @@ void print_tensors(const OrderedJson& tensors) {
   for (const auto& line : order) fmt::print("{}{}\n", line, layers[line].size() > 1 ? fmt::format("  x {}", layers[line].size()) : "");
 }
 
+OrderedJson describe_adapter(const std::string& folder) {
+  const LoraConfig config = LoraConfig::read(folder);
+  const std::string path = folder + "/adapter_model.safetensors";
+  const auto tensors = read_safetensors_header(path);
+  OrderedJson out = {{"kind", "lora_adapter"}, {"path", folder}, {"base", config.base}, {"rank", config.rank}, {"alpha", config.alpha}, {"num_tensors", tensors.size()}};
+  uint64_t num_parameters = 0, num_bytes = 0;
+  for (const auto& tensor : tensors) num_parameters += tensor.num_elements, num_bytes += tensor.num_bytes;
+  out["num_parameters"] = num_parameters;
+  out["num_bytes"] = num_bytes;
+  return out;
+}
+
 void print_checkpoint(const OrderedJson& out) {
   fmt::print("checkpoint {}\n\nconfiguration\n", out["path"].get<std::string>());
   OrderedJson config = out["config"];
@@ -169,6 +182,12 @@ void run(std::string model, int64_t context, bool json) {
   if (std::filesystem::exists(model + "/run.h5", ignored) && !std::filesystem::exists(model + "/config.json", ignored)) model += "/run.h5";
   const bool folder = std::filesystem::is_directory(model, ignored), file = !folder && std::filesystem::exists(model, ignored);
   if (!folder && !file && model.ends_with(".h5")) throw input_error("{}: no such file", model);
+  if (is_adapter_folder(model)) {
+    const OrderedJson adapter = describe_adapter(model);
+    if (json) fmt::print("{}\n", json_text(adapter));
+    else print_lines(adapter, "");
+    return;
+  }
   const OrderedJson out = folder ? describe_checkpoint(model, context) : file ? inspect_h5(model) : describe_plugin(model);
   if (json) fmt::print("{}\n", json_text(out));
   else if (folder) print_checkpoint(out);

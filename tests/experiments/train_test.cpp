@@ -159,6 +159,8 @@ TEST_F(TrainCommand, AdaptersAreTrainedFromAModelAndStopsChangeNothing) {
   EXPECT_EQ(generated(folder / "whole/adapter"), merged);
   EXPECT_EQ(generated(fmt::format("checkpoint(\"{}\", adapter=\"{}\")", base, folder / "whole/adapter")), merged);
   EXPECT_NE(generated(base), merged) << "the adapter changes nothing";
+  const auto inspected = shell(fmt::format("{} inspect {} --json", CANVASLAB_PROGRAM, folder / "whole/adapter"));
+  EXPECT_THAT(inspected.output, ::testing::HasSubstr("\"rank\":4,\"alpha\":8.0")) << inspected.output;
 
   ASSERT_EQ(train("other", quick + " --set run.seed=9").exit_code, 0);
   expect_mistakes(folder.path(), {
