@@ -170,7 +170,7 @@ TEST_F(Denoisers, ReplayRefusesOtherCanvasesMissingStepsAndTracesWithoutLogits) 
   const auto any = denoisers().make(fmt::format("replay(\"{}\", check_canvas=off)", trace));
   EXPECT_EQ(ask(*any, *s, canvas, 0, 0).logits, H5Reader(trace).read_row<float>("steps/logits", 0));
   EXPECT_THAT(message([&] { ask(*any, *s, canvas, 0, 3); }), HasSubstr("no canvas 0, step 3; it recorded 6 steps"));
-  EXPECT_THAT(message([&] { ask(*any, *s, {1, 2}, 0, 0); }), HasSubstr("canvases of 4 tokens"));
+  EXPECT_THAT(message([&] { ask(*any, *s, {1, 2}, 0, 0); }), HasSubstr("holds 4 tokens of canvas 0, this one has 2"));
   EXPECT_THAT(message([&] { denoisers().make(fmt::format("replay(\"{}\")", bare)); }),
               HasSubstr("record it again with --trace-logits"));
   EXPECT_THAT(message([&] { denoisers().make(fmt::format("replay(\"{}\", row=1)", trace)); }),

@@ -51,7 +51,6 @@ TEST(ReplayCommand, ComparesARecordedRunAndNamesMistakes) {
       {"generate --replay t.h5 --sampler loo_corrector --rng counter", 2, "asks for canvas forwards"},
       {"generate --replay t.h5 --sampler entropi_bound", 2, "did you mean 'entropy_bound'?"},
       {"generate --first-divergence --model hmm", 2, "--first-divergence needs --replay"},
-      {"generate --json", 2, "--model is required"},
   });
 }
 
