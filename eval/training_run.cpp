@@ -93,8 +93,8 @@ class Run {
     at.step = done;
     at.seconds = seconds_before_ + cpu_seconds() - cpu_begin_;
     if (log_->append(at)) tell(false);
-    if (done % config_.checkpoint_every == 0 || last) checkpoint();
     if (config_.evaluation.every > 0 && (done % config_.evaluation.every == 0 || last)) evaluate();
+    if (done % config_.checkpoint_every == 0 || last) checkpoint();  // last of all: what a kill cuts short before it is made again
   }
 
   void checkpoint() {

@@ -145,6 +145,15 @@ std::string readable(const Tokenizer& tokenizer, std::span<const int32_t> ids, c
   return fmt::format("[thought]\n{}\n[{}]\n{}", grading::strip(split.thought), split.thought_unclosed ? "no answer: the thought has no end" : "answer", split.answer);
 }
 
+OrderedJson describe_failure(const Outcome& outcome, const OrderedJson& config) { return {{"token_ids", nullptr}, {"text", nullptr}, {"error", outcome.message()}, {"config", config}}; }
+
+void print_text(const RowResult& row, const std::optional<TextModel>& text, const std::vector<int32_t>& end_ids) {
+  if (text) fmt::print("{}\n", readable(text->tokenizer(), row.token_ids, end_ids));
+  else fmt::print("{}\n", fmt::join(row.token_ids, " "));
+  fmt::print(stderr, "{} tokens, {} canvases, steps {}, {:.2f} tokens per forward, {}, {:.2f} s\n", row.token_ids.size(), row.steps_per_canvas.size(), fmt::join(row.steps_per_canvas, " "),
+             row.tokens_per_forward, row.stop_reason, row.seconds.prefill + row.seconds.denoise + row.seconds.append);
+}
+
 /// What went wrong with some prompts, while the others go on.
 class Failures {
  public:
@@ -255,18 +264,9 @@ void run(const Arguments& a) {
     if (trace) trace->finish(results, {{"config", json_text(config)}, {"seed", std::to_string(a.seed)}, {"model_hash", denoiser->content_hash()},
                                        {"hdf5_version", H5_VERS_INFO}});
     for (size_t i = 0; i < results.size(); ++i) {
-      const RowResult& row = results[i];
-      if (outcomes[i].failure) {
-        failures.add(first + i, outcomes[i]);
-        if (a.json) fmt::print("{}\n", json_text(OrderedJson{{"token_ids", nullptr}, {"text", nullptr}, {"error", outcomes[i].message()}, {"config", config}}));
-      } else if (a.json) {
-        fmt::print("{}\n", json_text(describe(row, text, load_seconds, config)));
-      } else {
-        if (text) fmt::print("{}\n", readable(text->tokenizer(), row.token_ids, plan.end_ids));
-        else fmt::print("{}\n", fmt::join(row.token_ids, " "));
-        fmt::print(stderr, "{} tokens, {} canvases, steps {}, {:.2f} tokens per forward, {}, {:.2f} s\n", row.token_ids.size(), row.steps_per_canvas.size(),
-                   fmt::join(row.steps_per_canvas, " "), row.tokens_per_forward, row.stop_reason, row.seconds.prefill + row.seconds.denoise + row.seconds.append);
-      }
+      if (outcomes[i].failure) failures.add(first + i, outcomes[i]);
+      if (a.json) fmt::print("{}\n", json_text(outcomes[i].failure ? describe_failure(outcomes[i], config) : describe(results[i], text, load_seconds, config)));
+      else if (!outcomes[i].failure) print_text(results[i], text, plan.end_ids);
     }
     std::fflush(stdout);
   }

@@ -109,6 +109,7 @@ class EngineRun {
   StepSettings step_settings(int32_t canvas_idx, int32_t step_idx) const;
   StepResult forward_of_step(size_t r, const StepSettings& at, double& seconds);
   void decide(size_t r, const StepSettings& at, StepResult& result, double forward_seconds);
+  StepDecision sampler_decision(EngineRow& row, const StepView& view, const StepSettings& at) const;
   StepRequest step_request(const EngineRow& row, int32_t canvas_idx, int32_t step_idx, float temperature) const;
   StepResult forward(const EngineRow& row, const StepRequest& request) const;
   /// The canvas after a decision; marks what was taken.

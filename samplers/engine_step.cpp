@@ -87,15 +87,7 @@ void EngineRun::decide(size_t r, const StepSettings& at, StepResult& result, dou
     }
     if (!at.show_logits && !at.keep_logits) result.logits = {};
   }
-  StepDecision decision;
-  try {
-    if (course_ && row.converged) decision.action.assign(L, Action::kKeep);  // perhaps beyond its own step limit
-    else plan_.sampler.decide(view, row.state, decision);
-  } catch (const NonFiniteStatistics& error) {
-    throw UserError(ExitCode::kSomeFailed, fmt::format("{}, canvas {}, step {}", error.what(), at.canvas_idx, at.step_idx));
-  } catch (const std::logic_error& error) {  // a broken promise: the sample fails, whoever wrote the sampler
-    throw UserError(ExitCode::kSomeFailed, fmt::format("{}, canvas {}, step {}", error.what(), at.canvas_idx, at.step_idx));
-  }
+  const StepDecision decision = sampler_decision(row, view, at);
   std::optional<std::string> stop;
   row.history.forwards = row.result.forwards;
   if (!row.converged) stop = plan_.stop.rule->check(view, row.state, decision, row.history);
@@ -131,6 +123,19 @@ void EngineRun::decide(size_t r, const StepSettings& at, StepResult& result, dou
     row.converged = true;
   }
   row.result.seconds.denoise += watch.seconds();
+}
+
+StepDecision EngineRun::sampler_decision(EngineRow& row, const StepView& view, const StepSettings& at) const {
+  StepDecision out;
+  try {
+    if (course_ && row.converged) out.action.assign(view.length(), Action::kKeep);  // perhaps beyond its own step limit
+    else plan_.sampler.decide(view, row.state, out);
+  } catch (const NonFiniteStatistics& error) {
+    throw UserError(ExitCode::kSomeFailed, fmt::format("{}, canvas {}, step {}", error.what(), at.canvas_idx, at.step_idx));
+  } catch (const std::logic_error& error) {  // a broken promise: the sample fails, whoever wrote the sampler
+    throw UserError(ExitCode::kSomeFailed, fmt::format("{}, canvas {}, step {}", error.what(), at.canvas_idx, at.step_idx));
+  }
+  return out;
 }
 
 StepRequest EngineRun::step_request(const EngineRow& row, int32_t canvas_idx, int32_t step_idx, float temperature) const {
