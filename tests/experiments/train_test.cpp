@@ -176,6 +176,19 @@ TEST_F(TrainCommand, AdaptersAreTrainedFromAModelAndStopsChangeNothing) {
   });
 }
 
+TEST_F(TrainCommand, FineTuningOfAllWeightsStartsFromTheModelGiven) {
+  const std::string quick = " --set evaluate.every=0 --set optimizer.steps=4 --set batch.canvas_lengths='[16]' --set batch.rows=2";
+  ASSERT_EQ(train("base", quick).exit_code, 0);
+  const std::string from = quick + " --from " + (folder / "base/model");
+  ASSERT_EQ(train("still", from + " --set optimizer.learning_rate=0 --set optimizer.steps=1").exit_code, 0);
+  EXPECT_TRUE(model("still") == model("base")) << "at rate 0 the model is the one given";
+  ASSERT_EQ(train("whole", from).exit_code, 0);
+  EXPECT_EQ(train("stopped", from + " --stop-after 2").exit_code, 130);
+  ASSERT_EQ(train("stopped", from).exit_code, 0);
+  expect_same("stopped", "whole");
+  EXPECT_FALSE(model("whole") == model("base"));
+}
+
 TEST_F(TrainCommand, MistakesAreTold) {
   ASSERT_EQ(train("run", "--stop-after 3").exit_code, 130);
   std::filesystem::copy(folder / "run", folder / "cut", std::filesystem::copy_options::recursive);
