@@ -2,7 +2,6 @@
 #include <atomic>
 #include <ctime>
 #include <exception>
-#include <filesystem>
 #include <fmt/format.h>
 #include <fstream>
 #include <set>
@@ -211,8 +210,7 @@ void run(const Arguments& a) {
   if (a.trace_logits && a.trace.empty()) throw usage_error("--trace-logits needs --trace FILE.h5, the file to record them in");
   const double begin = cpu_clock();
   const auto denoiser = open_model(a.model, {.dtype = a.dtype, .device = a.device});
-  const std::string texts = text_folder(a.model);
-  const auto text = texts.empty() ? std::nullopt : TextModel::load(texts);
+  const auto text = load_text(a.model);
   const double load_seconds = cpu_clock() - begin;
   const GenerationPlan plan = resolve_plan(plan_request(a), *denoiser);
   const auto prompts = read_prompts(a, text);

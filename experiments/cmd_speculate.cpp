@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <thread>
 
 #include "core/durable_file.h"
@@ -41,7 +40,7 @@ void run(Arguments a) {
   load_plugins(a.plugins);
   const auto denoiser = open_model(a.model, {.dtype = a.dtype, .device = a.device});
   if (!denoiser->facts().has_causal_mode) throw usage_error("model '{}' has no causal mode that could check drafts", a.model);
-  const auto text = std::filesystem::is_directory(a.model) ? TextModel::load(a.model) : std::nullopt;
+  const auto text = load_text(a.model);
   if (!a.steps.empty()) a.request.steps.clear();
   for (const auto& word : a.steps) {
     const int64_t steps = parse_integer(word, "--steps");
@@ -64,7 +63,7 @@ void run(Arguments a) {
 void add_speculate(CommandLine& line) {
   const Command c = line.command("speculate", "how far the causal mode of a model accepts drafts: tokens a round and per forward");
   auto* a = new Arguments;
-  c.option("model", a->model, "checkpoint folder or a denoiser such as hmm(...)").required();
+  c.option("model", a->model, "checkpoint folder, a denoiser such as hmm(...), or a model that comes with the project").required();
   c.option("--sampler", a->samplers, "a sampler that is checked causally; may be repeated (default: causal_verify and linear_spec, as in results/tables/causal_verify.md)");
   c.option("--steps", a->steps, "steps of a draft, a column each; may be repeated (default: 1 2 4 8 16)");
   c.option("--texts", a->texts, "number of texts").positive().shows_default();
@@ -79,7 +78,7 @@ void add_speculate(CommandLine& line) {
   c.option("--threads", a->threads, "texts side by side (default: all cores); figures do not depend on it").positive();
   c.option("--out", a->out, "write the table to this file (default: stdout)");
   add_plugin_option(c, a->plugins);
-  c.footer("Examples:\n  canvaslab speculate 'hmm(states=6, alphabet=9, sharpness=6)'\n  canvaslab speculate DIR --jsonl prompts.jsonl --temperature 0 --steps 1 --steps 4");
+  c.footer("Examples:\n  canvaslab speculate 'hmm(states=6, alphabet=9, sharpness=6)'\n  canvaslab speculate small --jsonl prompts.jsonl --temperature 0 --steps 1 --steps 4");
   c.action([=] { run(*a); });
 }
 

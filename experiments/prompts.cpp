@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/model.h"
 #include "core/params.h"
 #include "core/text/tools.h"
 
@@ -59,6 +60,11 @@ class PromptReader {
 };
 
 }  // namespace
+
+std::optional<TextModel> load_text(const std::string& model) {
+  const std::string folder = text_folder(model);
+  return folder.empty() ? std::nullopt : TextModel::load(folder);
+}
 
 std::vector<int32_t> parse_ids(const std::string& text, const std::string& what) {
   std::vector<int32_t> out;

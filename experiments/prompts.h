@@ -17,6 +17,10 @@ struct PromptArguments {
   bool chat_asked = false;  ///< --chat was written, so a checkpoint without a template is an error
 };
 
+/// Tokenizer and chat template of a model, where it has any: a folder, an adapter, a plug-in expression, or the name of a
+/// model that comes with the project.
+std::optional<TextModel> load_text(const std::string& model);
+
 /// Token ids from "2 17 9" or "2,17,9"; `what` names the option in errors.
 std::vector<int32_t> parse_ids(const std::string& text, const std::string& what);
 
