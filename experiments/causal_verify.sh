@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How far the causal mode accepts drafts, on exact sources, on the tests' random networks and on models of your own.
+# How far the causal mode accepts drafts, on exact sources, on the tests' random networks, on the small trained model and on models of your own.
 #   ./experiments/causal_verify.sh [--texts N] [MODEL ...]     N texts a figure (default 300); MODEL: folder or hmm(...)
 # Writes results/tables/causal_verify.md; needs build/canvaslab. Takes some minutes.
 set -euo pipefail
@@ -31,6 +31,7 @@ for name in base widths; do
   measure "tests/network/goldens/$name" --canvas-length 4 --max-new-tokens 32 --steps 1 --steps 4
   measure "tests/network/goldens/$name" --canvas-length 4 --max-new-tokens 32 --steps 1 --steps 4 --temperature 0
 done
+for temperature in 1 0; do measure small --jsonl experiments/models/chains.jsonl --canvas-length 32 --temperature "$temperature"; done
 for model in ${models[@]+"${models[@]}"}; do measure "$model"; measure "$model" --temperature 0; done
 mv "$part" "$out"
 chmod 644 "$out"
