@@ -131,7 +131,10 @@ void default_sweep(benchmark::State& state) {
     std::vector<SampleRecord> made;
     for (size_t i = 0; i < (state.range(0) ? 500 : 0); ++i) made.push_back(run_tasks(sweep, std::span(&tasks[i], 1)).front());
     JournalWriter journal(folder + "/run.journal", sweep.header, sweep.plan.name);
-    ProgressMeter meter(tasks.size(), sweep.examples.size(), "score");
+    ProgressMeter meter(sweep);
+    std::map<uint32_t, size_t> planned;
+    for (const auto& task : tasks) ++planned[task.config];
+    meter.expect(planned);
     std::vector<SampleRef> refs;
     size_t i = 0;
     for (auto _ : state) {
@@ -141,7 +144,7 @@ void default_sweep(benchmark::State& state) {
       }
       const SampleRecord& sample = made[i++ % made.size()];
       refs.push_back(journal.append(sample));
-      meter.add_run(sample.item_idx, sample.score, static_cast<double>(sample.token_ids.size()), static_cast<double>(sample.forwards.denoise), false);
+      meter.add_run(sample);
     }
   }
   fs::remove_all(folder);
