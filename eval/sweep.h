@@ -26,6 +26,7 @@ using PromptEncoder = std::shared_ptr<const TextModel>;
 struct PreparedSweep {
   SweepPlan plan;
   std::unique_ptr<Denoiser> denoiser;
+  PromptEncoder text;                       ///< what the data set reads answers with; null where it reads none
   std::unique_ptr<Dataset> dataset;
   std::string model_hash, data_hash;
   std::vector<Example> examples;

@@ -36,15 +36,6 @@ std::vector<int32_t> prompt_ids_of(const Example& example, const TextModel& text
   return text.conversation(turns, tools, options);
 }
 
-grading::TextDecoder decoder_of(const PromptEncoder& text, const Denoiser& denoiser) {
-  const Tokenizer& tokenizer = text->tokenizer();
-  return {.decode = [text](std::span<const int32_t> ids) { return text->tokenizer().decode(ids, true); },
-          .count_tokens = [text](const std::string& words) { return text->tokenizer().encode(words).size(); },
-          .stop_ids = denoiser.facts().defaults.end_ids,
-          .channel_open = tokenizer.id("<|channel>"),
-          .channel_close = tokenizer.id("<channel|>")};
-}
-
 std::vector<Example> load_examples(const SweepPlan& plan, const Dataset& dataset, const Denoiser& denoiser, const PromptEncoder& encode) {
   auto examples = dataset.load();
   OrderedJson tools = nullptr;
@@ -154,7 +145,8 @@ PreparedSweep prepare_sweep(SweepPlan plan, const PromptEncoder& encode, const C
   if (datasets().find(parse_plugin(out.plan.dataset).name).facts.needs_text) {
     if (!encode)
       throw usage_error("data set '{}' grades texts, but there is no tokenizer for model '{}'; name one with tokenizer = \"FILE\" in [denoiser]", out.plan.dataset, out.plan.denoiser);
-    out.dataset->use_text(decoder_of(encode, *out.denoiser));
+    out.text = encode;
+    out.dataset->use_text(grading::text_decoder(encode->tokenizer(), out.denoiser->facts().defaults.end_ids));
   }
   if (out.plan.thinking && !(encode && encode->has_chat())) throw usage_error("[denoiser] thinking = true needs a chat template, and '{}' has none", out.plan.denoiser);
   out.model_hash = out.denoiser->content_hash();

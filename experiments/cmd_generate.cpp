@@ -137,9 +137,7 @@ std::vector<Outcome> generate_rows(const Denoiser& denoiser, const GenerationPla
 
 /// A text for people: special tokens left out, a thought set apart from its answer.
 std::string readable(const Tokenizer& tokenizer, std::span<const int32_t> ids, const std::vector<int32_t>& end_ids) {
-  const grading::TextDecoder decoder{.decode = [&](std::span<const int32_t> part) { return tokenizer.decode(part, true); }, .count_tokens = {}, .stop_ids = end_ids,
-                                     .channel_open = tokenizer.id("<|channel>"), .channel_close = tokenizer.id("<channel|>")};
-  const auto split = grading::split_answer(ids, decoder);
+  const auto split = grading::split_answer(ids, grading::text_decoder(tokenizer, end_ids));
   if (split.thought.empty()) return tokenizer.decode(ids, true);
   return fmt::format("[thought]\n{}\n[{}]\n{}", grading::strip(split.thought), split.thought_unclosed ? "no answer: the thought has no end" : "answer", split.answer);
 }

@@ -1,7 +1,4 @@
 // canvaslab train: a model of the network's architecture on made questions.
-#include <atomic>
-#include <csignal>
-#include <cstdlib>
 #include <map>
 
 #include "core/embedded_models.h"
@@ -10,6 +7,7 @@
 #include "eval/sweep_view.h"
 #include "eval/training_run.h"
 #include "experiments/commands.h"
+#include "experiments/interrupts.h"
 
 namespace canvaslab {
 namespace {
@@ -20,12 +18,6 @@ struct Arguments {
   int64_t stop_after = 0;
   bool quiet = false;
 };
-
-std::atomic<int> interrupts{0};
-
-void on_signal(int) {
-  if (interrupts.fetch_add(1) > 0) std::_Exit(static_cast<int>(ExitCode::kInterrupted));  // a second one leaves at once; the last checkpoint stays
-}
 
 /// The losses of the last line, or the accuracies of the last evaluation.
 void show(const TrainingProgress& p) {
@@ -54,9 +46,7 @@ ExitCode run(const Arguments& a) {
   TrainingRunOptions options;
   options.out_dir = a.out.empty() ? "results/runs/" + config.name : a.out;
   options.stop_after = a.stop_after;
-  options.interrupt = &interrupts;
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
+  options.interrupt = &count_interrupts();
   if (!a.quiet) {
     fmt::print(stderr, "{}: {} steps -> {}; losses are diffusion|at noise 0.9 and more|causal, in nats per token\n", config.name, config.options.num_steps, options.out_dir);
     options.on_progress = show;

@@ -1,25 +1,17 @@
 #include "experiments/shown_run.h"
 
-#include <atomic>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <fmt/format.h>
 
 #include "core/error.h"
 #include "eval/halving.h"
 #include "eval/sweep_view.h"
+#include "experiments/interrupts.h"
 #include "experiments/terminal.h"
 
 namespace canvaslab {
 namespace {
-
-std::atomic<int> interrupts{0};
-
-void on_signal(int) {
-  if (interrupts.fetch_add(1) > 0) std::_Exit(static_cast<int>(ExitCode::kInterrupted));  // a second one leaves at once; the journal stays whole
-}
 
 class ProgressPrinter {
  public:
@@ -50,9 +42,7 @@ class ProgressPrinter {
 
 SweepOutcome run_shown(const PreparedSweep& sweep, SweepOptions options, Showing showing) {
   const bool quiet = showing == Showing::kNothing, json = showing == Showing::kJson;
-  options.interrupt = &interrupts;
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
+  options.interrupt = &count_interrupts();
   if (!quiet && sweep.plan.halving)
     fmt::print(stderr, "{}: {} candidates, halving on {} items -> {}\n", sweep.plan.name, sweep.num_candidates, fmt::join(sweep.plan.halving->round_items, ", "), options.out_dir);
   else if (!quiet)

@@ -7,33 +7,9 @@
 namespace canvaslab {
 namespace {
 
-namespace plain {
-constexpr size_t kWidth = 4;
-#include "core/kernels/vectors_body.inc"
-#include "core/kernels/soft_cap_body.inc"
-#include "core/kernels/row_gradients_body.inc"
-}  // namespace plain
-
-#if CANVASLAB_X86_VERSIONS
-#pragma GCC push_options
-#pragma GCC target("avx2")
-namespace avx2 {
-constexpr size_t kWidth = 8;
-#include "core/kernels/vectors_body.inc"
-#include "core/kernels/soft_cap_body.inc"
-#include "core/kernels/row_gradients_body.inc"
-}  // namespace avx2
-#pragma GCC pop_options
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512vl,avx512dq,avx512bw,prefer-vector-width=512")
-namespace avx512 {
-constexpr size_t kWidth = 16;
-#include "core/kernels/vectors_body.inc"
-#include "core/kernels/soft_cap_body.inc"
-#include "core/kernels/row_gradients_body.inc"
-}  // namespace avx512
-#pragma GCC pop_options
-#endif
+#define CANVASLAB_KERNEL_BODY "core/kernels/row_gradients_body.inc"
+#include "core/kernels/every_instruction_set.inc"
+#undef CANVASLAB_KERNEL_BODY
 
 constexpr std::array kVersions = {
     RowGradients{"plain", plain::rms_norm_gradient, plain::gelu_times_gradient, plain::capped_cross_entropy, plain::dot},

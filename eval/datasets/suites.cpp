@@ -35,12 +35,7 @@ class Suites final : public GradedDataset {
     }
     return out;
   }
-  Grades grade(const Example& example, std::string_view answer) const override {
-    const std::string text(grading::strip(answer));
-    const TaskItem item{.question = example.messages.front().content, .thought = "", .answer = "", .reference = example.reference, .category = ""};
-    const Grade out = graded(text.empty() ? grading::Extraction{} : grading::Extraction{text, "whole_text"}, tasks_.at(example.category)->is_right(item, text));
-    return {out, out};
-  }
+  Grades grade(const Example& example, std::string_view answer) const override { return tasks_.at(example.category)->grade(example, answer); }
 
  private:
   Suites(const Options& options, const std::vector<std::string>& texts) : GradedDataset(identity(options, texts)) {

@@ -28,11 +28,11 @@ class Task : public GradedDataset {
   virtual TaskItem make(TaskSplit split, uint64_t number) const = 0;
   /// Whether an answer (without its thought) is right. `item` needs question and reference only. A pure function; no text makes it throw.
   virtual bool is_right(const TaskItem& item, std::string_view answer) const = 0;
+  Grades grade(const Example& example, std::string_view answer) const final;
 
  protected:
   /// The first `items` held-out items whose questions differ. Errors: usage when there are fewer.
   std::vector<Example> read() const final;
-  Grades grade(const Example& example, std::string_view answer) const final;
   int64_t level() const { return level_; }
   uint64_t seed() const { return seed_; }
 

@@ -2,8 +2,19 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
+
+#include "core/text/tokenizer.h"
 
 namespace canvaslab::grading {
+
+TextDecoder text_decoder(const Tokenizer& tokenizer, std::vector<int32_t> stop_ids) {
+  return {.decode = [&tokenizer](std::span<const int32_t> ids) { return tokenizer.decode(ids, true); },
+          .count_tokens = [&tokenizer](const std::string& words) { return tokenizer.encode(words).size(); },
+          .stop_ids = std::move(stop_ids),
+          .channel_open = tokenizer.id("<|channel>"),
+          .channel_close = tokenizer.id("<channel|>")};
+}
 
 SplitAnswer split_answer(std::span<const int32_t> tokens, const TextDecoder& decoder) {
   SplitAnswer out;

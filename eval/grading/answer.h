@@ -8,6 +8,10 @@
 #include <string_view>
 #include <vector>
 
+namespace canvaslab {
+class Tokenizer;
+}
+
 namespace canvaslab::grading {
 
 /// What the reading of text needs of a checkpoint's tokenizer.
@@ -17,6 +21,9 @@ struct TextDecoder {
   std::vector<int32_t> stop_ids = {};                                ///< each ends an answer
   std::optional<int32_t> channel_open, channel_close;           ///< <|channel> and <channel|>
 };
+
+/// Of a tokenizer, which must live as long; `stop_ids`: the model's end tokens.
+TextDecoder text_decoder(const Tokenizer& tokenizer, std::vector<int32_t> stop_ids);
 
 /// Thought and answer of one sample. Counts are tokens, markers and what follows the stop token not among them.
 struct SplitAnswer {
