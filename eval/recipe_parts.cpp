@@ -42,7 +42,7 @@ std::vector<Published> with_speed(Published figure, std::vector<Published> more)
 }
 
 std::vector<std::string> report_unknowns(int32_t max_new_tokens, const std::string& prompt) {
-  return {"prompt and shots; here " + prompt, fmt::format("the token limit; here {} (a multiple of the canvas)", max_new_tokens), "how answers were read; here the house rule, with the published one beside it"};
+  return {"prompt and shots; here " + prompt, fmt::format("the token limit; here {} (a multiple of the canvas)", max_new_tokens), "how answers were read; here by the default rule of the data set, with the other one beside it"};
 }
 
 const std::vector<NotExpressed>& not_expressed() {

@@ -198,7 +198,7 @@ class Runner {
     std::vector<std::thread> pool;
     for (size_t t = 0; t < std::min(threads, batches_.size()); ++t) pool.emplace_back([this] { work(); });
     for (auto& thread : pool) thread.join();
-    if (grading && (interrupted() || has_failed())) grading->drop_waiting();
+    if (grading && has_failed()) grading->drop_waiting();  // an interrupt keeps what is generated: judging it is the cheaper part
     grading.reset();
     grading_ = nullptr;
     journal_.sync();

@@ -33,13 +33,8 @@ constexpr int32_t kPublishedVocabulary = 262144;
 /// Why a recipe cannot end in a figure here; "" when it can.
 std::string obstacle(const Recipe& recipe) {
   if (!recipe.cannot_run.empty()) return recipe.cannot_run;
-  for (const auto& part : recipe.parts) {
-    const std::string name = parse_plugin(part.dataset).name;
-    std::string text = part.dataset.find('(') == std::string::npos ? name + "()" : part.dataset;
-    PluginExpr expr = parse_plugin(text);
-    for (const auto& file : part.files) expr.arguments.push_back({file.key, std::make_shared<PluginExpr>(PluginExpr{.name = file.names[0], .has_parentheses = false, .arguments = {}})});
-    if (const std::string why = datasets().make(expr)->cannot_score(); !why.empty()) return why;
-  }
+  for (const auto& part : recipe.parts)
+    if (const std::string why = datasets().make(recipe_dataset(part, {}))->cannot_score(); !why.empty()) return why;
   return "";
 }
 

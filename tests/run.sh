@@ -53,5 +53,7 @@ if [ "$oracle" -eq 1 ]; then
 else
   say "the live comparison with transformers, diffusers and PEFT is left out (--oracle includes it)"
 fi
+# Where bubblewrap can isolate a program, a test that finds no sandbox is broken rather than left out.
+if [ -e /usr/include/seccomp.h ] && bwrap --unshare-all --ro-bind / / true 2>/dev/null; then export CANVASLAB_NEED_SANDBOX=1; fi
 tests/fuzz/run.sh
 ctest --test-dir build --output-on-failure -j "$(nproc)"

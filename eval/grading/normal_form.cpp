@@ -126,14 +126,14 @@ std::optional<std::string> math_normal_form(string_view given) {
   }
   spelled.drop("\\%");
   spelled.replace(" .", " 0."), spelled.replace("{.", "{0.");
-  const bool roots = spelled.may_hold("\\sqrt"), fractions = spelled.may_hold("\\frac");
+  const bool roots = spelled.may_hold("\\sqrt");
   std::string text = spelled.take();
   if (text.empty()) return text;
   if (text[0] == '.') text.insert(text.begin(), '0');
   if (const size_t sign = text.find('='); sign != std::string::npos && text.find('=', sign + 1) == std::string::npos && at_most(string_view(text).substr(0, sign), 2)) text.erase(0, sign + 1);
   if (roots && !brace_roots(text)) return std::nullopt;
   std::erase(text, ' ');
-  if (fractions && !brace_fractions(text)) return std::nullopt;
+  if (text.find("\\frac") != std::string::npos && !brace_fractions(text)) return std::nullopt;  // also one that had blanks in it
   if (text == "0.5") text = "\\frac{1}{2}";
   if (!spell_quotient(text)) return std::nullopt;
   return text;

@@ -170,6 +170,12 @@ SandboxedProgram::SandboxedProgram(std::shared_ptr<const Isolation> isolation, c
   become_subreaper();
   pid_ = launch(plan);
   process_ = Descriptor(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+  if (process_.is_open()) return;
+  // Without it the end of the program would never be seen. No destructor runs after this.
+  const int problem = errno;
+  ::kill(pid_, SIGKILL);
+  ::waitpid(pid_, nullptr, 0);
+  throw std::runtime_error(std::string("a program in the sandbox cannot be watched (pidfd_open): ") + std::strerror(problem));
 }
 
 SandboxedProgram::~SandboxedProgram() {

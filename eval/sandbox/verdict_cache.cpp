@@ -16,7 +16,7 @@ namespace canvaslab {
 namespace {
 
 /// Raised when a change of what runs inside the sandbox, or of the judges, alters verdicts.
-constexpr int kSandboxVersion = 1;
+constexpr int kSandboxVersion = 2;
 
 std::optional<ProgramVerdict> read_verdict(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -24,6 +24,8 @@ std::optional<ProgramVerdict> read_verdict(const std::string& path) {
   text << in.rdbuf();
   const Json json = parse_json(text.str());
   if (!in || !json.is_object()) return std::nullopt;
+  for (const auto& [key, value] : json.items())  // damaged by a hand or a disk: judged again
+    if (key == "end" || key == "detail" ? !value.is_string() : !value.is_number()) return std::nullopt;
   const auto names = program_end_names();
   const auto end = std::find(names.begin(), names.end(), json.value("end", ""));
   if (end == names.end()) return std::nullopt;
@@ -71,7 +73,9 @@ void VerdictCache::keep(const std::string& key, const ProgramVerdict& verdict) {
 }
 
 std::string verdict_key(std::string_view judge, const Isolation& isolation, std::string_view tests, std::string_view program) {
-  return hex(sha256(fmt::format("canvaslab verdict {}\n{}\npython {}\n{} {}\n{}", kSandboxVersion, judge, isolation.interpreter.version, tests.size(), tests, program)));
+  // What control groups hold back decides how much memory a single process gets and whether /tmp can be written.
+  return hex(sha256(fmt::format("canvaslab verdict {}\n{}\npython {}\ngroups {:d}{:d}\n{} {}\n{}", kSandboxVersion, judge, isolation.interpreter.version, isolation.limits_memory_of_all,
+                                isolation.limits_tasks_of_all, tests.size(), tests, program)));
 }
 
 }  // namespace canvaslab
