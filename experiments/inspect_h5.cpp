@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/h5.h"
+#include "eval/sweep_plan.h"
 
 namespace canvaslab {
 namespace {
@@ -33,12 +34,12 @@ OrderedJson attributes(const H5Reader& file) {
   return out;
 }
 
-/// One object per configuration: its settings, then every aggregate.
+/// One object per configuration: its settings, then every aggregate. Errors: input for more of them than a sweep can have; a small file can claim millions.
 OrderedJson summarise_run(const H5Reader& file) {
   OrderedJson rows = OrderedJson::array();
   if (!file.has("aggregates/num_samples")) return rows;
   const size_t count = num_rows(file, "aggregates/num_samples");
-  file.read<int64_t>("aggregates/num_samples");  // refuses a length that the file cannot hold
+  if (count > size_t{kMostConfigs}) throw input_error("{}: dataset 'aggregates/num_samples' has {} rows, one per configuration; a run has {} at most", file.path(), count, kMostConfigs);
   for (size_t c = 0; c < count; ++c) rows.push_back(OrderedJson::object());
   const auto fill = [&](const std::string& name, const auto& values) {
     for (size_t c = 0; c < std::min(count, values.size()); ++c) rows[c][name] = values[c];
@@ -59,6 +60,7 @@ OrderedJson summarise_run(const H5Reader& file) {
 
 /// Steps of every canvas, per row of the batch where rows were recorded apart.
 OrderedJson summarise_trace(const H5Reader& file) {
+  constexpr int32_t kMaxCanvases = 1 << 20;
   OrderedJson rows = OrderedJson::array();
   std::vector<std::string> groups;
   if (file.has("steps")) groups.push_back("");
@@ -71,7 +73,7 @@ OrderedJson summarise_trace(const H5Reader& file) {
     std::vector<int64_t> steps;
     if (file.has(group + "steps/canvas_idx")) {
       for (int32_t canvas : file.read<int32_t>(group + "steps/canvas_idx")) {
-        if (canvas < 0 || canvas > (1 << 24)) throw input_error("{}: dataset '{}steps/canvas_idx' holds {}, which is no canvas index", file.path(), group, canvas);
+        if (canvas < 0 || canvas > kMaxCanvases) throw input_error("{}: dataset '{}steps/canvas_idx' holds {}, which is no canvas index", file.path(), group, canvas);
         if (static_cast<size_t>(canvas) >= steps.size()) steps.resize(static_cast<size_t>(canvas) + 1, 0);
         ++steps[static_cast<size_t>(canvas)];
       }
