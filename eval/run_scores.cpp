@@ -1,6 +1,7 @@
 #include "eval/run_scores.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 
 #include "core/error.h"
@@ -63,12 +64,15 @@ RunScores read_run_scores(const std::string& run_path) {
   out.higher_is_better = file.integer_attribute("samples/score", "higher_is_better") != 0;
   out.quality_name = file.text_attribute("aggregates", "quality");
   out.items = file.read_strings(file.has("items/group") ? "items/group" : "items/item_id");
+  out.categories = file.read_strings("items/category");
   const auto settings = file.read_strings("config/settings");
+  const std::string speed_name = "aggregates/tokens_per_forward_report_mean";
+  const auto speed = file.has(speed_name) ? file.read<double>(speed_name) : std::vector<double>(settings.size(), std::nan(""));
   const auto control = file.read<uint8_t>("config/control");
   const auto left_out = file.read<double>("aggregates/quality_left_out"), quality = file.read<double>("aggregates/" + out.quality_name);
   for (size_t c = 0; c < settings.size(); ++c) {
     const auto group = left_out.begin() + static_cast<ptrdiff_t>(c * kJackknifeGroups);
-    out.configs.push_back({.settings = settings[c], .control = control[c] != 0, .items = {}, .left_out = std::vector<double>(group, group + kJackknifeGroups), .quality = quality[c]});
+    out.configs.push_back({.settings = settings[c], .control = control[c] != 0, .items = {}, .left_out = std::vector<double>(group, group + kJackknifeGroups), .quality = quality[c], .tokens_per_forward = speed[c]});
   }
   add_samples(out, file);
   return out;

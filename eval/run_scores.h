@@ -26,6 +26,7 @@ struct ConfigScores {
   std::map<std::string, ItemScore> items;  ///< by item id; items without a finished sample are left out
   std::vector<double> left_out;            ///< quality with each jackknife group left out
   double quality = 0;
+  double tokens_per_forward = 0;           ///< the mean that evaluation.md 5.1 defines; NaN in a file without it
 };
 
 struct RunScores {
@@ -33,6 +34,7 @@ struct RunScores {
   std::string score_name, score_unit, quality_name;
   bool higher_is_better = true;
   std::vector<std::string> items;              ///< ids; where items share a group, the group
+  std::vector<std::string> categories;         ///< of these; empty texts where items have none
   std::vector<ConfigScores> configs;
 };
 RunScores read_run_scores(const std::string& run);

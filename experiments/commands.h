@@ -13,6 +13,7 @@ void add_sweep(CommandLine& line);
 void add_plot(CommandLine& line);
 void add_merge(CommandLine& line);
 void add_diff(CommandLine& line);
+void add_rank(CommandLine& line);
 void add_attribute(CommandLine& line);
 void add_export(CommandLine& line);
 void add_table(CommandLine& line);

@@ -22,6 +22,7 @@ int main(int argc, char** argv) {
   add_plot(line);
   add_merge(line);
   add_diff(line);
+  add_rank(line);
   add_attribute(line);
   add_export(line);
   add_table(line);
