@@ -14,6 +14,7 @@ constexpr int64_t kDepth = 256;  // a panel of 16 columns is 16 KiB: half the fi
 namespace plain {
 constexpr size_t kWidth = 4;
 constexpr int kRows = 4;  // 8 sums of the 16 vector registers
+#include "core/kernels/panel_body.inc"
 #include "core/kernels/gemm_body.inc"
 }  // namespace plain
 
@@ -23,6 +24,7 @@ constexpr int kRows = 4;  // 8 sums of the 16 vector registers
 namespace avx2 {
 constexpr size_t kWidth = 8;
 constexpr int kRows = 6;  // 12 sums of the 16 vector registers
+#include "core/kernels/panel_body.inc"
 #include "core/kernels/gemm_body.inc"
 }  // namespace avx2
 #pragma GCC pop_options
@@ -31,14 +33,16 @@ constexpr int kRows = 6;  // 12 sums of the 16 vector registers
 namespace avx512 {
 constexpr size_t kWidth = 16;
 constexpr int kRows = 12;  // 24 sums of the 32 vector registers
+#include "core/kernels/panel_body.inc"
 #include "core/kernels/gemm_body.inc"
 }  // namespace avx512
 #pragma GCC pop_options
 #endif
 
-constexpr std::array kVersions = {GemmKernel{"plain", plain::multiply},
+constexpr std::array kVersions = {GemmKernel{"plain", plain::multiply, plain::pack_all, plain::kColumns},
 #if CANVASLAB_X86_VERSIONS
-                                  GemmKernel{"AVX2", avx2::multiply}, GemmKernel{"AVX-512", avx512::multiply},
+                                  GemmKernel{"AVX2", avx2::multiply, avx2::pack_all, avx2::kColumns},
+                                  GemmKernel{"AVX-512", avx512::multiply, avx512::pack_all, avx512::kColumns},
 #endif
 };
 

@@ -13,6 +13,7 @@ struct Product {
   const float* b = nullptr;      ///< [k, n], or [n, k] when transposed
   int64_t ldb = 0;
   bool transposed = false;
+  const float* packed = nullptr; ///< b as GemmKernel::pack left it; b itself is then not read
   float* c = nullptr;
   int64_t ldc = 0;
   bool accumulate = false;
@@ -23,6 +24,10 @@ struct Product {
 struct GemmKernel {
   const char* name;
   void (*multiply)(const Product& product);
+  /// Lays out b [k, n] (or [n, k]) for Product::packed: packed_size(n, k) floats. The same bits come out as without.
+  void (*pack)(const Product& product, float* out);
+  int64_t columns;  ///< of a panel
+  int64_t packed_size(int64_t n, int64_t k) const { return (n + columns - 1) / columns * columns * k; }
 };
 
 const GemmKernel& gemm_kernel();

@@ -23,4 +23,13 @@ inline InstructionSet instruction_set() {
   return InstructionSet::kPlain;
 }
 
+/// Whether sums of bf16 products (vdpbf16ps) come on top of AVX-512.
+inline bool has_bf16_products() {
+#if CANVASLAB_X86_VERSIONS
+  return instruction_set() == InstructionSet::kAvx512 && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
 }  // namespace canvaslab

@@ -1,6 +1,7 @@
 #pragma once
 // The network's row-wise arithmetic in f32, in vector instructions chosen at run time. Rows are contiguous, any length.
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 namespace canvaslab {
@@ -23,6 +24,18 @@ struct RowOps {
   void (*rotate)(float* x, const float* cos, const float* sin, size_t half);
   /// x = cap * tanh(x / cap), in place.
   void (*soft_cap)(float* x, size_t n, float cap);
+  /// The largest of x; n > 0.
+  float (*largest)(const float* x, size_t n);
+  /// x = e^(x - top), in place, top at least the largest; their sum.
+  float (*exponentials)(float* x, size_t n, float top);
+  void (*scale)(float factor, size_t n, float* x);
+  /// Indices of the elements that are at least `least`, in order; `most + 1`, with `index` undefined, when there are more than `most`.
+  size_t (*pick)(const float* x, size_t n, float least, size_t most, int32_t* index);
+  /// The nearest bf16, ties to even; its bits.
+  void (*to_bf16)(const float* x, size_t n, uint16_t* y);
+  /// y = a * x and y += a * x for x in bf16.
+  void (*scaled_bf16)(float a, const uint16_t* x, size_t n, float* y);
+  void (*add_scaled_bf16)(float a, const uint16_t* x, size_t n, float* y);
 };
 
 const RowOps& row_ops();

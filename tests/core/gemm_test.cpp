@@ -33,6 +33,17 @@ struct Case {
     kernel.multiply({.m = m, .n = n, .k = k, .a = a.data(), .lda = lda, .b = b.data(), .ldb = ldb, .transposed = transposed, .c = c.data(), .ldc = ldc, .accumulate = accumulate});
     return c;
   }
+  /// The same from packed columns.
+  std::vector<float> run_packed(const GemmKernel& kernel) const {
+    auto c = before;
+    Product product{.m = m, .n = n, .k = k, .a = a.data(), .lda = lda, .b = b.data(), .ldb = ldb, .transposed = transposed, .c = c.data(), .ldc = ldc, .accumulate = accumulate};
+    std::vector<float> memory(static_cast<size_t>(kernel.packed_size(n, k)));
+    kernel.pack(product, memory.data());
+    product.packed = memory.data();
+    product.b = nullptr;
+    kernel.multiply(product);
+    return c;
+  }
   /// Empty, or the worst element out of bounds: k roundings of at most 2^-24 of the running sum of magnitudes.
   std::string mistake(const std::vector<float>& c) const {
     for (int64_t i = 0; i < m; ++i) {
@@ -59,8 +70,11 @@ TEST(Gemm, EveryVersionStaysWithinItsRoundingBoundAroundTheEdgesOfTiles) {
       for (int64_t k : {1, 4, 8, 15, 16, 33, 255, 256, 257, 513}) {
         const bool transposed = engine() % 2, accumulate = engine() % 2;
         const Case c(m, n, k, transposed, accumulate, engine);
-        for (const GemmKernel& kernel : all_gemm_kernels())
-          EXPECT_EQ(c.mistake(c.run(kernel)), "") << kernel.name << " m " << m << " n " << n << " k " << k << " transposed " << transposed << " accumulate " << accumulate;
+        for (const GemmKernel& kernel : all_gemm_kernels()) {
+          const auto result = c.run(kernel);
+          EXPECT_EQ(c.mistake(result), "") << kernel.name << " m " << m << " n " << n << " k " << k << " transposed " << transposed << " accumulate " << accumulate;
+          EXPECT_EQ(c.run_packed(kernel), result) << kernel.name << " m " << m << " n " << n << " k " << k << " transposed " << transposed;
+        }
       }
     }
   }

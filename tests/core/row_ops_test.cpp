@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <functional>
 #include <random>
@@ -60,6 +61,69 @@ TEST_P(Lengths, NormsAgreeWithF64) {
     y = guarded(base);
     ops.add_scaled(0.3f, x.data(), n, y.data());
     EXPECT_LT(worst(y, [&](size_t i) { return base[i] + static_cast<double>(0.3f) * x[i]; }, 3), 1e-6) << ops.name;
+  }
+}
+
+TEST_P(Lengths, ExponentialsScalesAndPicksAgreeWithPlainLoops) {
+  for (const RowOps& ops : all_row_ops()) {
+    const Row x = normals(n, 5, engine);
+    const float top = *std::max_element(x.begin(), x.end());
+    EXPECT_EQ(ops.largest(x.data(), n), top) << ops.name;
+    Row y = guarded(x);
+    const float sum = ops.exponentials(y.data(), n, top + 1);
+    double expected = 0;
+    for (float v : x) expected += std::exp(static_cast<double>(v) - (static_cast<double>(top) + 1));
+    EXPECT_NEAR(sum, expected, 2e-6 * expected) << ops.name;
+    EXPECT_LT(worst(y, [&](size_t i) { return std::exp(static_cast<double>(x[i]) - (static_cast<double>(top) + 1)); }, 1e-12), 3e-6) << ops.name;
+    y = guarded(x);
+    ops.scale(0.7f, n, y.data());
+    EXPECT_LT(worst(y, [&](size_t i) { return static_cast<double>(x[i]) * static_cast<double>(0.7f); }, 1e-30), 1e-7) << ops.name;
+    for (float least : {-2.0f, 4.0f, top, top + 1}) {
+      std::vector<int32_t> all, got(n + 1, -7);
+      for (size_t i = 0; i < n; ++i)
+        if (x[i] >= least) all.push_back(static_cast<int32_t>(i));
+      ASSERT_EQ(ops.pick(x.data(), n, least, n, got.data()), all.size()) << ops.name;
+      EXPECT_TRUE(std::equal(all.begin(), all.end(), got.begin())) << ops.name;
+      EXPECT_EQ(got[n], -7) << ops.name;
+      if (!all.empty()) {
+        EXPECT_EQ(ops.pick(x.data(), n, least, all.size() - 1, got.data()), all.size()) << ops.name << ": one more than asked for";
+      }
+    }
+  }
+}
+
+/// Nearest, ties to even, by the distance to both neighbours; subnormals, infinities and NaN included.
+TEST_P(Lengths, RoundingToBf16IsToNearest) {
+  const auto wide = [](uint16_t bits) { return static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(bits) << 16)); };
+  for (const RowOps& ops : all_row_ops()) {
+    Row x(n);
+    for (size_t i = 0; i < n; ++i) {
+      uint32_t bits = static_cast<uint32_t>(engine());
+      if (i % 3 == 0) bits = (bits & 0xffff0000u) | 0x8000u;  // a tie
+      x[i] = std::bit_cast<float>(bits);
+    }
+    std::vector<uint16_t> y(n + 1, 0x1234);
+    ops.to_bf16(x.data(), n, y.data());
+    EXPECT_EQ(y[n], 0x1234) << ops.name;
+    for (size_t i = 0; i < n; ++i) {
+      if (std::isnan(x[i])) {
+        EXPECT_TRUE(std::isnan(wide(y[i]))) << ops.name;
+        continue;
+      }
+      const uint32_t bits = std::bit_cast<uint32_t>(x[i]);
+      const auto below = static_cast<uint16_t>(bits >> 16);  // towards zero
+      const uint32_t rest = bits & 0xffffu;
+      const auto expected = static_cast<uint16_t>(rest > 0x8000u || (rest == 0x8000u && (below & 1u)) ? below + 1 : below);
+      EXPECT_EQ(y[i], expected) << ops.name << " of " << x[i];
+    }
+    const Row values = normals(n, 1, engine), base = normals(n, 1, engine);
+    ops.to_bf16(values.data(), n, y.data());
+    Row out = guarded(Row(n));
+    ops.scaled_bf16(0.3f, y.data(), n, out.data());
+    EXPECT_LT(worst(out, [&](size_t i) { return wide(y[i]) * static_cast<double>(0.3f); }, 1e-30), 1e-7) << ops.name;
+    out = guarded(base);
+    ops.add_scaled_bf16(0.3f, y.data(), n, out.data());
+    EXPECT_LT(worst(out, [&](size_t i) { return static_cast<double>(base[i]) + wide(y[i]) * static_cast<double>(0.3f); }, 3), 1e-6) << ops.name;
   }
 }
 
