@@ -3,7 +3,6 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/Reduction.h>
-#include <c10/core/GradMode.h>
 
 #include <cmath>
 
@@ -61,7 +60,8 @@ at::Tensor add_norm(const at::Tensor& x, const at::Tensor& a, const at::Tensor& 
   return is_fused(training) ? training_ops::add_norm(x, a, w, eps) : x + rms_norm(a, w, eps);
 }
 
-/// Numbers runs of image or video tokens; -1 elsewhere.
+}  // namespace
+
 std::vector<int64_t> vision_blocks(const std::vector<uint8_t>& types) {
   std::vector<int64_t> block(types.size(), -1);
   int64_t next = -1;
@@ -72,8 +72,6 @@ std::vector<int64_t> vision_blocks(const std::vector<uint8_t>& types) {
   }
   return next < 0 ? std::vector<int64_t>{} : block;
 }
-
-}  // namespace
 
 KvCache Network::empty_cache(int64_t left_padding, int64_t batch) const {
   KvCache cache;
@@ -97,7 +95,7 @@ void Network::make_trainable() {
 
 at::Tensor Network::embed(const at::Tensor& ids) const { return at::embedding(embedding_, ids) * embedding_scale_; }
 
-std::pair<at::Tensor, at::Tensor> Network::rope_tables(bool sliding, int64_t first, int64_t count) const {
+std::pair<at::Tensor, at::Tensor> Network::rope_tables(bool sliding, int64_t first, int64_t count, at::ScalarType dtype) const {
   const RopeConfig& rope = sliding ? config_.sliding_rope : config_.full_rope;
   int64_t dim = 0;
   for (const auto& shape : config_.layers)
@@ -110,7 +108,7 @@ std::pair<at::Tensor, at::Tensor> Network::rope_tables(bool sliding, int64_t fir
   if (rope.proportional) frequency = at::cat({frequency, at::zeros({dim / 2 - rotated}, f32)}) / rope.factor;
   const auto angle = at::arange(first, first + count, f32).unsqueeze(1) * frequency.unsqueeze(0);  // [S, Dh/2]
   const auto both = at::cat({angle, angle}, -1).unsqueeze(1);                                      // [S, 1, Dh]
-  return {both.cos().to(embedding_.scalar_type()), both.sin().to(embedding_.scalar_type())};
+  return {both.cos().to(dtype), both.sin().to(dtype)};
 }
 
 at::Tensor Network::attention(const LayerConfig& shape, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t first_key, int64_t first_query, bool causal,
@@ -235,10 +233,9 @@ at::Tensor Network::encode(const at::Tensor& ids, const std::vector<uint8_t>& to
   const int64_t S = ids.size(-1);
   if (S == 0) return {};
   const auto block = vision_blocks(token_types);
-  if (has_cpu_path() && block.empty() && ids.dim() == 1 && !c10::GradMode::is_enabled()) return encode_cpu(ids, cache, want_hidden);
   // Image tokens are looked up as pad; their rows are replaced by media when there are any.
   auto x = embed(at::where(ids == config_.image_token_id, at::full_like(ids, config_.pad_token_id), ids));
-  const auto sliding = rope_tables(true, cache.length, S), full = rope_tables(false, cache.length, S);
+  const auto sliding = rope_tables(true, cache.length, S, dtype()), full = rope_tables(false, cache.length, S, dtype());
   KvCache next = cache;
   for (size_t i = 0; i < layers_.size(); ++i) {
     const auto& [cos, sin] = config_.layers[i].sliding ? sliding : full;
@@ -261,7 +258,7 @@ at::Tensor Network::decode_hidden(const at::Tensor& canvas, const KvCache& cache
   }
   x = rms_norm(x, {}, eps, training);
   const int64_t L = canvas.size(-1);
-  const auto sliding = rope_tables(true, cache.length, L), full = rope_tables(false, cache.length, L);
+  const auto sliding = rope_tables(true, cache.length, L, dtype()), full = rope_tables(false, cache.length, L, dtype());
   for (size_t i = 0; i < layers_.size(); ++i) {
     const auto& [cos, sin] = config_.layers[i].sliding ? sliding : full;
     x = layer(i, x, cos, sin, cache, nullptr, {}, training);

@@ -39,6 +39,9 @@ struct LayerWeights {
   at::Tensor decoder_scalar, encoder_scalar;                                 // [1]
 };
 
+/// Numbers runs of image or video tokens; -1 elsewhere. Empty when there are none.
+std::vector<int64_t> vision_blocks(const std::vector<uint8_t>& token_types);
+
 /// What training asks of a forward besides its result.
 struct TrainingPass {
   bool bf16_products = false;  ///< matrix products of weights in bf16, the rest in the weights' dtype
@@ -47,8 +50,8 @@ struct TrainingPass {
 };
 
 /// Differentiable in every weight. Calls are thread-safe for distinct caches; run them under at::NoGradGuard to infer.
-/// Tensors of tokens may carry an axis B in front (sequences of one length), then so do cache and results; the CPU path
-/// takes none.
+/// Tensors of tokens may carry an axis B in front (sequences of one length), then so do cache and results. CpuNetwork
+/// (cpu_network.h) infers on the CPU several times as fast.
 class Network {
  public:
   /// Loads a checkpoint folder. Weights in `dtype` already stay views of the memory map. `adapter`: an adapter's folder
@@ -66,7 +69,7 @@ class Network {
 
   /// Runs tokens causally (sliding layers within their window; runs of token types 1 or 2 see each other) and appends
   /// their keys and values to the cache. ids [S] i64; token_types [S] or empty. Returns hidden states [S, D] after the
-  /// final norm when wanted, else an undefined tensor. Without grad mode f32 on the CPU takes the path of decode_cpu.
+  /// final norm when wanted, else an undefined tensor.
   at::Tensor encode(const at::Tensor& ids, const std::vector<uint8_t>& token_types, KvCache& cache, bool want_hidden, TrainingPass* training = nullptr) const;
   /// Makes `cache`, which `after` continues, hold its own tokens and the first `count` of those appended since. False, and
   /// nothing happens, when a sliding layer of `after` has dropped some of these already.
@@ -77,11 +80,6 @@ class Network {
   at::Tensor decode(const at::Tensor& canvas, const KvCache& cache, const at::Tensor& feedback, TrainingPass* training = nullptr) const;
   /// decode up to the states after the final norm: [L, D].
   at::Tensor decode_hidden(const at::Tensor& canvas, const KvCache& cache, const at::Tensor& feedback, TrainingPass* training = nullptr) const;
-  /// Whether decode_cpu serves these weights: f32 on the CPU.
-  bool has_cpu_path() const;
-  /// decode without tensors and several times as fast: writes logits [L, V] and needs no grad mode. `feedback` holds
-  /// logits [L, V] before division by feedback_temperature, or is null. `tables` is refilled when positions change.
-  void decode_cpu(std::span<const int32_t> canvas, const KvCache& cache, const float* feedback, float feedback_temperature, RopeTables& tables, float* logits) const;
   /// hidden [S, D] after the final norm -> logits [S, V] f32 after the soft-cap.
   at::Tensor logits(const at::Tensor& hidden, const TrainingPass* training = nullptr) const;
   /// Mean cross-entropy in nats of logits(hidden [S, D]) to targets [S] i64; each row's into `each` [S] when not null.
@@ -96,6 +94,7 @@ class Network {
   const std::map<std::string, at::Tensor>& parameters() const { return parameters_; }
 
  private:
+  friend class CpuNetwork;
   using TakeWeight = std::function<at::Tensor(const std::string& name, std::vector<int64_t> shape)>;
   void bind_weights(const TakeWeight& take);
   std::vector<LayerWeights> bind_layers(const TakeWeight& take) const;
@@ -106,11 +105,7 @@ class Network {
   at::Tensor attention(const LayerConfig& shape, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t first_key, int64_t first_query, bool causal,
                        const std::vector<int64_t>& block) const;
   at::Tensor experts(const LayerWeights& w, const at::Tensor& x, const at::Tensor& raw, TrainingPass* training) const;
-  struct CpuLayer;
-  void fill_tables(RopeTables& tables, int64_t first, int64_t count) const;
-  at::Tensor encode_cpu(const at::Tensor& ids, KvCache& cache, bool want_hidden) const;
-  void cpu_gated_mlp(const float* x, const at::Tensor& gate, const at::Tensor& up, const at::Tensor& down, int64_t rows, float* out) const;
-  std::pair<at::Tensor, at::Tensor> rope_tables(bool sliding, int64_t first, int64_t count) const;
+  std::pair<at::Tensor, at::Tensor> rope_tables(bool sliding, int64_t first, int64_t count, at::ScalarType dtype) const;
 
   ModelConfig config_;
   std::string content_hash_;

@@ -1,4 +1,4 @@
-// The network as a denoiser: sequences are KV caches plus the last prediction.
+// Checkpoints as denoisers, and the network's tensors as one: sequences are KV caches plus the last prediction.
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/model.h"
+#include "core/network/cpu_denoiser.h"
 #include "core/network/network.h"
 
 namespace canvaslab {
@@ -16,27 +17,13 @@ namespace {
 struct NetworkSequence final : Sequence {
   KvCache cache;
   at::Tensor prediction;  // [L, V] tempered logits of the last step in the weights' dtype, or undefined
-  // The CPU path keeps logits and temperature apart, and the memory of the step before.
-  std::shared_ptr<std::vector<float>> last_logits, spare;
-  float last_temperature = 1;
-  RopeTables tables;
-  std::unique_ptr<Sequence> fork() const override {  // tensors and shared logits are never written in place
-    auto copy = std::make_unique<NetworkSequence>(*this);
-    copy->spare.reset();
-    return copy;
-  }
+  std::unique_ptr<Sequence> fork() const override { return std::make_unique<NetworkSequence>(*this); }  // tensors are never written in place
 };
 
+/// The network's tensors: on a GPU.
 class NetworkDenoiser final : public Denoiser {
  public:
-  NetworkDenoiser(const std::string& folder, const ModelOptions& options)
-      : network_(Network::load(folder, options.dtype == "bf16" ? at::kBFloat16 : at::kFloat, at::Device(options.device), options.adapter)) {
-    const ModelConfig& config = network_.config();
-    facts_.vocabulary = static_cast<int32_t>(config.vocab_size);
-    facts_.has_causal_mode = true;
-    facts_.self_conditioning = true;
-    facts_.defaults = read_generation_config(folder, config);
-  }
+  NetworkDenoiser(Network network, DenoiserFacts facts) : network_(std::move(network)), facts_(std::move(facts)) {}
   const DenoiserFacts& facts() const override { return facts_; }
   std::string content_hash() const override { return network_.content_hash(); }
 
@@ -60,7 +47,6 @@ class NetworkDenoiser final : public Denoiser {
     const c10::NoGradGuard no_grad;
     auto& s = dynamic_cast<NetworkSequence&>(sequence);
     s.prediction = at::Tensor();
-    s.last_logits.reset();
     const auto hidden = network_.encode(to_tensor(canvas), {}, s.cache, want_causal_logits);
     return want_causal_logits ? to_floats(network_.logits(hidden)) : std::vector<float>{};
   }
@@ -68,7 +54,6 @@ class NetworkDenoiser final : public Denoiser {
   std::unique_ptr<Sequence> cut(const Sequence& before, const Sequence& after, std::span<const int32_t> kept) const override {
     const c10::NoGradGuard no_grad;
     auto out = std::make_unique<NetworkSequence>(dynamic_cast<const NetworkSequence&>(before));
-    out->spare.reset(), out->last_logits.reset();
     out->prediction = at::Tensor();
     if (!network_.cut(out->cache, dynamic_cast<const NetworkSequence&>(after).cache, static_cast<int64_t>(kept.size()))) return nullptr;
     return out;
@@ -85,7 +70,6 @@ class NetworkDenoiser final : public Denoiser {
   }
 
   StepResult one(NetworkSequence& s, const StepRequest& request) const {
-    if (network_.has_cpu_path()) return one_cpu(s, request);
     at::Tensor feedback;
     if (request.self_conditioning == SelfConditioning::kPrevious && request.step_idx > 0) feedback = s.prediction;
     if (request.self_conditioning == SelfConditioning::kGiven)
@@ -93,34 +77,7 @@ class NetworkDenoiser final : public Denoiser {
     const auto logits = network_.decode(to_tensor(request.canvas), s.cache, feedback);  // [L, V] f32
     if (!request.hold_prediction) s.prediction = (request.temperature > 0 ? logits.div(request.temperature) : logits).to(network_.dtype());
     const auto host = logits.to(at::kCPU).contiguous();
-    return result_of({host.const_data_ptr<float>(), static_cast<size_t>(host.numel())}, request);
-  }
-
-  StepResult one_cpu(NetworkSequence& s, const StepRequest& request) const {
-    const size_t size = request.canvas.size() * static_cast<size_t>(facts_.vocabulary);
-    const float* feedback = nullptr;
-    float feedback_temperature = 1;
-    if (request.self_conditioning == SelfConditioning::kPrevious && request.step_idx > 0 && s.last_logits) {
-      feedback = s.last_logits->data();
-      feedback_temperature = s.last_temperature;
-    }
-    if (request.self_conditioning == SelfConditioning::kGiven) feedback = request.given_logits.data();
-    auto logits = std::move(s.spare);
-    if (!logits || logits.use_count() > 1) logits = std::make_shared<std::vector<float>>();
-    logits->resize(size);
-    network_.decode_cpu(request.canvas, s.cache, feedback, feedback_temperature, s.tables, logits->data());
-    StepResult result = result_of(*logits, request);
-    if (request.hold_prediction) {
-      s.spare = std::move(logits);
-    } else {
-      s.spare = std::move(s.last_logits);
-      s.last_logits = std::move(logits);
-      s.last_temperature = request.temperature > 0 ? request.temperature : 1;
-    }
-    return result;
-  }
-
-  StepResult result_of(std::span<const float> flat, const StepRequest& request) const {
+    const std::span<const float> flat(host.const_data_ptr<float>(), static_cast<size_t>(host.numel()));
     StepResult result;
     result.statistics.resize(request.canvas.size(), request.wanted);
     compute_row_statistics(flat, facts_.vocabulary, 0, request.canvas.size(), request.statistics_request(), result.statistics);
@@ -139,7 +96,14 @@ class NetworkDenoiser final : public Denoiser {
     if (options.device == "cuda" && !at::hasCUDA()) throw usage_error("--device cuda: this build holds no CUDA kernels, or there is no GPU; use --device cpu");
     // Parallelism is over sequences, each with single-thread maths: results never depend on the number of threads.
     at::set_num_threads(1);
-    return std::make_unique<NetworkDenoiser>(folder, options);
+    Network network = Network::load(folder, options.dtype == "bf16" ? at::kBFloat16 : at::kFloat, at::Device(options.device), options.adapter);
+    DenoiserFacts facts;
+    facts.vocabulary = static_cast<int32_t>(network.config().vocab_size);
+    facts.has_causal_mode = true;
+    facts.self_conditioning = true;
+    facts.defaults = read_generation_config(folder, network.config());
+    if (CpuNetwork::serves(network)) return cpu_denoiser(CpuNetwork(std::move(network)), std::move(facts));
+    return std::make_unique<NetworkDenoiser>(std::move(network), std::move(facts));
   };
   return true;
 }();

@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 
 #include "core/digest.h"
 #include "core/error.h"
@@ -16,7 +17,17 @@
 namespace canvaslab {
 namespace {
 
-/// A private mapping of a whole file; unmapped with its last view.
+/// Where mappings stand: address to size.
+struct Ranges {
+  std::mutex mutex;
+  std::map<const char*, size_t> all;
+};
+Ranges& ranges() {
+  static auto* ranges = new Ranges;  // outlives every tensor
+  return *ranges;
+}
+
+/// A private mapping of a whole file; unmapped with its last view. Nobody writes through it.
 struct Mapping {
   char* data = nullptr;
   size_t size = 0;
@@ -30,8 +41,16 @@ struct Mapping {
     ::close(fd);
     if (at == MAP_FAILED) throw input_error("{}: is empty or cannot be mapped", path);
     data = static_cast<char*>(at);
+    const std::lock_guard lock(ranges().mutex);
+    ranges().all[data] = size;
   }
-  ~Mapping() { ::munmap(data, size); }
+  ~Mapping() {
+    {
+      const std::lock_guard lock(ranges().mutex);
+      ranges().all.erase(data);
+    }
+    ::munmap(data, size);
+  }
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
 };
@@ -50,6 +69,19 @@ at::ScalarType dtype_of(const std::string& name, const std::string& where) {
 }
 
 }  // namespace
+
+void drop_pages(const at::Tensor& tensor) {
+  const auto* first = static_cast<const char*>(tensor.const_data_ptr());
+  const std::lock_guard lock(ranges().mutex);
+  auto found = ranges().all.upper_bound(first);
+  if (found == ranges().all.begin()) return;
+  --found;
+  if (first >= found->first + found->second) return;
+  // Whole pages only: what is beside may be another tensor's.
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE)), begin = reinterpret_cast<uintptr_t>(first), end = begin + tensor.nbytes();
+  const uintptr_t from = (begin + page - 1) / page * page, to = end / page * page;
+  if (from < to) ::madvise(reinterpret_cast<void*>(from), to - from, MADV_DONTNEED);
+}
 
 SafetensorsFolder::SafetensorsFolder(const std::string& folder) : SafetensorsFolder(read_checkpoint_headers(folder)) {}
 

@@ -32,4 +32,7 @@ class SafetensorsFolder {
   std::map<std::string, Entry> tensors_;
 };
 
+/// Gives the memory of a mapped tensor back to the system, until it is read again; nothing for other tensors.
+void drop_pages(const at::Tensor& tensor);
+
 }  // namespace canvaslab

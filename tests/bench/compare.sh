@@ -1,81 +1,62 @@
 #!/usr/bin/env bash
-# CanvasLab against transformers on this machine, in one run, one thread, the same weights and inputs; each row names the
-# ratio and what it should be. The reference needs the oracle environment (tests/network/live_oracle.py); without it only
-# our own times are printed. Benches must be built: cmake -DCANVASLAB_BENCH=ON ... && ninja -C build.
-#   tests/bench/compare.sh [--bf16]
+# CanvasLab against transformers on this machine, in one run, the same weights and inputs, one thread but for the sweep; each row names
+# the ratio and what it should be. Both sides alternate and the best of all rounds counts. The reference needs the oracle
+# environment (tests/run.sh --oracle makes it); without it only our own times are printed. Benches must be built:
+# cmake -DCANVASLAB_BENCH=ON ... && ninja -C build.
+#   tests/bench/compare.sh [--markdown] [--rounds N]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/canvaslab"
-python="${CANVASLAB_ORACLE:-$cache/oracle-transformers-5.17.0/bin/python}"
+python="${CANVASLAB_ORACLE_PYTHON:-$cache/oracle-transformers-5.17.0/bin/python}"
 models="${CANVASLAB_BENCH_MODELS:-$cache/bench-models}"
 export CANVASLAB_BENCH_MODELS="$models" OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+markdown=0 rounds=3
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --markdown) markdown=1 ;;
+    --rounds) rounds="${2:?--rounds needs a number}"; shift ;;
+    *) echo "error: unknown argument '$1'; known: --markdown, --rounds N" >&2; exit 2 ;;
+  esac
+  shift
+done
 [ -x build/step_bench ] || { echo "error: build/step_bench is missing; configure with -DCANVASLAB_BENCH=ON and build" >&2; exit 1; }
-bf16=0
-[ "${1:-}" = --bf16 ] && bf16=1
 
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 if [ -x "$python" ]; then
-  "$python" tests/bench/reference_step.py make "$models" >/dev/null 2>&1
+  "$python" tests/bench/reference_step.py make "$models" >"$work/make.log" 2>&1 || { tail "$work/make.log" >&2; exit 1; }
 elif [ ! -d "$models/tiny" ]; then
-  echo "error: no models in $models and no oracle at $python to make them; set CANVASLAB_ORACLE" >&2
+  echo "error: no models in $models and no oracle at $python to make them; run tests/run.sh --oracle, or set CANVASLAB_ORACLE_PYTHON" >&2
   exit 1
 fi
 
-# ours NAME FILTER PROGRAM: medians into NAME.json
-ours() { "build/$3" --benchmark_filter="$2" --benchmark_format=json >"$work/$1.json" 2>/dev/null; }
-# theirs NAME ARGUMENTS...
+# ours NAME PROGRAM FILTER; theirs NAME ARGUMENTS...: one JSON file for each round
+ours() { "build/$2" --benchmark_filter="$3" --benchmark_format=json >"$work/$1.$round.json" 2>"$work/$1.log" || { tail "$work/$1.log" >&2; exit 1; }; }
 theirs() {
   local name="$1"
   shift
-  if [ -x "$python" ]; then "$python" "$@" 2>/dev/null | tail -n 1 >"$work/$name.json"; else echo '{}' >"$work/$name.json"; fi
+  [ -x "$python" ] || return 0
+  "$python" "$@" 2>"$work/$name.log" | tail -n 1 >"$work/$name.$round.json" || { tail "$work/$name.log" >&2; exit 1; }
 }
 
-for model in tiny small; do
-  ours "$model" "(whole_step/${model}_f32|prefill/$model)" step_bench
-  theirs "reference_$model" tests/bench/reference_step.py time "$models/$model" f32
-done
-if [ "$bf16" -eq 1 ]; then
-  ours bf16 whole_step/small_bf16 step_bench
+for round in $(seq "$rounds"); do
+  for model in tiny small; do
+    ours "$model" step_bench "(whole_step/${model}_f32|prefill/$model)"
+    theirs "reference_$model" tests/bench/reference_step.py time "$models/$model" f32
+  done
+  ours bf16 step_bench whole_step/small_bf16
   theirs reference_bf16 tests/bench/reference_step.py time "$models/small" bf16
-fi
-ours statistics 'max_entropy_candidate/256' row_statistics_bench
-ours draw 'torch_draw/256' torch_candidate_bench
-theirs sampler tests/bench/reference_sampler.py 256 262144
-
-python3 - "$work" "$(uptime | sed 's/.*load/load/')" <<'PY'
-import json, os, sys
-work = sys.argv[1]
-
-
-def read(name):
-    path = os.path.join(work, name + ".json")
-    return json.load(open(path)) if os.path.exists(path) and os.path.getsize(path) else {}
-
-
-def bench(name, key, field="median_ms"):
-    for b in read(name).get("benchmarks", []):
-        if key in b["name"] and not b.get("error_occurred"):
-            return b.get(field, b["real_time"])
-    return None
-
-
-rows = []
-for model, need in (("tiny", "4x, aim 6x"), ("small", "2.5x, aim 3.5x")):
-    rows.append((f"step of {model}, f32", bench(model, "whole_step"), read("reference_" + model).get("step_ms"), need))
-if read("bf16"):
-    rows.append(("step of small, bf16", bench("bf16", "whole_step"), read("reference_bf16").get("step_ms"), "2.5x, aim 3.5x"))
-for model in ("tiny", "small"):
-    rows.append((f"prefill of 512, {model}", bench(model, "prefill"), read("reference_" + model).get("prefill_ms"), "2x"))
-rows.append(("statistics and candidate, [256, 262144]", bench("statistics", "candidate", "real_time"), read("sampler").get("sampler_ms"), ""))
-rows.append(("torch-mode draw, [256, 262144]", bench("draw", "torch_draw"), read("sampler").get("draw_ms"), "3x, aim 5x"))
-print(f"{'':42}{'ours ms':>10}{'theirs ms':>11}{'ratio':>8}   wanted")
-for name, ours, theirs, need in rows:
-    cell = lambda x: f"{x:.2f}" if x is not None else "-"
-    ratio = f"{theirs / ours:.1f}x" if ours and theirs else "-"
-    print(f"{name:42}{cell(ours):>10}{cell(theirs):>11}{ratio:>8}   {need}")
-share = bench("statistics", "candidate", "share")
-if share:
-    print(f"statistics and candidate cost {1 / share:.2f} reads of the array (wanted at most 2, aim 1.5)")
-print(f"machine: {sys.argv[2]}; above a load of 1 these times are not to be quoted, only their ratios with care")
-PY
+  ours statistics row_statistics_bench 'max_entropy_candidate/256'
+  ours draw torch_candidate_bench 'torch_draw/256'
+  theirs sampler tests/bench/reference_sampler.py 256 262144
+  # Two sequences on two threads, the whole program from start to HDF5; the reference without its imports.
+  for i in $(seq 240); do echo "{\"prompt_ids\": [$((i % 400 + 4)), 17, $((i * 7 % 400 + 4)), 9]}"; done >"$work/prompts.jsonl"
+  printf '[run]\nname = "speed"\nseed = 1\n[denoiser]\nmodel = "%s/tiny"\n[dataset]\nname = "prompts(path=%s/prompts.jsonl)"\n[[grid]]\nsampler = "entropy_bound"\nsteps = 12\nstop = "never"\n' "$models" "$work" >"$work/speed.toml"
+  begin=$(date +%s.%N)
+  build/canvaslab sweep "$work/speed.toml" --threads 2 --out "$work/run.$round" >"$work/sweep.log" 2>&1 || { tail "$work/sweep.log" >&2; exit 1; }
+  python3 -c "import json, sys; print(json.dumps({'seconds_per_sample': ($(date +%s.%N) - $begin) / 240}))" >"$work/sweep.$round.json"
+  theirs reference_sweep tests/bench/reference_step.py sweep "$models/tiny"
+  ours load step_bench load/large
+  theirs reference_load tests/bench/reference_step.py load "$models/large"
+done
+python3 tests/bench/compare.py "$work" "$markdown" "$rounds" "$(git rev-parse --short HEAD 2>/dev/null || echo unknown)"

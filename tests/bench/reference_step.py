@@ -1,12 +1,13 @@
 """The reference's side of compare.sh: random checkpoints of the two bench shapes, and transformers' time per step on them.
 
-  python tests/bench/reference_step.py make FOLDER            writes FOLDER/tiny and FOLDER/small
+  python tests/bench/reference_step.py make FOLDER            writes FOLDER/tiny, FOLDER/small and FOLDER/large (2 GB in bf16)
   python tests/bench/reference_step.py time FOLDER/tiny f32   prints JSON: milliseconds per whole step and of one prefill
+  python tests/bench/reference_step.py sweep FOLDER/tiny      seconds per sample of 12 steps, two threads, the best of batches of 1 and 8
+  python tests/bench/reference_step.py load FOLDER/large      milliseconds and peak memory of loading in bf16, over the file's size
 Needs transformers 5.17.0 (see tests/network/live_oracle.py). One thread.
 """
 import json
 import os
-import statistics
 import sys
 import time
 
@@ -21,8 +22,11 @@ SHAPES = {
     "small": dict(hidden_size=384, num_hidden_layers=12, num_experts=32, top_k_experts=4, moe_intermediate_size=128, intermediate_size=768, vocab_size=8192,
                   num_attention_heads=6, num_key_value_heads=3, head_dim=64, global_head_dim=64, num_global_key_value_heads=1, sliding_window=512,
                   layer_types=(["sliding_attention"] * 5 + ["full_attention"]) * 2, max_position_embeddings=4096),
+    "large": dict(hidden_size=1024, num_hidden_layers=12, num_experts=32, top_k_experts=4, moe_intermediate_size=768, intermediate_size=2048, vocab_size=8192,
+                  num_attention_heads=8, num_key_value_heads=4, head_dim=128, global_head_dim=128, num_global_key_value_heads=2, sliding_window=512,
+                  layer_types=(["sliding_attention"] * 5 + ["full_attention"]) * 2, max_position_embeddings=4096),
 }
-CANVAS = {"tiny": 64, "small": 256}
+CANVAS = {"tiny": 64, "small": 256, "large": 256}
 PROMPT = 64
 STEPS = 12
 
@@ -34,6 +38,8 @@ def make(folder):
             continue
         # mix 0.2: with 1 twelve random layers multiply one rounding by 10^4, and no result could be compared.
         model = ref.make_model(5, canvas_length=CANVAS[name], mix=0.2, **changes)
+        if name == "large":
+            model = model.to(torch.bfloat16)
         ref.save(model, ref.generation_config(max_new_tokens=CANVAS[name], max_denoising_steps=STEPS, eos_token_id=[1], confidence_threshold=1e-9), path)
 
 
@@ -44,7 +50,7 @@ def seconds(run, repeats):
         begin = time.perf_counter()
         run()
         times.append(time.perf_counter() - begin)
-    return statistics.median(times)
+    return min(times)
 
 
 def measure(folder, dtype):
@@ -66,8 +72,31 @@ def measure(folder, dtype):
     print(json.dumps({"step_ms": (times[2 * STEPS] - times[STEPS]) / STEPS * 1e3, "prefill_ms": prefill * 1e3}))
 
 
+def sweep(folder):
+    from transformers import DiffusionGemmaForBlockDiffusion
+    torch.set_num_threads(2)
+    model = DiffusionGemmaForBlockDiffusion.from_pretrained(folder, dtype=torch.float32).eval()
+    vocabulary = model.config.text_config.vocab_size
+    config = ref.generation_config(max_new_tokens=model.config.canvas_length, max_denoising_steps=STEPS, eos_token_id=[vocabulary - 1], confidence_threshold=1e-9)
+    with torch.no_grad():
+        each = [seconds(lambda: model.generate(input_ids=torch.randint(4, vocabulary - 4, (batch, 4)), generation_config=config), 3) / batch for batch in (1, 8)]
+    print(json.dumps({"seconds_per_sample": min(each)}))
+
+
+def memory(name):
+    return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(name))
+
+
+def load(folder):
+    from transformers import DiffusionGemmaForBlockDiffusion
+    open("/proc/self/clear_refs", "w").write("5")  # the high-water mark starts anew
+    before, begin = memory("VmRSS"), time.perf_counter()
+    model = DiffusionGemmaForBlockDiffusion.from_pretrained(folder, dtype=torch.bfloat16).eval()
+    total = sum(p.float().abs().max().item() for p in model.parameters() if p.numel() < 1000)  # it is there
+    took = time.perf_counter() - begin
+    size = os.path.getsize(os.path.join(folder, "model.safetensors"))
+    print(json.dumps({"load_ms": took * 1e3, "peak_over_file": (memory("VmHWM") - before) / size, "check": total}))
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "make":
-        make(sys.argv[2])
-    else:
-        measure(sys.argv[2], sys.argv[3])
+    {"make": make, "time": measure, "sweep": sweep, "load": load}[sys.argv[1]](*sys.argv[2:])

@@ -8,12 +8,15 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <numeric>
 #include <random>
+#include <string>
 
 #include "core/model.h"
-#include "core/network/network.h"
+#include "core/network/cpu_network.h"
 #include "samplers/engine.h"
 
 namespace canvaslab {
@@ -62,6 +65,7 @@ void whole_step(benchmark::State& state, const char* model, const char* dtype) {
     state.SetIterationTime(times.back());
   }
   state.counters["median_ms"] = median(times) * 1e3;
+  state.counters["best_ms"] = *std::min_element(times.begin(), times.end()) * 1e3;
 }
 
 /// The forward alone with feedback, interleaved with the tensor path; its logits are compared first.
@@ -73,15 +77,20 @@ void forward(benchmark::State& state, const char* model) {
   const Network network = Network::load(folder, at::kFloat, at::Device("cpu"));
   const auto V = network.config().vocab_size, L = network.config().canvas_length;
   const auto tensor_of = [](const std::vector<int32_t>& ids) { return at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong); };
-  auto cache = network.empty_cache(0);
-  network.encode(tensor_of(some_ids(kPrompt, static_cast<int32_t>(V))), {}, cache, false);
+  const CpuNetwork packed(network);
+  auto cache = packed.empty_cache(0);
+  packed.encode(some_ids(kPrompt, static_cast<int32_t>(V)), {}, cache, nullptr);
   const auto canvas = some_ids(static_cast<size_t>(L), static_cast<int32_t>(V));
   const auto feedback = at::randn({L, V}) * 4;
   RopeTables tables;
-  auto logits = at::empty({L, V});
+  auto logits = at::empty({L, V}), soft = at::empty({L, network.config().hidden_size}), hidden = at::empty_like(soft);
   at::Tensor expected;
   const auto slow = [&] { expected = network.decode(tensor_of(canvas), cache, feedback); };
-  const auto fast = [&] { network.decode_cpu(canvas, cache, feedback.const_data_ptr<float>(), 1, tables, logits.mutable_data_ptr<float>()); };
+  const auto fast = [&] {
+    packed.soft_embedding(feedback.const_data_ptr<float>(), L, 1, soft.mutable_data_ptr<float>());
+    packed.decode(canvas, cache, soft.const_data_ptr<float>(), tables, hidden.mutable_data_ptr<float>());
+    packed.head(hidden.const_data_ptr<float>(), L, logits.mutable_data_ptr<float>());
+  };
   slow();
   fast();
   const double error = ((logits - expected).abs().max() / expected.abs().max()).item<double>();
@@ -117,6 +126,34 @@ void prefill(benchmark::State& state, const char* model) {
     state.SetIterationTime(times.back());
   }
   state.counters["median_ms"] = median(times) * 1e3;
+  state.counters["best_ms"] = *std::min_element(times.begin(), times.end()) * 1e3;
+}
+
+/// Bytes by name from /proc/self/status.
+double memory(const std::string& name) {
+  std::ifstream in("/proc/self/status");
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with(name + ":")) return std::stod(line.substr(name.size() + 1)) * 1024;
+  return 0;
+}
+
+/// A checkpoint opened in its own dtype: time, and the most memory above what was there before, over the file's size.
+void load(benchmark::State& state, const char* model) {
+  const std::string folder = folder_of(model);
+  if (folder.empty()) return state.SkipWithError("CANVASLAB_BENCH_MODELS names no folder; see tests/bench/reference_step.py");
+  const auto size = static_cast<double>(std::filesystem::file_size(folder + "/model.safetensors"));
+  std::vector<double> times, peaks;
+  for (auto _ : state) {
+    std::ofstream("/proc/self/clear_refs") << "5";  // the high-water mark starts anew
+    const double before = memory("VmRSS");
+    std::unique_ptr<Denoiser> denoiser;
+    times.push_back(seconds_of([&] { denoiser = open_model(folder, {.dtype = "bf16"}); }));
+    peaks.push_back((memory("VmHWM") - before) / size);
+    state.SetIterationTime(times.back());
+  }
+  state.counters["median_ms"] = median(times) * 1e3;
+  state.counters["best_ms"] = *std::min_element(times.begin(), times.end()) * 1e3;
+  state.counters["peak_over_file"] = *std::max_element(peaks.begin(), peaks.end());
 }
 
 BENCHMARK_CAPTURE(whole_step, tiny_f32, "tiny", "f32")->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(15);
@@ -126,6 +163,8 @@ BENCHMARK_CAPTURE(forward, tiny, "tiny")->UseManualTime()->Unit(benchmark::kMill
 BENCHMARK_CAPTURE(forward, small, "small")->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(5);
 BENCHMARK_CAPTURE(prefill, tiny, "tiny")->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(15);
 BENCHMARK_CAPTURE(prefill, small, "small")->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(4);
+
+BENCHMARK_CAPTURE(load, large, "large")->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(3);
 
 }  // namespace
 }  // namespace canvaslab

@@ -11,7 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/model.h"
-#include "core/network/network.h"
+#include "core/network/cpu_network.h"
 #include "tests/network/parity.h"
 #include "tests/support/temporary.h"
 
@@ -24,6 +24,16 @@ using parity::Recording;
 
 at::Tensor ids_of(std::span<const int32_t> ids) { return at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong); }
 
+/// Logits of one forward of the CPU path, fed back `last` [L, V] at a temperature, or nothing.
+std::vector<float> forward(const CpuNetwork& network, std::span<const int32_t> canvas, const KvCache& cache, const float* last, float temperature, RopeTables& tables) {
+  const auto L = canvas.size(), D = static_cast<size_t>(network.config().hidden_size);
+  std::vector<float> soft(last ? L * D : 0), hidden(L * D), logits(L * static_cast<size_t>(network.config().vocab_size));
+  if (last) network.soft_embedding(last, static_cast<int64_t>(L), temperature, soft.data());
+  network.decode(canvas, cache, last ? soft.data() : nullptr, tables, hidden.data());
+  network.head(hidden.data(), static_cast<int64_t>(L), logits.data());
+  return logits;
+}
+
 /// 2e-5 of the largest logit, as against the reference: both are roundings of the same sums.
 TEST(DecodeCpu, GivesTheTensorPathsLogits) {
   const c10::NoGradGuard no_grad;
@@ -32,12 +42,12 @@ TEST(DecodeCpu, GivesTheTensorPathsLogits) {
   for (const auto& name : golden_names()) {
     const Recording r(kGoldens + name + "/reference.h5");
     const Network network = Network::load(kGoldens + name, at::kFloat, at::Device("cpu"));
-    ASSERT_TRUE(network.has_cpu_path());
+    ASSERT_TRUE(CpuNetwork::serves(network));
+    const CpuNetwork fast(network);
     for (int64_t padding : {0, 3}) {
       auto cache = network.empty_cache(padding);
       network.encode(ids_of(r.prompts[0]), {}, cache, false);
       RopeTables tables;
-      std::vector<float> logits(r.length * r.vocabulary);
       for (size_t s = 0; s < std::min<size_t>(r.num_steps, 6); ++s) {
         const auto canvas = std::span(r.canvas_in).subspan(s * r.batch * r.length, r.length);
         const float* last = s == 0 ? nullptr : r.logits.data() + (s - 1) * r.batch * r.length * r.vocabulary;
@@ -45,7 +55,7 @@ TEST(DecodeCpu, GivesTheTensorPathsLogits) {
         const std::vector<int64_t> shape = {static_cast<int64_t>(r.length), static_cast<int64_t>(r.vocabulary)};
         const auto feedback = last ? at::from_blob(const_cast<float*>(last), shape, at::kFloat) / t : at::Tensor();
         const auto expected = network.decode(ids_of(canvas), cache, feedback);
-        network.decode_cpu(canvas, cache, last, t, tables, logits.data());
+        auto logits = forward(fast, canvas, cache, last, t, tables);
         const auto ours = at::from_blob(logits.data(), shape, at::kFloat);
         const double error = ((ours - expected).abs().max() / expected.abs().max()).item<double>();
         EXPECT_LT(error, 2e-5) << name << " step " << s << " padding " << padding;
@@ -53,33 +63,32 @@ TEST(DecodeCpu, GivesTheTensorPathsLogits) {
       }
       // Wrong feedback must show.
       const auto canvas = std::span(r.canvas_in).first(r.length);
-      std::vector<float> other(logits.size());
-      network.decode_cpu(canvas, cache, nullptr, 1, tables, logits.data());
-      network.decode_cpu(canvas, cache, r.logits.data(), 1, tables, other.data());
-      EXPECT_NE(logits, other) << name;
+      EXPECT_NE(forward(fast, canvas, cache, nullptr, 1, tables), forward(fast, canvas, cache, r.logits.data(), 1, tables)) << name;
     }
   }
   std::printf("worst difference %.1e of the largest logit\n", worst);
 }
 
-/// Encoding in pieces of any size, past the sliding window, with padding; grad mode takes the tensor path.
+/// Encoding in pieces of any size, past the sliding window and the pieces of a long call, with padding and images.
 TEST(DecodeCpu, EncodesLikeTheTensorPath) {
+  const c10::NoGradGuard no_grad;
   at::set_num_threads(1);
   for (const auto& name : golden_names()) {
     const Network network = Network::load(kGoldens + name, at::kFloat, at::Device("cpu"));
-    const auto ids = at::randint(4, network.config().vocab_size - 8, {157}, at::kLong);
-    for (int64_t padding : {0, 5}) {
-      auto ours = network.empty_cache(padding), theirs = network.empty_cache(padding);
-      for (auto [first, last] : {std::pair<int64_t, int64_t>{0, 1}, {1, 4}, {4, 150}, {150, 157}}) {
+    const CpuNetwork fast(network);
+    const auto ids = at::randint(4, network.config().vocab_size - 8, {957}, at::kLong);
+    for (const auto& [padding, images] : {std::pair{0, false}, {5, false}, {0, true}}) {
+      auto ours = fast.empty_cache(padding), theirs = network.empty_cache(padding);
+      for (auto [first, last] : {std::pair<int64_t, int64_t>{0, 1}, {1, 4}, {4, 150}, {150, 157}, {157, 957}}) {
         const auto piece = ids.slice(0, first, last);
-        at::Tensor a, b;
-        {
-          const c10::NoGradGuard no_grad;
-          a = network.encode(piece, {}, ours, true);
-        }
-        b = network.encode(piece, {}, theirs, true);
-        ASSERT_EQ(a.sizes(), b.sizes());
-        EXPECT_LT(((a - b).abs().max() / b.abs().max()).item<double>(), 5e-5) << name << " tokens " << first << " to " << last;
+        const std::vector<int32_t> tokens(piece.const_data_ptr<int64_t>(), piece.const_data_ptr<int64_t>() + piece.size(0));
+        std::vector<uint8_t> types;
+        if (images) types.assign(tokens.size(), 0);
+        for (size_t i = 0; i < types.size(); ++i) types[i] = (i > 20 && i < 90) || (i > 480 && i < 530) || i > 700 ? 1 : 0;  // one across the border of two pieces
+        auto a = at::empty({piece.size(0), network.config().hidden_size});
+        fast.encode(tokens, types, ours, a.mutable_data_ptr<float>());
+        const auto b = network.encode(piece, types, theirs, true);
+        EXPECT_LT(((a - b).abs().max() / b.abs().max()).item<double>(), 5e-5) << name << " tokens " << first << " to " << last << " images " << images;
         ASSERT_EQ(ours.length, theirs.length);
         for (size_t i = 0; i < ours.layers.size(); ++i) {
           ASSERT_EQ(ours.layers[i].k.sizes(), theirs.layers[i].k.sizes()) << name << " layer " << i;
@@ -88,6 +97,35 @@ TEST(DecodeCpu, EncodesLikeTheTensorPath) {
         }
       }
     }
+  }
+}
+
+/// What is left out of a soft embedding holds at most 2^-24 of a row: against f64 sums over all tokens, on rows from one
+/// certain token to all alike, with their bits independent of the rows around them.
+TEST(DecodeCpu, SoftEmbeddingsLeaveOutLessThanRounding) {
+  const c10::NoGradGuard no_grad;
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const Network network = Network::load(kGoldens + "base", dtype, at::Device("cpu"));
+    const CpuNetwork fast(network);
+    const int64_t V = network.config().vocab_size, D = network.config().hidden_size, rows = 9;
+    auto logits = at::randn({rows, V});
+    for (int64_t r = 0; r < rows; ++r) logits[r] *= std::pow(4.0, static_cast<double>(r) - 4);  // spreads 1/256 to 256
+    logits[3].fill_(-INFINITY);
+    logits[3][5] = 2;
+    auto soft = at::empty({rows, D}), alone = at::empty({1, D});
+    fast.soft_embedding(logits.const_data_ptr<float>(), rows, 0.7f, soft.mutable_data_ptr<float>());
+    const auto table = network.parameters().at("model.decoder.embed_tokens.weight").to(at::kDouble) * static_cast<double>(at::scalar_tensor(std::sqrt(static_cast<double>(D))).to(dtype).item<float>());
+    const auto weights = at::softmax(logits.to(at::kDouble) / static_cast<double>(0.7f), -1);
+    const auto expected = at::mm(weights, table), size = at::mm(weights, table.abs());
+    // f32: roundings of the weights (2e-7 each) and of V sums; bf16: one rounding of each weight more.
+    const double bound = dtype == at::kFloat ? 1e-6 + 0x1p-24 * static_cast<double>(V) : 0x1p-8;
+    EXPECT_LE(((soft - expected).abs() - bound * size).max().item<double>(), 0x1p-24 * table.abs().max().item<double>());
+    for (int64_t r = 0; r < rows; ++r) {
+      fast.soft_embedding(logits.const_data_ptr<float>() + r * V, 1, 0.7f, alone.mutable_data_ptr<float>());
+      EXPECT_TRUE(at::equal(alone[0], soft[r])) << "row " << r;
+    }
+    soft[2][1] += 0.05;
+    EXPECT_GT(((soft - expected).abs() - bound * size).max().item<double>(), 0x1p-24 * table.abs().max().item<double>()) << "a wrong embedding must show";
   }
 }
 

@@ -1,4 +1,5 @@
 // LoRA adapters: PEFT's layout, what is merged, what is trained.
+#include "core/network/cpu_network.h"
 #include "core/network/lora.h"
 
 #include <ATen/ATen.h>
@@ -8,6 +9,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <numeric>
 #include <memory>
 
 #include "core/error.h"
@@ -117,13 +119,16 @@ TEST(LoraAdapter, EncoderAndDecoderMayDiffer) {
   const c10::NoGradGuard no_grad;
   const auto ids = at::arange(3, 12, at::kLong), canvas = at::arange(20, 36, at::kLong);
   const auto run = [&](const Network& net, const Network& encoder) {
-    KvCache cache = encoder.empty_cache(0);
-    encoder.encode(ids, {}, cache, false);
-    std::vector<float> out(16 * 96);
-    std::vector<int32_t> tokens(16);
-    for (size_t i = 0; i < 16; ++i) tokens[i] = 20 + static_cast<int32_t>(i);
+    const CpuNetwork encodes(encoder), decodes(net);
+    KvCache cache = encodes.empty_cache(0);
+    std::vector<int32_t> prompt(9), tokens(16);
+    std::iota(prompt.begin(), prompt.end(), 3);
+    std::iota(tokens.begin(), tokens.end(), 20);
+    encodes.encode(prompt, {}, cache, nullptr);
+    std::vector<float> hidden(16 * static_cast<size_t>(net.config().hidden_size)), out(16 * 96);
     RopeTables tables;
-    net.decode_cpu(tokens, cache, nullptr, 1, tables, out.data());
+    decodes.decode(tokens, cache, nullptr, tables, hidden.data());
+    decodes.head(hidden.data(), 16, out.data());
     return at::tensor(out);
   };
   const AdapterFiles both_files = query_adapter(true, true), decoder_files = query_adapter(false, true), encoder_files = query_adapter(true, false);

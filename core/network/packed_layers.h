@@ -1,0 +1,69 @@
+#pragma once
+// The layers' weights laid out for the matrix products of the CPU path.
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <vector>
+
+#include "core/kernels/buffer.h"
+
+namespace canvaslab {
+
+struct LayerWeights;
+
+/// The right-hand sides [n, k] of products x w^T, packed by gemm_kernel or bf16_gemm_kernel; the experts' stand `stride` apart.
+struct PackedMatrix {
+  const float* data = nullptr;
+  int64_t n = 0, k = 0, stride = 0;
+  bool bf16 = false;
+};
+
+/// One layer. Vectors in f32 whatever the weights are.
+struct PackedLayer {
+  bool has_v = true;                             ///< else values are the normed keys
+  PackedMatrix qkv, o;                           // [(H + Hkv [+ Hkv]) * Dh, D], [D, H * Dh]
+  PackedMatrix gate_up, down;                    // [2F, D], [D, F] shared MLP
+  PackedMatrix router;                           // [E, D], always f32: a choice turns on it
+  PackedMatrix experts_gate_up, experts_down;    // E of [2M, D], E of [D, M]
+  std::vector<float> q_norm, k_norm;             // [Dh]
+  std::vector<float> input_norm, post_attention_norm, pre_ffn_norm, post_ffn_norm_1, pre_ffn_norm_2, post_ffn_norm_2, post_ffn_norm;  // [D]
+  std::vector<float> router_scale, per_expert_scale;  // [D], [E]
+  float decoder_scalar = 1, encoder_scalar = 1;
+};
+
+/// A gated MLP by itself.
+struct PackedMlp {
+  PackedMlp() = default;
+  PackedMlp(const at::Tensor& gate, const at::Tensor& up, const at::Tensor& down);
+  PackedMatrix gate_up, down;   // [2F, D], [D, F]
+  Buffer<float> memory;
+};
+
+/// All layers, in one piece of memory.
+class PackedLayers {
+ public:
+  PackedLayers() = default;
+  /// Lays weights (CPU, f32 or bf16) out and lets go of each tensor when done with it. `encoder` is empty or what the encoder
+  /// uses instead; tensors that it shares with `decoder` are laid out once.
+  PackedLayers(std::vector<LayerWeights> decoder, std::vector<LayerWeights> encoder);
+
+  const PackedLayer& decoder(size_t i) const { return decoder_[i]; }
+  const PackedLayer& encoder(size_t i) const { return encoder_.empty() ? decoder_[i] : encoder_[i]; }
+  size_t size() const { return decoder_.size(); }
+  int64_t bytes() const { return floats_ * static_cast<int64_t>(sizeof(float)); }
+
+ private:
+  PackedLayer pack(const LayerWeights& w);
+  /// Matrices [n, k] one below another, or, from one tensor [E, n, k], each for itself.
+  PackedMatrix place(const std::vector<at::Tensor>& parts, bool in_f32 = false);
+
+  Buffer<float> memory_;
+  bool counting_ = true;
+  int64_t floats_ = 0;
+  std::map<std::vector<const void*>, PackedMatrix> placed_;
+  std::vector<PackedLayer> decoder_, encoder_;
+};
+
+std::vector<float> to_f32_vector(const at::Tensor& tensor);
+
+}  // namespace canvaslab

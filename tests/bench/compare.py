@@ -1,0 +1,74 @@
+"""Prints compare.sh's table from the JSON files of its rounds: the best of each side.
+
+  compare.py FOLDER MARKDOWN(0|1) ROUNDS COMMIT
+"""
+import datetime
+import glob
+import json
+import os
+import sys
+
+folder, markdown, rounds, commit = sys.argv[1], sys.argv[2] == "1", sys.argv[3], sys.argv[4]
+
+
+def read(name):
+    files = sorted(glob.glob(os.path.join(folder, name + ".[0-9]*.json")))
+    return [json.load(open(f)) for f in files if os.path.getsize(f)]
+
+
+def bench(name, key, field="best_ms", best=min):
+    found = [b.get(field, b["real_time"]) for run in read(name) for b in run.get("benchmarks", []) if key in b["name"] and not b.get("error_occurred")]
+    return best(found) if found else None
+
+
+def value(name, field, scale=1):
+    found = [run[field] * scale for run in read(name) if field in run]
+    return min(found) if found else None
+
+
+def read_cost():
+    share = bench("statistics", "candidate", "share", max)
+    return f"{1 / share:.2f} reads of the array" if share else "-"
+
+
+def memory(name, ours):
+    peak = bench("load", "load", "peak_over_file") if ours else value(name, "peak_over_file")
+    return f"peak {peak:.3f} of the file" if peak else "-"
+
+
+both = f"{memory('load', True)}; theirs {memory('reference_load', False)}"
+ROWS = [  # what, ours ms, theirs ms, wanted, remark
+    ("step of tiny, f32", bench("tiny", "whole_step"), value("reference_tiny", "step_ms"), "4x, aim 6x", ""),
+    ("step of small, f32", bench("small", "whole_step"), value("reference_small", "step_ms"), "2.5x, aim 3.5x", ""),
+    ("step of small, bf16", bench("bf16", "whole_step"), value("reference_bf16", "step_ms"), "2.5x, aim 3.5x", ""),
+    ("statistics, candidate, acceptance, [256, 262144]", bench("statistics", "candidate", "real_time"), value("sampler", "sampler_ms"), "2 reads, aim 1.5", read_cost()),
+    ("torch-mode draw, [256, 262144]", bench("draw", "torch_draw", "median_ms"), value("sampler", "draw_ms"), "3x, aim 5x", ""),
+    ("a sample of tiny, 12 steps, in a sweep, 2 threads", value("sweep", "seconds_per_sample", 1e3), value("reference_sweep", "seconds_per_sample", 1e3), "10x, aim 20x", "ours with start, journal and HDF5"),
+    ("prefill of 512, tiny", bench("tiny", "prefill"), value("reference_tiny", "prefill_ms"), "2x, aim 3x", ""),
+    ("prefill of 512, small", bench("small", "prefill"), value("reference_small", "prefill_ms"), "2x, aim 3x", ""),
+    ("load of 2 GB in bf16", bench("load", "load"), value("reference_load", "load_ms"), "1x, aim 1.5x; peak 1.05", both),
+]
+
+
+def machine():
+    names = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith(("model name", "cpu family"))]
+    flags = [f for f in ("avx2", "avx512f", "avx512_bf16") if any(line.startswith("flags") and f in line.split() for line in open("/proc/cpuinfo"))]
+    load = os.getloadavg()[0]
+    return f"{names[1] if len(names) > 1 else names[0]} (family {names[0]}), {os.cpu_count()} cores, {', '.join(flags)}; load {load:.1f} at the end"
+
+
+cell = lambda x: f"{x:.2f}" if x is not None else "-"
+ratio = lambda a, b: f"{b / a:.1f}x" if a and b else "-"
+if markdown:
+    print("# CPU speed against transformers\n")
+    print(f"`tests/bench/compare.sh --markdown`, {datetime.date.today()}, commit {commit}. transformers 5.17.0 on torch 2.11.0, the same weights and inputs in one run; best of {rounds} alternating rounds,")
+    print("one thread but for the sweep. Models: [reference_step.py](../../tests/bench/reference_step.py).")
+    print(f"Machine: {machine()}.\n")
+    print("| what | ours, ms | theirs, ms | ratio | wanted | |\n|---|---|---|---|---|---|")
+    for what, a, b, wanted, remark in ROWS:
+        print(f"| {what} | {cell(a)} | {cell(b)} | {ratio(a, b)} | {wanted} | {remark} |")
+else:
+    print(f"{'':52}{'ours ms':>10}{'theirs ms':>11}{'ratio':>8}   wanted")
+    for what, a, b, wanted, remark in ROWS:
+        print(f"{what:52}{cell(a):>10}{cell(b):>11}{ratio(a, b):>8}   {wanted}{'; ' + remark if remark else ''}")
+    print(f"best of {rounds} rounds; {machine()}; commit {commit}")
