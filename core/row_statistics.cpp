@@ -251,7 +251,7 @@ void compute_row_statistics(std::span<const float> logits, int32_t vocabulary, s
   const StatisticSet wanted = request.wanted;
   const auto V = static_cast<size_t>(vocabulary);
   const bool want_plain = wanted.has(Statistic::kUntempered);
-  Row whole, filtered;
+  thread_local Row whole, filtered;  // their memory is kept from call to call
   whole.inverse_t = filtered.inverse_t = greedy ? 1.0 : 1.0 / static_cast<double>(request.temperature);
   std::vector<float> kept;
   for (size_t p = begin; p < end; ++p) {

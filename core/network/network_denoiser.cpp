@@ -1,4 +1,6 @@
 // Checkpoints as denoisers, and the network's tensors as one: sequences are KV caches plus the last prediction.
+#include "core/network/network_denoiser.h"
+
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -20,7 +22,6 @@ struct NetworkSequence final : Sequence {
   std::unique_ptr<Sequence> fork() const override { return std::make_unique<NetworkSequence>(*this); }  // tensors are never written in place
 };
 
-/// The network's tensors: on a GPU.
 class NetworkDenoiser final : public Denoiser {
  public:
   NetworkDenoiser(Network network, DenoiserFacts facts) : network_(std::move(network)), facts_(std::move(facts)) {}
@@ -89,19 +90,28 @@ class NetworkDenoiser final : public Denoiser {
   DenoiserFacts facts_;
 };
 
+Network load_network(const std::string& folder, const ModelOptions& options) {
+  if (options.dtype != "f32" && options.dtype != "bf16") throw usage_error("dtype '{}' is unknown; expected f32 or bf16", options.dtype);
+  if (options.device != "cpu" && options.device != "cuda") throw usage_error("device '{}' is unknown; expected cpu or cuda", options.device);
+  if (options.device == "cuda" && !at::hasCUDA()) throw usage_error("--device cuda: this build holds no CUDA kernels, or there is no GPU; use --device cpu");
+  // Parallelism is over sequences, each with single-thread maths: results never depend on the number of threads.
+  at::set_num_threads(1);
+  return Network::load(folder, options.dtype == "bf16" ? at::kBFloat16 : at::kFloat, at::Device(options.device), options.adapter);
+}
+
+DenoiserFacts facts_of(const std::string& folder, const Network& network) {
+  DenoiserFacts facts;
+  facts.vocabulary = static_cast<int32_t>(network.config().vocab_size);
+  facts.has_causal_mode = true;
+  facts.self_conditioning = true;
+  facts.defaults = read_generation_config(folder, network.config());
+  return facts;
+}
+
 [[maybe_unused]] const bool registered = [] {
   checkpoint_loader() = [](const std::string& folder, const ModelOptions& options) -> std::unique_ptr<Denoiser> {
-    if (options.dtype != "f32" && options.dtype != "bf16") throw usage_error("dtype '{}' is unknown; expected f32 or bf16", options.dtype);
-    if (options.device != "cpu" && options.device != "cuda") throw usage_error("device '{}' is unknown; expected cpu or cuda", options.device);
-    if (options.device == "cuda" && !at::hasCUDA()) throw usage_error("--device cuda: this build holds no CUDA kernels, or there is no GPU; use --device cpu");
-    // Parallelism is over sequences, each with single-thread maths: results never depend on the number of threads.
-    at::set_num_threads(1);
-    Network network = Network::load(folder, options.dtype == "bf16" ? at::kBFloat16 : at::kFloat, at::Device(options.device), options.adapter);
-    DenoiserFacts facts;
-    facts.vocabulary = static_cast<int32_t>(network.config().vocab_size);
-    facts.has_causal_mode = true;
-    facts.self_conditioning = true;
-    facts.defaults = read_generation_config(folder, network.config());
+    Network network = load_network(folder, options);
+    DenoiserFacts facts = facts_of(folder, network);
     if (CpuNetwork::serves(network)) return cpu_denoiser(CpuNetwork(std::move(network)), std::move(facts));
     return std::make_unique<NetworkDenoiser>(std::move(network), std::move(facts));
   };
@@ -109,4 +119,11 @@ class NetworkDenoiser final : public Denoiser {
 }();
 
 }  // namespace
+
+std::unique_ptr<Denoiser> tensor_denoiser(const std::string& folder, const ModelOptions& options) {
+  Network network = load_network(folder, options);
+  DenoiserFacts facts = facts_of(folder, network);
+  return std::make_unique<NetworkDenoiser>(std::move(network), std::move(facts));
+}
+
 }  // namespace canvaslab

@@ -1,5 +1,4 @@
 // LoRA adapters: PEFT's layout, what is merged, what is trained.
-#include "core/network/cpu_network.h"
 #include "core/network/lora.h"
 
 #include <ATen/ATen.h>
@@ -9,12 +8,13 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <numeric>
 #include <memory>
+#include <numeric>
 
 #include "core/error.h"
 #include "core/json.h"
 #include "core/model.h"
+#include "core/network/cpu_network.h"
 #include "core/network/lora_training.h"
 #include "core/network/trainer.h"
 #include "core/safetensors_writer.h"

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "core/model.h"
+#include "core/network/network_denoiser.h"
 #include "core/torch_random.h"
 #include "tests/network/parity.h"
 
@@ -21,17 +22,18 @@ class Golden : public ::testing::TestWithParam<std::string> {
   Recording recording{folder + "/reference.h5"};
 };
 
-/// 2e-5 of the largest logit: about ten times what the reference differs from itself by between its own back ends (at
-/// most 3e-6 on these models, stored with each).
-TEST_P(Golden, GeneratesTheReferencesTokensStepByStep) {
-  const auto denoiser = open_model(folder, {});
-  const auto result = parity::compare_generation(*denoiser, recording, {});
+void expect_parity(const Denoiser& denoiser, const Recording& recording) {
+  const auto result = parity::compare_generation(denoiser, recording, {});
   for (const auto& mistake : result.mistakes) ADD_FAILURE() << mistake;
   EXPECT_FALSE(result.cut_short());
-  RecordProperty("worst_logit", std::to_string(result.worst_logit));
   std::printf("worst logit difference %.2e of the largest at %s; worst entropy difference %.1e nats\n", result.worst_logit,
               result.worst_logit_at.c_str(), result.worst_entropy);
 }
+
+/// 2e-5 of the largest logit: about ten times what the reference differs from itself by between its own back ends (at
+/// most 3e-6 on these models, stored with each). Packed weights and own kernels, then the path that trains.
+TEST_P(Golden, GeneratesTheReferencesTokensStepByStep) { expect_parity(*open_model(folder, {}), recording); }
+TEST_P(Golden, SoDoTheNetworksTensors) { expect_parity(*tensor_denoiser(folder, {}), recording); }
 
 /// The reference's generator afterwards: every draw of the loop is accounted for.
 TEST_P(Golden, ConsumesTheReferencesStream) {
@@ -81,13 +83,12 @@ INSTANTIATE_TEST_SUITE_P(Transformers, Golden, ::testing::ValuesIn(golden_names(
 
 /// gpu.md 4.1, last row: the geometric mean over models and steps of (our error / the reference's own bf16 error) is at
 /// most 1.2, and no model's is above 3.
-TEST(Bf16, ErrsNoMoreThanTheReferenceDoes) {
+void expect_small_bf16_errors(std::unique_ptr<Denoiser> (*open)(const std::string&, const ModelOptions&)) {
   double log_sum = 0;
   size_t count = 0;
   for (const auto& name : golden_names()) {
     const Recording r(kGoldens + name + "/reference.h5");
-    const auto denoiser = open_model(kGoldens + name, {.dtype = "bf16"});
-    const auto ours = bf16_errors(*denoiser, r);
+    const auto ours = bf16_errors(*open(kGoldens + name, {.dtype = "bf16"}), r);
     ASSERT_EQ(ours.size(), r.bf16_error.size()) << name;
     double model_log = 0;
     for (size_t s = 0; s < ours.size(); ++s) model_log += std::log(ours[s] / r.bf16_error[s]);
@@ -101,6 +102,9 @@ TEST(Bf16, ErrsNoMoreThanTheReferenceDoes) {
   std::printf("geometric mean %.3f over %zu steps\n", mean, count);
   EXPECT_LE(mean, 1.2);
 }
+
+TEST(Bf16, ErrsNoMoreThanTheReferenceDoes) { expect_small_bf16_errors(open_model); }
+TEST(Bf16, NorDoTheNetworksTensors) { expect_small_bf16_errors(tensor_denoiser); }
 
 TEST(Parity, TheGoldensDifferAndSettleAsTheirNamesSay) {
   EXPECT_GE(golden_names().size(), 12u);
