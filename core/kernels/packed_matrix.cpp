@@ -1,0 +1,59 @@
+#include "core/kernels/packed_matrix.h"
+
+#include <array>
+#include <cstddef>
+
+#include "core/kernels/dequantise.h"
+#include "core/kernels/gemm.h"
+#include "core/kernels/instruction_set.h"
+
+namespace canvaslab {
+namespace {
+
+#define CANVASLAB_KERNEL_BODY "core/kernels/packed_matrix_body.inc"
+#include "core/kernels/every_instruction_set.inc"
+#undef CANVASLAB_KERNEL_BODY
+
+constexpr std::array kVersions = {UnpackKernel{"plain", plain::unpack},
+#if CANVASLAB_X86_VERSIONS
+                                  UnpackKernel{"AVX2", avx2::unpack}, UnpackKernel{"AVX-512", avx512::unpack},
+#endif
+};
+
+constexpr int64_t kRows = 32, kDepth = 256;  // 32 KiB unpacked; the depth is that of gemm.h's sums
+
+}  // namespace
+
+const PackingFacts& facts_of(Packing packing) {
+  static constexpr PackingFacts kFacts[] = {{"F32", 1, 4, false},   {"BF16", 1, 2, false},  {"F16", 1, 2, false},    {"FP8", 1, 1, true},    {"INT4", 2, 1, true},
+                                            {"NVFP4", 2, 1, true},  {"Q8_0", 32, 34, true}, {"Q5_0", 32, 22, true},  {"Q5_1", 32, 24, true}, {"IQ4_NL", 32, 18, true},
+                                            {"Q4_K", 256, 144, true}, {"Q5_K", 256, 176, true}, {"Q6_K", 256, 210, true}};
+  return kFacts[static_cast<size_t>(packing)];
+}
+
+int64_t PackedMatrix::bytes() const {
+  const int64_t count = scales ? (scales_per_row ? rows * scales_per_row : 1) : 0;
+  return rows * row_bytes() + count * facts_of(scale_packing).block_bytes;
+}
+
+std::span<const UnpackKernel> all_unpack_kernels() { return std::span(kVersions).first(static_cast<size_t>(instruction_set()) + 1); }
+
+const UnpackKernel& unpack_kernel() {
+  static const UnpackKernel& best = all_unpack_kernels().back();
+  return best;
+}
+
+void multiply_packed(const float* a, int64_t lda, int64_t m, const PackedMatrix& w, float* c, int64_t ldc) {
+  if (m == 0) return;
+  alignas(64) float unpacked[kRows * kDepth];
+  for (int64_t row = 0; row < w.rows; row += kRows) {
+    const int64_t rows = w.rows - row < kRows ? w.rows - row : kRows;
+    for (int64_t column = 0; column < w.columns; column += kDepth) {
+      const int64_t depth = w.columns - column < kDepth ? w.columns - column : kDepth;
+      unpack_kernel().unpack(w, row, rows, column, depth, unpacked, kDepth);
+      gemm_kernel().multiply({.m = m, .n = rows, .k = depth, .a = a + column, .lda = lda, .b = unpacked, .ldb = kDepth, .transposed = true, .c = c + row, .ldc = ldc, .accumulate = column > 0});
+    }
+  }
+}
+
+}  // namespace canvaslab
