@@ -1,5 +1,5 @@
 #pragma once
-// Counter-based randomness: every draw is a pure function of what it is for.
+// Counter-based randomness: every draw is a pure function of what it is for. All constexpr, which lets GPU code call it.
 #include <array>
 #include <cstdint>
 
@@ -25,7 +25,7 @@ enum class Purpose : uint32_t {
 };
 
 /// One Philox4x32-10 block (Salmon et al., SC 2011): 128 bits from a 128-bit counter and a 64-bit key.
-inline std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
+constexpr std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
     const uint64_t a = uint64_t{0xD2511F53u} * counter[0];
     const uint64_t b = uint64_t{0xCD9E8D57u} * counter[2];
@@ -47,7 +47,7 @@ struct DrawKey {
   uint32_t first_position = 0;  ///< added to positions: draws that belong to a place in the text, not in a canvas
 
   /// 128 random bits for (purpose, position, lane).
-  std::array<uint32_t, 4> bits(Purpose purpose, uint32_t position, uint32_t lane = 0) const {
+  constexpr std::array<uint32_t, 4> bits(Purpose purpose, uint32_t position, uint32_t lane = 0) const {
     // (seed, item, repeat) exceed the 64-bit key: one block under a fixed counter folds them.
     const auto folded = philox4x32({static_cast<uint32_t>(item), static_cast<uint32_t>(item >> 32), repeat, 0xC0FFEEu},
                                    {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
@@ -55,13 +55,13 @@ struct DrawKey {
                       {folded[0], folded[1]});
   }
   /// Uniform in (0, 1): 53 bits, centred so that neither end occurs.
-  double uniform(Purpose purpose, uint32_t position, uint32_t lane = 0) const {
+  constexpr double uniform(Purpose purpose, uint32_t position, uint32_t lane = 0) const {
     const auto word = bits(purpose, position, lane);
     const uint64_t high = (uint64_t{word[0]} << 32 | word[1]) >> 12;  // 52 bits
     return (static_cast<double>(high) + 0.5) * 0x1p-52;
   }
   /// Uniform integer in [0, count), by multiply-high of 64 bits (bias below count / 2^64).
-  uint32_t below(uint32_t count, Purpose purpose, uint32_t position, uint32_t lane = 0) const {
+  constexpr uint32_t below(uint32_t count, Purpose purpose, uint32_t position, uint32_t lane = 0) const {
     const auto word = bits(purpose, position, lane);
     const uint64_t value = uint64_t{word[0]} << 32 | word[1];
     return static_cast<uint32_t>((static_cast<unsigned __int128>(value) * count) >> 64);

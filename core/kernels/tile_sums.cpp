@@ -1,9 +1,9 @@
 #include "core/kernels/tile_sums.h"
 
 #include <array>
-#include <numbers>
 
 #include "core/kernels/instruction_set.h"
+#include "core/kernels/tile_arithmetic.h"
 
 #if CANVASLAB_X86_VERSIONS
 #include <immintrin.h>
@@ -12,25 +12,8 @@
 namespace canvaslab {
 namespace {
 
-constexpr size_t kBlock = 512;  // f32 partial sums take 16 terms each: rounding below 16 * 2^-25 of the sum
-
-/// x - m becomes a power of two's exponent by one f32 factor; what its rounding changes is put right to first order.
-struct Scale {
-  float to_base_2;
-  double true_over_rounded;
-  explicit Scale(double inverse_t) {
-    // Beyond 2^100 every difference between distinct logits above 2^-93 in size is already a zero weight.
-    constexpr double kMost = 0x1p100;
-    const double exact = inverse_t * std::numbers::log2e;
-    to_base_2 = static_cast<float>(exact < kMost ? exact : kMost);
-    true_over_rounded = exact < kMost ? exact / static_cast<double>(to_base_2) : 1;
-  }
-  /// From sums with d rounded and in base 2. d z / d ln(factor) = s.
-  TileSums correct(double z, double s) const {
-    s *= std::numbers::ln2;
-    return {z + (true_over_rounded - 1) * s, s * true_over_rounded};
-  }
-};
+constexpr size_t kBlock = kTileBlock;
+using Scale = TileScale;
 
 namespace plain {
 constexpr size_t kWidth = 4;  // what every 64-bit processor has

@@ -1,0 +1,17 @@
+#pragma once
+// The few words of CUDA C++ that the kernels of this folder use. nvcc knows them; for every other compiler tests/support/simt.h
+// defines them and runs the same kernels thread by thread on the processor: it has to be included first.
+
+#if defined(__CUDACC__)
+#include <cuda_runtime.h>
+#define CANVASLAB_DYNAMIC_SHARED(name) extern __shared__ double name[]
+#elif !defined(CANVASLAB_SIMT)
+#error "kernels are compiled by nvcc, or after tests/support/simt.h"
+#endif
+
+namespace canvaslab::cuda {
+
+inline constexpr unsigned kWholeWarp = 0xffffffffu;
+inline constexpr int kWarp = 32;
+
+}  // namespace canvaslab::cuda

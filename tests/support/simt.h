@@ -1,0 +1,187 @@
+#pragma once
+// Runs CUDA kernels on the processor, thread by thread: what can be checked of them without a GPU. Include before the kernel's header.
+//
+// Every thread of a block is a fiber. It runs until it waits: at __syncthreads() for its block, at a shuffle or ballot for its warp. When all that can run are waiting, those whose wait is over
+// go on; if there are none, the kernel hangs and an error says where everybody stands. Blocks run one after another, so `static` stands for __shared__. Fibers run in rising or, to
+// uncover races, in falling order; shared memory is filled with 0xFF (NaN) before every block, so that what nobody wrote shows.
+//
+// What it does not have: tensor cores, asynchronous copies, clusters, memory order between running threads. A kernel of these passes a GPU or is not tested.
+#define CANVASLAB_SIMT 1
+#include <ucontext.h>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace canvaslab::simt {
+
+struct Index {
+  unsigned x = 0;
+};
+
+enum class Wait { kNothing, kBlock, kWarp, kDone };
+
+struct Fiber {
+  ucontext_t context{};
+  std::vector<char> stack = std::vector<char>(1 << 16);
+  Wait wait = Wait::kNothing;
+  uint64_t offered = 0;                   ///< what this lane gives to the shuffle
+};
+
+/// One block's machine. There is one at a time.
+class Block {
+ public:
+  static Block*& current() {
+    static Block* block = nullptr;
+    return block;
+  }
+  Block(unsigned block_index, unsigned threads, size_t shared_bytes, std::function<void()> kernel, bool falling)
+      : index{block_index}, size{threads}, fibers_(threads), shared_((shared_bytes + 7) / 8, std::bit_cast<double>(~uint64_t{0})), kernel_(std::move(kernel)), falling_(falling) {}
+
+  void run() {
+    current() = this;
+    for (auto& fiber : fibers_) {
+      getcontext(&fiber.context);
+      fiber.context.uc_stack.ss_sp = fiber.stack.data();
+      fiber.context.uc_stack.ss_size = fiber.stack.size();
+      fiber.context.uc_link = nullptr;
+      makecontext(&fiber.context, &Block::start, 0);
+    }
+    while (std::any_of(fibers_.begin(), fibers_.end(), [](const Fiber& f) { return f.wait != Wait::kDone; })) {
+      bool ran = false;
+      for (size_t i = 0; i < fibers_.size(); ++i) {
+        now_ = static_cast<unsigned>(falling_ ? fibers_.size() - 1 - i : i);
+        if (fibers_[now_].wait != Wait::kNothing) continue;
+        swapcontext(&scheduler_, &fibers_[now_].context);
+        ran = true;
+      }
+      if (!ran && !release()) throw std::logic_error(fmt::format("block {} hangs: {}", index.x, standing()));
+    }
+    current() = nullptr;
+  }
+
+  /// Called by fibers.
+  unsigned thread() const { return now_; }
+  double* shared() { return shared_.data(); }
+  void wait_for_block() { pause(Wait::kBlock); }
+  /// Gives `value` and, once the whole warp has given one, takes lane `from`'s.
+  uint64_t exchange(uint64_t value, unsigned from) {
+    fibers_[now_].offered = value;
+    pause(Wait::kWarp);
+    const uint64_t got = fibers_[now_ / 32 * 32 + from % 32].offered;
+    pause(Wait::kWarp);  // nobody offers anew before all have read
+    return got;
+  }
+
+  const Index index, size;
+
+ private:
+  static void start() {
+    Block* block = current();
+    block->kernel_();
+    block->fibers_[block->now_].wait = Wait::kDone;
+    swapcontext(&block->fibers_[block->now_].context, &block->scheduler_);
+  }
+  void pause(Wait wait) {
+    const unsigned self = now_;
+    fibers_[self].wait = wait;
+    swapcontext(&fibers_[self].context, &scheduler_);
+  }
+  /// Warps that all wait for each other go on; else the block does when all of it waits. Threads that are done count as there.
+  bool release() {
+    bool any = false;
+    for (size_t first = 0; first < fibers_.size(); first += 32) {
+      const auto warp = std::span(fibers_).subspan(first, std::min<size_t>(32, fibers_.size() - first));
+      if (!std::all_of(warp.begin(), warp.end(), [](const Fiber& f) { return f.wait == Wait::kWarp; })) continue;
+      for (auto& fiber : warp) fiber.wait = Wait::kNothing;
+      any = true;
+    }
+    if (any) return true;
+    if (!std::all_of(fibers_.begin(), fibers_.end(), [](const Fiber& f) { return f.wait == Wait::kBlock || f.wait == Wait::kDone; })) return false;
+    for (auto& fiber : fibers_)
+      if (fiber.wait == Wait::kBlock) fiber.wait = Wait::kNothing, any = true;
+    return any;
+  }
+  std::string standing() const {
+    size_t count[4] = {};
+    for (const auto& fiber : fibers_) ++count[static_cast<size_t>(fiber.wait)];
+    return fmt::format("{} threads wait for the block, {} for their warp, {} are done", count[1], count[2], count[3]);
+  }
+
+  std::vector<Fiber> fibers_;
+  std::vector<double> shared_;
+  std::function<void()> kernel_;
+  bool falling_;
+  ucontext_t scheduler_{};
+  unsigned now_ = 0;
+};
+
+/// kernel<<<blocks, threads, shared_bytes>>>().
+inline void launch(unsigned blocks, unsigned threads, size_t shared_bytes, const std::function<void()>& kernel, bool falling = false) {
+  for (unsigned b = 0; b < blocks; ++b) Block(falling ? blocks - 1 - b : b, threads, shared_bytes, kernel, falling).run();
+}
+
+struct ThreadIndex {
+  struct X {
+    operator unsigned() const { return Block::current()->thread(); }
+  } x;
+};
+struct BlockIndex {
+  struct X {
+    operator unsigned() const { return Block::current()->index.x; }
+  } x;
+};
+
+template <typename T>
+T exchanged(T value, unsigned from) {
+  static_assert(sizeof(T) <= 8);
+  uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof value);
+  bits = Block::current()->exchange(bits, from);
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+}  // namespace canvaslab::simt
+
+// The words themselves. Shared variables are static: one block at a time.
+#define __global__
+#define __device__
+#define __shared__ static
+#define __launch_bounds__(...)
+#define CANVASLAB_DYNAMIC_SHARED(name) double* name = canvaslab::simt::Block::current()->shared()
+
+[[maybe_unused]] static constexpr canvaslab::simt::ThreadIndex threadIdx{};
+[[maybe_unused]] static constexpr canvaslab::simt::BlockIndex blockIdx{};
+
+namespace canvaslab::cuda {
+
+using std::exp, std::log, std::max, std::min;
+
+inline void __syncthreads() { simt::Block::current()->wait_for_block(); }
+template <typename T>
+T __shfl_sync(unsigned, T value, int from) {
+  return simt::exchanged(value, static_cast<unsigned>(from));
+}
+template <typename T>
+T __shfl_xor_sync(unsigned, T value, int mask) {
+  return simt::exchanged(value, simt::Block::current()->thread() % 32 ^ static_cast<unsigned>(mask));
+}
+inline unsigned __ballot_sync(unsigned, bool yes) {
+  unsigned out = 0;
+  for (unsigned lane = 0; lane < 32; ++lane) out |= static_cast<unsigned>(simt::exchanged(yes, lane)) << lane;
+  return out;
+}
+inline void atomicMin(int32_t* at, int32_t value) { *at = std::min(*at, value); }
+
+}  // namespace canvaslab::cuda
