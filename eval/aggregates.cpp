@@ -256,20 +256,21 @@ void add_agreement(Columns& out, const Group& samples, const Group& reference, b
   if (is_quality) add_left_out(out, means);
 }
 
-/// /categories: one row per configuration and category.
-class Categories {
+/// /categories and /data_sets: one row per configuration and part of the items.
+class Parts {
  public:
-  explicit Categories(const PreparedSweep& sweep) : sweep_(sweep) {
-    for (const auto& example : sweep.examples) names_.insert(example.category);
+  /// `group` and `column`: names in the file. `name`: the part that an item belongs to, a member of Example.
+  Parts(const PreparedSweep& sweep, std::string group, std::string column, std::string Example::* name) : sweep_(sweep), group_(std::move(group)), column_(std::move(column)), name_(name) {
+    for (const auto& example : sweep.examples) names_.insert(example.*name);
   }
   void add(uint32_t config, const Group& group) {
     for (const auto& name : names_) {
       Group samples{.samples = {}, .cluster = group.cluster};
-      std::copy_if(group.begin(), group.end(), std::back_inserter(samples.samples), [&](const SampleRecord* s) { return sweep_.examples[s->item_idx].category == name; });
+      std::copy_if(group.begin(), group.end(), std::back_inserter(samples.samples), [&](const SampleRecord* s) { return sweep_.examples[s->item_idx].*name_ == name; });
       const ItemMeans means = mean_scores(samples);
       const MeanError mean = mean_error(means.values);
       const Interval interval = score_interval(means.values, one_sample_an_item(sweep_));
-      config_idx_.push_back(config), category_.push_back(name), num_items_.push_back(mean.count);
+      config_idx_.push_back(config), part_.push_back(name), num_items_.push_back(mean.count);
       values_["score_mean"].push_back(mean.count ? mean.mean : kUndefined);
       values_["score_standard_error"].push_back(mean.count ? mean.standard_error : kUndefined);
       values_["score_low"].push_back(interval.low);
@@ -279,27 +280,29 @@ class Categories {
     }
   }
   void write(H5Writer& file) const {
-    file.group("categories");
-    file.write("categories/config_idx", config_idx_);
-    file.attribute("categories/config_idx", "unit", std::string("row of /config"));
-    file.write_strings("categories/category", category_);
-    file.write("categories/num_items", num_items_);
-    file.attribute("categories/num_items", "unit", std::string("items"));
+    file.group(group_);
+    file.write(group_ + "/config_idx", config_idx_);
+    file.attribute(group_ + "/config_idx", "unit", std::string("row of /config"));
+    file.write_strings(group_ + "/" + column_, part_);
+    file.write(group_ + "/num_items", num_items_);
+    file.attribute(group_ + "/num_items", "unit", std::string("items"));
     for (const auto& [name, column] : values_) {
-      file.write("categories/" + name, column);
-      file.attribute("categories/" + name, "unit", sweep_.dataset->score_facts().unit);
+      file.write(group_ + "/" + name, column);
+      file.attribute(group_ + "/" + name, "unit", sweep_.dataset->score_facts().unit);
     }
     for (const auto& [name, column] : rates_.values) {
-      file.write("categories/" + name, column);
-      file.attribute("categories/" + name, "unit", rates_.units.at(name));
+      file.write(group_ + "/" + name, column);
+      file.attribute(group_ + "/" + name, "unit", rates_.units.at(name));
     }
   }
 
  private:
   const PreparedSweep& sweep_;
+  std::string group_, column_;
+  std::string Example::* name_;
   std::set<std::string> names_;
   std::vector<uint32_t> config_idx_;
-  std::vector<std::string> category_;
+  std::vector<std::string> part_;
   std::vector<int64_t> num_items_;
   std::map<std::string, std::vector<double>> values_;
   Columns rates_;
@@ -316,7 +319,8 @@ void write_aggregates(H5Writer& file, const PreparedSweep& sweep, const SampleRo
   const std::vector<double> law = source ? source->pair_law() : std::vector<double>{};
   const ScoreFacts facts = sweep.dataset->score_facts();
   const Finished reference = sweep.reference ? Finished(samples, *sweep.reference, cluster) : Finished();
-  Categories categories(sweep);
+  Parts categories(sweep, "categories", "category", &Example::category), sets(sweep, "data_sets", "data_set", &Example::set);
+  const bool joined = std::any_of(sweep.examples.begin(), sweep.examples.end(), [](const auto& example) { return !example.set.empty(); });
   Columns out;
   for (uint32_t config = 0; config < num_configs; ++config) {
     const Finished finished(samples, config, cluster);
@@ -330,6 +334,7 @@ void write_aggregates(H5Writer& file, const PreparedSweep& sweep, const SampleRo
       add_quality_score(out, sweep, facts, group);
       categories.add(config, group);
     }
+    if (joined) sets.add(config, group);
     if (sweep.reference) add_agreement(out, group, reference.group(), !source && !facts.is_quality);
   }
   file.group("aggregates");
@@ -351,6 +356,7 @@ void write_aggregates(H5Writer& file, const PreparedSweep& sweep, const SampleRo
     file.attribute("aggregates", "quality_interval", std::string(one_sample_an_item(sweep) ? "Wilson, 95%" : "percentile bootstrap over items, 95%"));
     categories.write(file);
   }
+  if (joined) sets.write(file);
   if (source) {
     file.attribute("aggregates", "source_entropy_rate_nats", source->entropy_rate_nats());
     file.attribute("aggregates", "source_pair_entropy_nats", conditional_entropy_nats(law, static_cast<size_t>(source->vocabulary())));

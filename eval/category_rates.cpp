@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
+
+#include "core/error.h"
 
 namespace canvaslab {
 namespace {
@@ -24,27 +27,46 @@ std::vector<CategoryRates> rates_of(const H5Reader& file, const std::string& gro
   return out;
 }
 
+/// All rows of /categories or /data_sets.
+std::vector<CategoryRates> parts_of(const H5Reader& file, const std::string& group, const std::string& column) {
+  const auto config = file.read<uint32_t>(group + "/config_idx");
+  const auto name = file.read_strings(group + "/" + column);
+  const auto items = file.read<int64_t>(group + "/num_items");
+  auto out = rates_of(file, group, "score", config.size());
+  for (size_t i = 0; i < out.size(); ++i) out[i].config_idx = config[i], out[i].category = name[i].empty() ? "(none)" : name[i], out[i].num_items = items[i];
+  return out;
+}
+
+/// label/category as (label, category).
+std::pair<std::string, std::string> split(const std::string& name) {
+  const size_t slash = std::min(name.find('/'), name.size());
+  return {name.substr(0, slash), name.substr(slash)};
+}
+
 }  // namespace
+
+std::string shown_dataset(const H5Reader& file) {
+  return file.has("items/data_set") ? joined(file.list_attribute("items/data_set", "labels")) : file.text_attribute("/", "dataset");
+}
 
 std::vector<CategoryRates> category_rates(const H5Reader& file) {
   if (!file.has("categories") || !file.has("aggregates/verdict_is_no_answer_mean")) return {};
-  const size_t configs = file.shape("config/settings")[0], rows = file.shape("categories/config_idx")[0], per_config = rows / std::max<size_t>(1, configs);
-  const auto whole = rates_of(file, "aggregates", file.text_attribute("aggregates", "quality"), configs), parts = rates_of(file, "categories", "score", rows);
-  const auto config = file.read<uint32_t>("categories/config_idx");
-  const auto name = file.read_strings("categories/category");
-  const auto items = file.read<int64_t>("categories/num_items");
-  std::vector<CategoryRates> out;
-  for (size_t c = 0, next = 0; c < configs; ++c) {
-    const size_t total = out.size();
-    out.push_back(whole[c]);
-    out[total].config_idx = static_cast<uint32_t>(c), out[total].category = "all";
-    for (; next < rows && config[next] == c; ++next) {
-      out[total].num_items += items[next];
-      if (per_config < 2) continue;
-      out.push_back(parts[next]);
-      out.back().config_idx = config[next], out.back().category = name[next].empty() ? "(none)" : name[next], out.back().num_items = items[next];
-    }
+  const size_t configs = file.shape("config/settings")[0];
+  std::vector<CategoryRates> out = rates_of(file, "aggregates", file.text_attribute("aggregates", "quality"), configs);
+  for (size_t c = 0; c < configs; ++c) out[c].config_idx = static_cast<uint32_t>(c), out[c].category = "all";
+  auto parts = parts_of(file, "categories", "category");
+  for (const auto& part : parts) out.at(part.config_idx).num_items += part.num_items;
+  if (parts.size() < 2 * configs) parts.clear();
+  if (file.has("data_sets")) {
+    const auto sets = parts_of(file, "data_sets", "data_set");
+    std::set<std::string> labels;
+    for (const auto& set : sets) labels.insert(set.category);
+    std::erase_if(parts, [&](const CategoryRates& part) { return labels.contains(part.category); });  // a data set without categories of its own
+    parts.insert(parts.end(), sets.begin(), sets.end());
+    std::sort(parts.begin(), parts.end(), [](const auto& a, const auto& b) { return std::pair(split(a.category), a.config_idx) < std::pair(split(b.category), b.config_idx); });
   }
+  out.insert(out.end(), parts.begin(), parts.end());
+  std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.config_idx < b.config_idx; });
   return out;
 }
 

@@ -28,6 +28,7 @@ struct Example {
   std::vector<std::string> options;   ///< of a multiple-choice item, in the order shown
   int32_t num_shots = 0;              ///< worked examples in the prompt
   uint32_t number = 0;                ///< place in the whole data set, which names its draws whatever subset is run
+  std::string set = {};               ///< where several data sets are joined: which (eval/datasets/joined.h), also the first part of id, group and category; empty: there is one
 };
 
 /// A further number per sample.

@@ -78,11 +78,14 @@ std::vector<std::string> export_csv(const H5Reader& file, const std::string& fol
   add_group(table, file, "metrics", samples);
   if (file.has("answers")) add_group(table, file, "answers", samples);
   write_csv(folder + "/samples.csv", table);
-  if (!file.has("categories")) return {folder + "/configurations.csv", folder + "/samples.csv"};
-  table.clear();
-  add_group(table, file, "categories", file.shape("categories/config_idx")[0]);
-  write_csv(folder + "/categories.csv", table);
-  return {folder + "/configurations.csv", folder + "/samples.csv", folder + "/categories.csv"};
+  std::vector<std::string> out = {folder + "/configurations.csv", folder + "/samples.csv"};
+  for (const std::string group : {"categories", "data_sets"}) {
+    if (!file.has(group)) continue;
+    table.clear();
+    add_group(table, file, group, file.shape(group + "/config_idx")[0]);
+    write_csv(out.emplace_back(folder + "/" + group + ".csv"), table);
+  }
+  return out;
 }
 
 /// Text inside a Markdown table's cell.
@@ -115,7 +118,7 @@ std::vector<std::string> export_markdown(const H5Reader& file, const std::string
   const std::string beside_name = graded ? "95% interval" : file.text_attribute("samples/score", "quality_name");
   const std::string beside_unit = graded ? file.text_attribute("aggregates", "quality_interval") : file.text_attribute("samples/score", "unit");
   std::ofstream out(path, std::ios::binary);
-  out << "# " << file.text_attribute("/", "name") << "\n\n" << file.text_attribute("/", "denoiser") << "; " << file.text_attribute("/", "dataset") << "; seeds "
+  out << "# " << file.text_attribute("/", "name") << "\n\n" << file.text_attribute("/", "denoiser") << "; " << shown_dataset(file) << "; seeds "
       << file.text_attribute("/", "seeds") << ". After +-: half a 95% interval.\n\n"
       << fmt::format("|  | samples | failed | {} ({}) | {} ({}) | tokens per denoiser forward | settings |\n|--:|--:|--:|--:|--:|--:|---|\n", quality,
                      file.integer_attribute("aggregates", "quality_higher_is_better") ? "higher is better" : "lower is better", beside_name, beside_unit);
@@ -142,7 +145,7 @@ std::vector<std::string> export_compact(const H5Reader& file, const std::string&
   for (const auto& row : category_rates(file))
     if (row.category != "all") by_category[row.category][row.config_idx] = fmt::format("{:.2f} ({:.2f} to {:.2f})", row.accuracy, row.low, row.high);
   std::ofstream out(path, std::ios::binary);
-  out << file.text_attribute("/", "denoiser") << "; " << file.text_attribute("/", "dataset") << "; seeds " << file.text_attribute("/", "seeds") << ". In parentheses and after +-: 95% intervals.\n\n"
+  out << file.text_attribute("/", "denoiser") << "; " << shown_dataset(file) << "; seeds " << file.text_attribute("/", "seeds") << ". In parentheses and after +-: 95% intervals.\n\n"
       << "| configuration | tokens per forward | " << quality;
   for (const auto& [name, cells] : by_category) out << " | " << markdown_cell(name);
   out << " |\n|---|--:|--:" << [&] { std::string line; for (size_t i = 0; i < by_category.size(); ++i) line += "|--:"; return line; }() << "|\n";

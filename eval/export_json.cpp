@@ -5,6 +5,7 @@
 #include <cmath>
 #include <ctime>
 #include <iomanip>
+#include <optional>
 #include <sstream>
 
 #include <fmt/ranges.h>
@@ -62,73 +63,131 @@ OrderedJson settings_json(const std::string& settings) {
   return out;
 }
 
-/// Worked examples in the prompts of a configuration: most of any prompt, and the mean, which is lower where some were left
-/// out to fit. Data sets that know no shots have none.
-struct Shots {
-  int64_t most = 0;
-  double mean = 0;
+/// What results are given for: a whole run, or one of the data sets that it joins.
+struct JsonTask {
+  std::string name, dataset, sha256;
+  std::string group;                      ///< of the columns
+  std::vector<size_t> rows;               ///< in that group, by configuration
+  std::optional<std::string> set;         ///< whose items; absent: all
 };
-Shots shots_of(const H5Reader& file, size_t c) {
-  Shots out;
-  if (!file.has("metrics/num_shots")) return out;
-  const auto config = file.read<uint32_t>("samples/config_idx");
-  const auto shots = file.read<double>("metrics/num_shots");
-  double sum = 0, count = 0;
-  for (size_t i = 0; i < shots.size(); ++i)
-    if (config[i] == c && std::isfinite(shots[i])) out.most = std::max(out.most, static_cast<int64_t>(shots[i])), sum += shots[i], count += 1;
-  out.mean = count > 0 ? sum / count : 0;
+
+/// The data sets that a run joins; none: it has a single one.
+std::vector<JsonTask> tasks_of_sets(const H5Reader& file) {
+  std::vector<JsonTask> out;
+  if (!file.has("items/data_set")) return out;
+  const auto labels = file.list_attribute("items/data_set", "labels"), texts = file.list_attribute("items/data_set", "data_sets"), hashes = file.list_attribute("items/data_set", "sha256");
+  for (size_t s = 0; s < labels.size(); ++s) {
+    JsonTask& task = out.emplace_back(JsonTask{.name = labels[s], .dataset = texts.at(s), .sha256 = hashes.at(s), .group = "data_sets", .rows = {}, .set = labels[s]});
+    const auto names = file.read_strings("data_sets/data_set");
+    for (size_t row = 0; row < names.size(); ++row)  // ordered by configuration
+      if (names[row] == labels[s]) task.rows.push_back(row);
+  }
   return out;
 }
 
-OrderedJson results_of(const H5Reader& file, size_t c, const std::string& settings) {
-  const std::string task = task_of(file), denoiser = file.text_attribute("/", "denoiser");
-  const auto at = [&](const std::string& name) { return number(file.read<double>("aggregates/" + name)[c]); };
+JsonTask task_of_run(const H5Reader& file) {
+  JsonTask out{.name = task_of(file), .dataset = file.text_attribute("/", "dataset"), .sha256 = file.text_attribute("/", "dataset_sha256"), .group = "aggregates", .rows = {}, .set = std::nullopt};
+  for (size_t c = 0; c < file.shape("config/settings")[0]; ++c) out.rows.push_back(c);
+  return out;
+}
+
+/// Items, finished samples and worked examples of a task in one configuration: most of any prompt, and the mean, which is
+/// lower where some were left out to fit. Data sets that know no shots have none.
+struct Counts {
+  int64_t items = 0, finished = 0, most_shots = 0;
+  double mean_shots = 0;
+};
+Counts counts_of(const H5Reader& file, const JsonTask& task, size_t c) {
+  Counts out;
+  const auto sets = task.set ? file.read_strings("items/data_set") : std::vector<std::string>{};
+  out.items = task.set ? std::count(sets.begin(), sets.end(), *task.set) : static_cast<int64_t>(file.shape("items/item_id")[0]);
+  const auto config = file.read<uint32_t>("samples/config_idx"), item = file.read<uint32_t>("samples/item_idx");
+  const auto failed = file.read<uint8_t>("samples/failed");
+  const auto shots = file.has("metrics/num_shots") ? file.read<double>("metrics/num_shots") : std::vector<double>(config.size(), std::nan(""));
+  double sum = 0, count = 0;
+  for (size_t i = 0; i < config.size(); ++i) {
+    if (config[i] != c || (task.set && sets[item[i]] != *task.set)) continue;
+    out.finished += failed[i] == 0;
+    if (std::isfinite(shots[i])) out.most_shots = std::max(out.most_shots, static_cast<int64_t>(shots[i])), sum += shots[i], count += 1;
+  }
+  out.mean_shots = count > 0 ? sum / count : 0;
+  return out;
+}
+
+/// Which of the metrics say something of a task: of data sets that are joined not each has all.
+std::vector<bool> shown_metrics(const H5Reader& file, const JsonTask& task, size_t c) {
+  std::vector<bool> out;
+  for (const auto& [name, better] : metric_list(file))
+    out.push_back(!task.set || out.empty() || std::isfinite(file.read<double>(fmt::format("{}/{}_mean", task.group, name))[task.rows.at(c)]));
+  return out;
+}
+
+/// Adds a task's entries to those of a results file.
+void add_task(OrderedJson& out, const H5Reader& file, const JsonTask& task, size_t c, const OrderedJson& settings) {
+  const auto at = [&](const std::string& name) { return number(file.read<double>(task.group + "/" + name)[task.rows.at(c)]); };
   // Its table writer takes a word where there is no standard error, and stumbles over null.
   const auto error = [&](const std::string& name) { return at(name).is_null() ? OrderedJson("N/A") : at(name); };
   const auto metrics = metric_list(file);
-  OrderedJson result = {{"alias", task}, {"sample_len", file.shape("items/item_id")[0]}}, better = OrderedJson::object();
-  const std::string quality = file.text_attribute("aggregates", "quality"), filter = std::string(",") + kFilter;
+  const auto shown = shown_metrics(file, task, c);
+  const Counts counts = counts_of(file, task, c);
+  OrderedJson result = {{"alias", task.name}, {"sample_len", counts.items}}, better = OrderedJson::object();
+  const std::string filter = std::string(",") + kFilter;
   for (size_t m = 0; m < metrics.size(); ++m) {
     const std::string column = m == 0 ? "score" : metrics[m].first;
+    if (!shown[m]) continue;
     result[metrics[m].first + filter] = at(column + "_mean");
     result[metrics[m].first + "_stderr" + filter] = error(column + "_standard_error");
     better[metrics[m].first] = metrics[m].second;
   }
-  result[quality + filter] = at(quality);
-  result[quality + "_stderr" + filter] = error(file.text_attribute("aggregates", "quality_standard_error"));
-  better[quality] = file.integer_attribute("aggregates", "quality_higher_is_better") != 0;
-  const auto items = file.shape("items/item_id")[0];
-  const auto finished = file.read<int64_t>("aggregates/num_samples")[c];
-  double seconds = 0;
+  if (!task.set) {
+    const std::string quality = file.text_attribute("aggregates", "quality");
+    result[quality + filter] = at(quality);
+    result[quality + "_stderr" + filter] = error(file.text_attribute("aggregates", "quality_standard_error"));
+    better[quality] = file.integer_attribute("aggregates", "quality_higher_is_better") != 0;
+  }
+  out["results"][task.name] = result;
+  out["configs"][task.name] = {{"task", task.name}, {"dataset", task.dataset}, {"repeats", file.integer_attribute("/", "repeats_per_seed")}, {"settings", settings}};
+  out["versions"][task.name] = file.integer_attribute("/", "schema_version");
+  out["n-shot"][task.name] = counts.most_shots;
+  out["n-shot_mean"][task.name] = counts.mean_shots;
+  out["higher_is_better"][task.name] = better;
+  out["n-samples"][task.name] = {{"original", counts.items}, {"effective", counts.items}, {"finished", counts.finished}};
+  out["task_hashes"][task.name] = task.sha256;
+}
+
+double total_seconds(const H5Reader& file, size_t c) {
   const auto config = file.read<uint32_t>("samples/config_idx");
+  double out = 0;
   for (const char* phase : {"samples/seconds_prefill", "samples/seconds_denoise", "samples/seconds_append"}) {
     const auto values = file.read<double>(phase);
     for (size_t i = 0; i < values.size(); ++i)
-      if (config[i] == c && std::isfinite(values[i])) seconds += values[i];
+      if (config[i] == c && std::isfinite(values[i])) out += values[i];
   }
-  const auto seeds = file.text_attribute("/", "seeds");
-  const Shots shots = shots_of(file, c);
-  return {{"results", {{task, result}}},
-          {"groups", OrderedJson::object()},
-          {"group_subtasks", {{task, OrderedJson::array()}}},
-          {"configs", {{task, {{"task", task}, {"dataset", file.text_attribute("/", "dataset")}, {"repeats", file.integer_attribute("/", "repeats_per_seed")}, {"settings", settings_json(settings)}}}}},
-          {"versions", {{task, file.integer_attribute("/", "schema_version")}}},
-          {"n-shot", {{task, shots.most}}},
-          {"n-shot_mean", {{task, shots.mean}}},
-          {"higher_is_better", {{task, better}}},
-          {"n-samples", {{task, {{"original", items}, {"effective", items}, {"finished", finished}}}}},
-          {"config",
-           {{"model", "canvaslab"}, {"model_args", fmt::format("denoiser={},dtype={}", denoiser, file.text_attribute("/", "dtype"))}, {"batch_size", nullptr}, {"limit", nullptr},
-            {"bootstrap_iters", 0}, {"gen_kwargs", settings_json(settings)}, {"random_seed", seeds}, {"numpy_seed", nullptr}, {"torch_seed", nullptr}, {"fewshot_seed", nullptr}}},
-          {"git_hash", file.text_attribute("/", "commit")},
-          {"date", unix_seconds(file.read_strings("run/created_utc")[0])},
-          {"task_hashes", {{task, file.text_attribute("/", "dataset_sha256")}}},
-          {"model_name", denoiser},
-          {"system_instruction", nullptr},
-          {"system_instruction_sha", nullptr},
-          {"chat_template", nullptr},
-          {"chat_template_sha", nullptr},
-          {"total_evaluation_time_seconds", fmt::format("{}", seconds)}};
+  return out;
+}
+
+/// Data sets that are joined are the subtasks of a group, as the harness writes its own groups.
+OrderedJson results_of(const H5Reader& file, const JsonTask& whole, const std::vector<JsonTask>& sets, size_t c, const OrderedJson& settings) {
+  const std::string denoiser = file.text_attribute("/", "denoiser");
+  OrderedJson out;
+  // In this order; filled in below.
+  for (const char* key : {"results", "groups", "group_subtasks", "configs", "versions", "n-shot", "n-shot_mean", "higher_is_better", "n-samples"}) out[key] = OrderedJson::object();
+  out["config"] = {{"model", "canvaslab"}, {"model_args", fmt::format("denoiser={},dtype={}", denoiser, file.text_attribute("/", "dtype"))}, {"batch_size", nullptr}, {"limit", nullptr},
+                   {"bootstrap_iters", 0}, {"gen_kwargs", settings}, {"random_seed", file.text_attribute("/", "seeds")}, {"numpy_seed", nullptr}, {"torch_seed", nullptr}, {"fewshot_seed", nullptr}};
+  out["git_hash"] = file.text_attribute("/", "commit");
+  out["date"] = unix_seconds(file.read_strings("run/created_utc")[0]);
+  out["task_hashes"] = OrderedJson::object();
+  out["model_name"] = denoiser;
+  for (const char* key : {"system_instruction", "system_instruction_sha", "chat_template", "chat_template_sha"}) out[key] = nullptr;
+  out["total_evaluation_time_seconds"] = fmt::format("{}", total_seconds(file, c));
+  add_task(out, file, whole, c, settings);
+  out["group_subtasks"][whole.name] = OrderedJson::array();
+  if (!sets.empty()) out["groups"][whole.name] = out["results"][whole.name];
+  for (const auto& task : sets) {
+    add_task(out, file, task, c, settings);
+    out["group_subtasks"][whole.name].push_back(task.name);
+  }
+  return out;
 }
 
 /// What the sample lines need, read once.
@@ -150,7 +209,8 @@ struct SampleColumns {
   std::vector<std::vector<double>> values;  // [metric][sample]
 };
 
-OrderedJson sample_line(const SampleColumns& s, size_t i, const OrderedJson& settings) {
+/// `shown`: which of the metrics say something of this data set.
+OrderedJson sample_line(const SampleColumns& s, size_t i, const OrderedJson& settings, const std::vector<bool>& shown) {
   const auto begin = s.ids.begin() + static_cast<ptrdiff_t>(s.ids_begin[i]);
   const std::string response = fmt::format("{}", fmt::join(begin, begin + s.num_tokens[i], " "));  // tokens: a run keeps no text
   const OrderedJson doc = {{"id", s.item_id[s.item[i]]}, {"category", s.category[s.item[i]]}};
@@ -169,6 +229,7 @@ OrderedJson sample_line(const SampleColumns& s, size_t i, const OrderedJson& set
               {"seed", s.seed[i]},
               {"failed", s.failed[i] != 0}};
   for (size_t m = 0; m < s.metrics.size(); ++m) {
+    if (!shown[m]) continue;
     out["metrics"].push_back(s.metrics[m].first);
     out[s.metrics[m].first] = number(s.values[m][i]);
   }
@@ -182,17 +243,26 @@ std::vector<std::string> export_json(const H5Reader& file, const std::string& fo
   std::vector<std::string> out;
   const SampleColumns samples(file);
   const auto settings = file.read_strings("config/settings");
+  const JsonTask whole = task_of_run(file);
+  const auto sets = tasks_of_sets(file);
+  const auto item_set = file.has("items/data_set") ? file.read_strings("items/data_set") : std::vector<std::string>{};
   size_t next = 0;  // rows are ordered by configuration
   for (size_t c = 0; c < settings.size(); ++c) {
+    const OrderedJson kwargs = settings_json(settings[c]);
     out.push_back(fmt::format("{}/results_config-{}.json", folder, c));
     std::ofstream results(out.back(), std::ios::binary);
-    results << json_text(results_of(file, c, settings[c]), 2) << "\n";
+    results << json_text(results_of(file, whole, sets, c, kwargs), 2) << "\n";
     finish_export(results, out.back());
-    out.push_back(fmt::format("{}/samples_{}_config-{}.jsonl", folder, task_of(file), c));
-    std::ofstream lines(out.back(), std::ios::binary);
-    const OrderedJson kwargs = settings_json(settings[c]);
-    for (; next < samples.config.size() && samples.config[next] == c; ++next) lines << json_text(sample_line(samples, next, kwargs)) << "\n";
-    finish_export(lines, out.back());
+    const size_t begin = next;
+    while (next < samples.config.size() && samples.config[next] == c) ++next;
+    for (const auto& task : sets.empty() ? std::vector{whole} : sets) {
+      out.push_back(fmt::format("{}/samples_{}_config-{}.jsonl", folder, task.name, c));
+      std::ofstream lines(out.back(), std::ios::binary);
+      const auto shown = shown_metrics(file, task, c);
+      for (size_t i = begin; i < next; ++i)
+        if (!task.set || item_set[samples.item[i]] == *task.set) lines << json_text(sample_line(samples, i, kwargs, shown)) << "\n";
+      finish_export(lines, out.back());
+    }
   }
   return out;
 }

@@ -13,6 +13,7 @@
 #include "core/digest.h"
 #include "core/error.h"
 #include "core/text/tokenizer.h"
+#include "eval/datasets/joined.h"
 #include "eval/results.h"
 
 namespace canvaslab {
@@ -184,7 +185,7 @@ void choose_scores(Join& join, const ImportedFile& file, const ImportOptions& op
   std::unique_ptr<Dataset> dataset;
   if (!options.dataset.empty()) {
     join.sweep.plan.dataset = datasets().canonical(options.dataset);
-    if (datasets().find(parse_plugin(options.dataset).name).facts.needs_source)
+    if (facts_of_dataset(options.dataset).needs_source)
       throw usage_error("data set '{}' needs a denoiser with an exact source; imported completions cannot be judged by it", join.sweep.plan.dataset);
     dataset = datasets().make(options.dataset);
     join.graded = dataset->score_facts().is_quality && options.metric.empty();

@@ -149,6 +149,14 @@ std::string first_difference(std::string_view before, std::string_view now) {
   return "";
 }
 
+SampleRecord failure_of(const SampleRecord& sample, const std::string& error) {
+  SampleRecord out;
+  out.config_idx = sample.config_idx, out.item_idx = sample.item_idx, out.repeat = sample.repeat, out.seed = sample.seed, out.content_key = sample.content_key;
+  out.error = error;
+  out.stop_reason = kNothingGenerated;
+  return out;
+}
+
 SampleRef ref_to(const SampleRecord& sample, uint64_t payload_at, size_t payload_bytes) {
   return {.config_idx = sample.config_idx, .item_idx = sample.item_idx, .repeat = sample.repeat, .failed = !sample.error.empty(), .content_key = sample.content_key,
           .score = sample.score, .payload_at = payload_at, .payload_bytes = static_cast<uint32_t>(payload_bytes)};

@@ -50,6 +50,14 @@ struct SampleRecord {
   std::vector<double> metrics;            ///< further metrics in the data set's order
 };
 
+/// What stands as stop_reason of a sample that could not be generated. One that was generated but not graded has an error too,
+/// and keeps all the rest: only its score is missing.
+inline constexpr const char* kNothingGenerated = "error";
+inline bool was_generated(const SampleRecord& sample) { return sample.stop_reason != kNothingGenerated; }
+
+/// What a sample is and what went wrong, without what was generated.
+SampleRecord failure_of(const SampleRecord& sample, const std::string& error);
+
 /// Where a sample lies in its journal, and what a run must know of it without reading it again: a run of millions of
 /// samples does not fit in memory.
 struct SampleRef {

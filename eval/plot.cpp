@@ -105,7 +105,8 @@ void plot_run(const PlotRequest& request, const std::string& path, PlotOutcome& 
   const PlotRun run = read_plot_run(file, samples, history, request.choice);
   const RecordedSteps recorded = read_recorded_steps(file, samples, history);
   std::vector<Figure> figures = {pareto_figure(run), steps_figure(run), accepted_figure(run)};
-  if (auto categories = category_figure(run, file, samples)) figures.push_back(std::move(*categories));
+  for (const char* column : {"data_set", "category"})
+    if (auto parts = parts_figure(run, file, samples, column)) figures.push_back(std::move(*parts));
   if (const auto means = recorded_means(run, file, recorded); !means.empty()) {
     figures.push_back(entropy_figure(run, means));
     figures.push_back(acceptance_figure(run, means));

@@ -69,8 +69,10 @@ std::vector<size_t> best_configs(const PlotRun& run) {
 
 }  // namespace
 
-std::optional<Figure> category_figure(const PlotRun& run, const H5Reader& file, const PlotSamples& samples) {
-  const auto of_item = file.read_strings("items/category");
+std::optional<Figure> parts_figure(const PlotRun& run, const H5Reader& file, const PlotSamples& samples, const std::string& column) {
+  if (!file.has("items/" + column)) return std::nullopt;
+  const auto of_item = file.read_strings("items/" + column);
+  const std::string part = column == "data_set" ? "data set" : "category";
   std::map<std::string, size_t> count;
   for (const auto& category : of_item)
     if (!category.empty()) ++count[category];
@@ -94,8 +96,8 @@ std::optional<Figure> category_figure(const PlotRun& run, const H5Reader& file, 
 
   const auto configs = best_configs(run);
   Figure out;
-  out.stem = "score_by_category";
-  out.title = "Score by category";
+  out.stem = "score_by_" + column;
+  out.title = "Score by " + part;
   out.series = run.series;
   out.key = KeyShape::kBox;
   out.y.label = run.score_label;
@@ -105,9 +107,9 @@ std::optional<Figure> category_figure(const PlotRun& run, const H5Reader& file, 
   out.x.tick_angle = names.size() > 5 ? 35 : 0;
   out.caption = fmt::format("{}; {}. Of each series the step limit with the best quality. In brackets: items. Bars: {}.{}", run.denoiser, run.dataset,
                             verdicts ? "95% Wilson intervals" : "95% normal intervals over items, repeats averaged first",
-                            count.size() > names.size() ? fmt::format(" The {} largest of {} categories.", names.size(), count.size()) : "");
+                            count.size() > names.size() ? fmt::format(" The {} largest of {}.", names.size(), count.size()) : "");
   for (size_t k = 0; k < names.size(); ++k) out.x.ticks.emplace_back(static_cast<double>(k), fmt::format("{} ({})", names[k], count[names[k]]));
-  if (out.x.tick_angle == 0) out.x.label = "category (items)";
+  if (out.x.tick_angle == 0) out.x.label = part + " (items)";
   out.x.range = {-0.6, static_cast<double>(names.size()) - 0.4};
   for (const int32_t length : run.canvas_lengths(configs)) {
     Panel panel;

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/h5.h"
 #include "core/params.h"
+#include "eval/category_rates.h"
 #include "eval/pareto.h"
 #include "eval/plot_quality.h"
 #include "eval/statistics.h"
@@ -153,7 +154,7 @@ PlotRun read_plot_run(const H5Reader& file, const PlotSamples& samples, const Pl
   out.path = file.path();
   out.name = file.text_attribute("/", "name");
   out.denoiser = file.text_attribute("/", "denoiser");
-  out.dataset = file.text_attribute("/", "dataset");
+  out.dataset = shown_dataset(file);
   out.seeds = file.text_attribute("/", "seeds");
   out.program = fmt::format("{}, commit {}", file.text_attribute("/", "program"), file.text_attribute("/", "commit").substr(0, 12));
   out.plan = file.read_strings("run/plan")[0];

@@ -18,9 +18,9 @@ Figure steps_figure(const PlotRun& run);
 /// Accepted positions by step; each series at its largest step limit.
 Figure accepted_figure(const PlotRun& run);
 
-/// Mean score by category of the items, with Wilson's intervals where scores are verdicts of single samples. Nothing when
-/// the items have no categories.
-std::optional<Figure> category_figure(const PlotRun& run, const H5Reader& file, const PlotSamples& samples);
+/// Mean score by a column of /items ("category", "data_set"), with Wilson's intervals where scores are verdicts of single
+/// samples. Nothing when the items have none.
+std::optional<Figure> parts_figure(const PlotRun& run, const H5Reader& file, const PlotSamples& samples, const std::string& column);
 /// How many steps canvases took; a panel a series at its largest step limit, a colour a canvas length.
 Figure step_histogram_figure(const PlotRun& run, const PlotSamples& samples, const PlotHistory& history);
 /// Why canvases stopped: shares; a panel a canvas length.

@@ -47,7 +47,7 @@ Regraded regrade(const PreparedSweep& sweep, const ShardJournal& journal) {
       throw usage_error("{}: item '{}' was asked otherwise (its prompt, id or settings differ now)\nonly the grading may change: the same items, options order and template", journal.path, item);
     SampleRecord sample = stored;
     sample.content_key = sweep.content_key(stored.config_idx, stored.item_idx, stored.repeat);
-    if (!sample.error.empty()) {
+    if (!was_generated(sample)) {
       ++out.failed;
       out.samples.push_back(std::move(sample));
       continue;
@@ -55,7 +55,9 @@ Regraded regrade(const PreparedSweep& sweep, const ShardJournal& journal) {
     const Score score = sweep.dataset->score(sweep.examples[sample.item_idx], sample.token_ids, *sweep.denoiser);
     sample.score = score.value;
     sample.metrics = score.metrics;
-    if (!same(stored.score, sample.score)) out.changes.push_back({sample.config_idx, sample.item_idx, sample.repeat, stored.score, sample.score});
+    if (!sample.error.empty()) ++out.recovered;
+    else if (!same(stored.score, sample.score)) out.changes.push_back({sample.config_idx, sample.item_idx, sample.repeat, stored.score, sample.score});
+    sample.error.clear();
     if (stored.metrics.size() == sample.metrics.size()) out.metric_changes += !std::equal(stored.metrics.begin(), stored.metrics.end(), sample.metrics.begin(), same);
     out.samples.push_back(std::move(sample));
   }

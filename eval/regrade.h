@@ -18,7 +18,8 @@ struct Regraded {
   std::vector<SampleRecord> samples;   ///< in row order, under the content keys of the new sweep
   std::vector<ScoreChange> changes;    ///< of scores
   size_t metric_changes = 0;           ///< samples in which some metric differs; 0 where the metrics are others
-  size_t failed = 0;                   ///< samples that had failed: they hold no tokens and stay failed
+  size_t recovered = 0;                ///< samples that were generated but could not be graded when they ran
+  size_t failed = 0;                   ///< samples that could not be generated: they hold no tokens and stay failed
 };
 
 /// `sweep` is the journal's plan with whatever data set now grades it. Tokens, steps and times are kept.

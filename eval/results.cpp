@@ -10,6 +10,7 @@
 #include <map>
 
 #include "core/error.h"
+#include "eval/datasets/joined.h"
 
 #ifndef CANVASLAB_COMMIT
 #define CANVASLAB_COMMIT "unknown"
@@ -71,6 +72,15 @@ void write_items(H5Writer& file, const PreparedSweep& sweep) {
       if (!sweep.examples[i].group.empty()) ids[i] = sweep.examples[i].group;
     file.write_strings("items/group", ids);
   }
+  if (std::any_of(sweep.examples.begin(), sweep.examples.end(), [](const auto& example) { return !example.set.empty(); })) {
+    for (size_t i = 0; i < ids.size(); ++i) ids[i] = sweep.examples[i].set;
+    file.write_strings("items/data_set", ids);
+    std::vector<std::string> labels, texts, hashes;
+    for (const auto& set : joined_sets(sweep.plan.dataset)) labels.push_back(set.label), texts.push_back(set.dataset), hashes.push_back(hex(sha256(hash_of_set(sweep.data_hash, set.label))));
+    file.attribute("items/data_set", "labels", labels);
+    file.attribute("items/data_set", "data_sets", texts);
+    file.attribute("items/data_set", "sha256", hashes);
+  }
   file.write("items/prompt_len", lengths);
   file.attribute("items/prompt_len", "unit", std::string("tokens"));
 }
@@ -126,8 +136,8 @@ void verify_results(const std::string& path, size_t num_samples) {
     if (!good) throw input_error("{}: reads back wrong ({}); is the disk failing?", path, what);
   };
   expect(file.integer_attribute("/", "complete") == 1, "not marked complete");
-  for (const char* group : {"config", "items", "samples", "metrics", "canvases", "steps", "aggregates", "answers", "categories"}) {
-    if (!file.has(group)) continue;  // only graded data sets have the last two
+  for (const char* group : {"config", "items", "samples", "metrics", "canvases", "steps", "aggregates", "answers", "categories", "data_sets"}) {
+    if (!file.has(group)) continue;  // only graded data sets have the last three, and only joined ones the last
     const auto names = file.names(group);
     for (const auto& name : names) expect(file.shape(std::string(group) + "/" + name)[0] == file.shape(std::string(group) + "/" + names[0])[0], std::string(group) + "/" + name);
   }

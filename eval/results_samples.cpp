@@ -323,7 +323,9 @@ void write_samples(H5Writer& file, const PreparedSweep& sweep, const SampleRows&
   size_t begin = 0;
   do {  // once even without samples, so that every column is there
     const size_t end = samples.block_end(begin, samples.size());
-    const Block block = samples.read(begin, end);
+    Block block = samples.read(begin, end);
+    for (auto& sample : block)  // of samples without a score there are no tokens either, whatever the journal keeps for a later try
+      if (!sample.error.empty() && !sweep.plan.configs[sample.config_idx].imported) sample = failure_of(sample, sample.error);
     out.group("samples");
     write_identity(out, sweep, block, reasons);
     write_scores(out, sweep, block);

@@ -64,6 +64,7 @@ struct SweepOptions {
   int batch = 1;                   ///< samples of one configuration that go through the engine together
   uint32_t shard = 1, num_shards = 1;
   uint64_t shuffle = 0;            ///< non-zero: tasks in a random order (results never depend on it)
+  std::vector<std::string> reuse = {};  ///< folders of runs whose samples are taken where their content key is in this plan, and graded again
   std::string command_line;        ///< kept in the results, marked volatile
   const std::atomic<int>* interrupt = nullptr;                     ///< non-zero: finish current samples and stop
   std::function<void(const ProgressMeter&)> on_progress;           ///< after every sample, one call at a time
@@ -73,6 +74,7 @@ struct SweepOptions {
 
 struct SweepOutcome {
   size_t total = 0, already_done = 0, ran = 0, failed = 0;
+  size_t reused = 0;               ///< generated earlier: only graded
   bool interrupted = false, wrote_results = false;
   std::string results_path;
 };

@@ -7,6 +7,7 @@
 
 #include "core/embedded_models.h"
 #include "core/error.h"
+#include "eval/datasets/joined.h"
 #include "eval/search_space.h"
 #include "eval/toml_table.h"
 #include "samplers/plugin_library.h"
@@ -190,6 +191,42 @@ void read_grids(const std::string& path, const toml::table& root, SweepPlan& pla
   }
 }
 
+/// Sets `subset` where the table says one. True when it does.
+bool read_subset(const TomlTable& table, int64_t& subset, uint64_t& seed) {
+  if (!table.has("subset") && table.has("subset_seed")) throw usage_error("{}: 'subset_seed' without 'subset', the number of items to draw", table.at("subset_seed"));
+  seed = static_cast<uint64_t>(table.integer("subset_seed", 1, 0));
+  if (table.has("subset")) subset = table.integer("subset", 0, 1);
+  return table.has("subset");
+}
+
+/// [[dataset]]: several data sets, joined into one.
+std::string join_datasets(const std::string& path, const toml::array& list) {
+  if (list.empty()) throw usage_error("{}: 'dataset' is an empty list; name at least one data set", toml_place(path, list.source()));
+  std::vector<JoinedSet> sets;
+  std::string out;
+  for (const auto& entry : list) {
+    if (!entry.is_table()) throw usage_error("{}: [[dataset]] must be a table", toml_place(path, entry.source()));
+    const TomlTable table(path, "[[dataset]]", *entry.as_table(), {"name", "label", "subset", "subset_seed"});
+    JoinedSet& set = sets.emplace_back();
+    set.dataset = located(table.at("name"), [&] { return datasets().canonical(table.text("name", std::nullopt)); });
+    set.label = table.text("label", "");
+    read_subset(table, set.subset, set.subset_seed);
+    out = located(table.at(table.has("label") ? "label" : "name"), [&] { return joined_text(sets); });
+    located(table.at("name"), [&] { datasets().make(out); });  // scores that mean different things are told here
+  }
+  return out;
+}
+
+void read_datasets(const std::string& path, const toml::table& root, SweepPlan& plan) {
+  if (const auto* node = root.get("dataset"); node && node->is_array()) {
+    plan.dataset = join_datasets(path, *node->as_array());
+    return;
+  }
+  const TomlTable dataset(path, "[dataset]", section(path, root, "dataset", "name = \"source(items=300)\""), {"name", "subset", "subset_seed"});
+  plan.dataset = located(dataset.at("name"), [&] { return datasets().canonical(dataset.text("name", std::nullopt)); });
+  if (int64_t subset = 0; read_subset(dataset, subset, plan.subset_seed)) plan.subset = subset;
+}
+
 /// Where a file lists several step limits, a limit cuts the temperature's ramp instead of squeezing it so that
 /// points of one curve differ in one thing, unless anneal_over says otherwise.
 void keep_ramps(SweepPlan& plan) {
@@ -234,11 +271,7 @@ SweepPlan read_sweep(const std::string& path, const std::vector<std::string>& ov
   if (thinking.size() > 1) throw usage_error("{}: 'thinking' is true or false, not a list: prompts would differ between configurations", denoiser.at("thinking"));
   plan.thinking = !thinking.empty() && thinking[0];
   plan.tools = denoiser.text("tools", "");
-  const TomlTable dataset(path, "[dataset]", section(path, root, "dataset", "name = \"source(items=300)\""), {"name", "subset", "subset_seed"});
-  plan.dataset = located(dataset.at("name"), [&] { return datasets().canonical(dataset.text("name", std::nullopt)); });
-  if (dataset.has("subset")) plan.subset = dataset.integer("subset", 0, 1);
-  else if (dataset.has("subset_seed")) throw usage_error("{}: 'subset_seed' without 'subset', the number of items to draw", dataset.at("subset_seed"));
-  plan.subset_seed = static_cast<uint64_t>(dataset.integer("subset_seed", 1, 0));
+  read_datasets(path, root, plan);
   read_grids(path, root, plan);
   if (root.contains("search")) read_search(path, root, plan);
   if (root.contains("reference")) {

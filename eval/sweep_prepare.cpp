@@ -1,11 +1,15 @@
 // Opening what a plan names: model, examples, resolved configurations, the plan's identity.
 #include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
 #include <set>
 
 #include "core/error.h"
 #include "core/json.h"
 #include "core/model.h"
 #include "core/text/tools.h"
+#include "eval/datasets/joined.h"
 #include "eval/halving.h"
 #include "eval/subset.h"
 #include "eval/sweep.h"
@@ -18,6 +22,19 @@ std::vector<Example> take_subset(const SweepPlan& plan, std::vector<Example> all
   if (count > all.size()) throw usage_error("[dataset] subset is {}, but '{}' has {} items; leave subset out to take them all", count, plan.dataset, all.size());
   std::vector<Example> out;
   for (const size_t i : stratified_subset(all, count, plan.subset_seed)) out.push_back(std::move(all[i]));
+  return out;
+}
+
+/// The first items of each data set in turn, in the order they had.
+std::vector<Example> take_first(std::vector<Example> all, size_t count) {
+  std::map<std::string_view, size_t> seen;
+  std::vector<std::pair<size_t, size_t>> turns;  // place within its data set, place among all
+  for (size_t i = 0; i < all.size(); ++i) turns.emplace_back(seen[all[i].set]++, i);
+  std::sort(turns.begin(), turns.end());
+  turns.resize(std::min(count, turns.size()));
+  std::sort(turns.begin(), turns.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  std::vector<Example> out;
+  for (const auto& [turn, i] : turns) out.push_back(std::move(all[i]));
   return out;
 }
 
@@ -44,10 +61,11 @@ std::vector<Example> load_examples(const SweepPlan& plan, const Dataset& dataset
     tools = read_tools(plan.tools);
     check_takes_tools(*encode, tools, "[denoiser] tools");
   }
-  for (size_t i = 0; i < examples.size(); ++i) examples[i].number = static_cast<uint32_t>(i);
+  for (size_t i = 0; i < examples.size(); ++i)
+    if (examples[i].set.empty()) examples[i].number = static_cast<uint32_t>(i);
   if (plan.limit && plan.subset) throw usage_error("'limit' takes the first items, 'subset' draws some by category; give one of them");
   if (plan.subset) examples = take_subset(plan, std::move(examples));
-  if (plan.limit && static_cast<size_t>(*plan.limit) < examples.size()) examples.resize(static_cast<size_t>(*plan.limit));
+  if (plan.limit) examples = take_first(std::move(examples), static_cast<size_t>(*plan.limit));
   for (auto& example : examples) {
     if (!example.has_ids) {
       if (!encode)
@@ -139,10 +157,11 @@ PreparedSweep prepare_sweep(SweepPlan plan, const PromptEncoder& encode, const C
   out.plan = std::move(plan);
   out.denoiser = open_model(out.plan.denoiser, {.dtype = out.plan.dtype});
   out.dataset = datasets().make(out.plan.dataset);
-  if (datasets().find(parse_plugin(out.plan.dataset).name).facts.needs_source && !out.denoiser->source())
+  const DatasetFacts facts = facts_of_dataset(out.plan.dataset);
+  if (facts.needs_source && !out.denoiser->source())
     throw usage_error("data set '{}' needs a denoiser with an exact source, such as hmm(...); '{}' has none", out.plan.dataset, out.plan.denoiser);
   if (const std::string why = out.dataset->cannot_score(); !why.empty()) throw usage_error("data set '{}' cannot be scored here: {}", out.plan.dataset, why);
-  if (datasets().find(parse_plugin(out.plan.dataset).name).facts.needs_text) {
+  if (facts.needs_text) {
     if (!encode)
       throw usage_error("data set '{}' grades texts, but there is no tokenizer for model '{}'; name one with tokenizer = \"FILE\" in [denoiser]", out.plan.dataset, out.plan.denoiser);
     out.text = encode;
@@ -171,8 +190,10 @@ bool PreparedSweep::records_positions(uint32_t item, uint32_t repeat) const {
 }
 
 Sha256 PreparedSweep::content_key(uint32_t config, uint32_t item, uint32_t repeat) const {
+  const Example& example = examples[item];
+  const std::string_view id = std::string_view(example.id).substr(example.set.empty() ? 0 : example.set.size() + 1);  // as its data set has it alone
   return sha256(fmt::format("canvaslab sample 1\nengine {}\nmodel {}\ndtype {}\ndata {}\nitem {} {}\nprompt {}\nsettings {}\nseed {}\nrepeat {}\n", kEngineVersion, model_hash,
-                            plan.dtype, data_hash, examples[item].number, examples[item].id, fmt::join(examples[item].prompt_ids, " "), settings_text[config], plan.seed_of(repeat),
+                            plan.dtype, hash_of_set(data_hash, example.set), example.number, id, fmt::join(example.prompt_ids, " "), settings_text[config], plan.seed_of(repeat),
                             repeat % plan.repeats));
 }
 

@@ -1,6 +1,7 @@
 #include "eval/toml_table.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <filesystem>
 #include <fmt/format.h>
@@ -83,8 +84,18 @@ void apply_override(toml::table& root, const std::string& text) {
   for (size_t dot; (dot = key.find('.')) != std::string::npos; key = key.substr(dot + 1)) {
     const std::string head = key.substr(0, dot);
     if (!table->contains(head)) table->insert(head, toml::table{});
-    table = table->get(head)->as_table();
-    if (!table) throw usage_error("--set {}: '{}' is no single table in the file, so its keys cannot be set", text, head);
+    toml::node* node = table->get(head);
+    if (toml::array* list = node->as_array(); list && list->is_array_of_tables()) {
+      key = key.substr(dot + 1);
+      dot = std::min(key.find('.'), key.size());
+      size_t index = 0;
+      const bool number = std::from_chars(key.data(), key.data() + dot, index).ptr == key.data() + dot && dot > 0;
+      if (!number || index >= list->size() || dot == key.size())
+        throw usage_error("--set {}: '{}' is a list of {} tables in the file; say which, from 0: {}.{}.KEY=VALUE", text, head, list->size(), head, list->size() - 1);
+      node = list->get(index);
+    }
+    table = node->as_table();
+    if (!table) throw usage_error("--set {}: '{}' is no table in the file, so it has no keys to set", text, head);
   }
   table->insert_or_assign(key, *parsed.get("v"));  // a copy, which carries no line number: it came from no file
 }

@@ -21,7 +21,7 @@ toml::table parse_toml(const std::string& path);
 /// from --set.
 std::string toml_place(const std::string& path, const toml::source_region& source);
 
-/// Applies one `key=value` with a dotted key. The value is TOML; what does not parse as TOML is taken as a string.
+/// Applies one `key=value` with a dotted key; of a list of tables a number from 0 says which ("dataset.1.subset=20"). The value is TOML; what does not parse as TOML is taken as a string.
 void apply_override(toml::table& root, const std::string& text);
 
 /// Runs a check and puts the place in the file before what it complains about.

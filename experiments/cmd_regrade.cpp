@@ -18,6 +18,7 @@ struct Arguments {
 void print_changes(const PreparedSweep& sweep, const Regraded& result) {
   std::map<uint32_t, std::pair<int64_t, int64_t>> by_config;  // scores that rose, that fell
   for (const auto& change : result.changes) ++(change.now > change.before ? by_config[change.config_idx].first : by_config[change.config_idx].second);
+  if (result.recovered > 0) fmt::print("{} samples had been generated but not graded\n", result.recovered);
   fmt::print("{} samples graded again, {} scores changed; other metrics changed in {} samples\n", result.samples.size() - result.failed, result.changes.size(), result.metric_changes);
   for (const auto& [config, counts] : by_config) fmt::print("  {}: {} rose, {} fell\n", sweep.settings_text[config], counts.first, counts.second);
   for (size_t i = 0; i < std::min<size_t>(20, result.changes.size()); ++i) {

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "eval/datasets/joined.h"
 #include "eval/halving.h"
 #include "eval/shard.h"
 #include "experiments/commands.h"
@@ -23,7 +24,7 @@ namespace {
 
 struct Arguments {
   std::string config, out, shard, progress = "text";
-  std::vector<std::string> set, plugins;
+  std::vector<std::string> set, plugins, reuse;
   int threads = 0, batch = 1;
   int64_t limit = 0;
   bool dry_run = false, quiet = false;
@@ -86,13 +87,24 @@ void print_halving(const PreparedSweep& sweep, size_t most) {
   fmt::print("at most {} samples, if nothing is dropped", most);
 }
 
+/// One line, or of data sets joined one each with its items.
+void print_data_sets(const PreparedSweep& sweep) {
+  const auto sets = joined_sets(sweep.plan.dataset);
+  if (sets.empty()) fmt::print("data set  {}\n", sweep.plan.dataset);
+  for (const auto& set : sets) {
+    const auto items = std::count_if(sweep.examples.begin(), sweep.examples.end(), [&](const Example& example) { return example.set == set.label; });
+    fmt::print("data set  {}: {} items of {}{}\n", set.label, items, set.dataset, set.subset ? fmt::format(", drawn by category with seed {}", set.subset_seed) : "");
+  }
+}
+
 /// The plan on stdout: configurations, items, the most forwards it can take. Nothing is written.
 void print_plan(const PreparedSweep& sweep, const SweepOptions& options) {
   const auto tasks = sweep.plan.halving ? halving_worst_case(sweep) : shard_tasks(sweep, options.shard, options.num_shards);
   std::vector<size_t> samples(sweep.plan.configs.size());
   for (const auto& task : tasks) ++samples[task.config];
   double total = 0;
-  fmt::print("denoiser  {}\ndata set  {}\n", sweep.plan.denoiser, sweep.plan.dataset);
+  fmt::print("denoiser  {}\n", sweep.plan.denoiser);
+  print_data_sets(sweep);
   fmt::print("\n{:>4}  {:>8}  {:>12}  settings\n", "", "samples", "forwards <=");
   for (size_t c = 0; c < samples.size(); ++c) {
     const auto& plan = sweep.generation[c];
@@ -135,6 +147,7 @@ ExitCode report(const SweepOutcome& outcome) {
   if (outcome.ran == 0 && !outcome.wrote_results) fmt::print(stderr, "nothing to do: all {} samples are in {}\n", outcome.total, outcome.results_path);
   else if (outcome.ran == 0) fmt::print(stderr, "all {} samples were done; wrote {}\n", outcome.total, outcome.results_path);
   else fmt::print(stderr, "finished: {} samples run, {} found done, {} failed; results in {}\n", outcome.ran, outcome.already_done, outcome.failed, outcome.results_path);
+  if (outcome.reused > 0) fmt::print(stderr, "{} of them were generated before and only graded now\n", outcome.reused);
   if (outcome.failed == 0) return ExitCode::kDone;
   fmt::print(stderr, "{} samples failed; the same command tries them again\n", outcome.failed);
   return ExitCode::kSomeFailed;
@@ -154,6 +167,7 @@ ExitCode run(const Arguments& a) {
   options.out_dir = a.out.empty() ? "results/runs/" + sweep.plan.name : a.out;
   options.threads = a.threads;
   options.batch = a.batch;
+  options.reuse = a.reuse;
   options.command_line = command_line();
   if (a.dry_run) return print_plan(sweep, options), print_notes(sweep), ExitCode::kDone;
   if (!quiet) print_notes(sweep);
@@ -167,9 +181,10 @@ void add_sweep(CommandLine& line) {
   auto* a = new Arguments;
   command.option("config", a->config, "sweep file, for example experiments/quickstart.toml").required();
   command.option("--out", a->out, "folder of the run (default: results/runs/NAME)");
-  command.option("--set", a->set, "override a key of the file: --set run.repeats=3 --set dataset.name='source(items=50)'");
+  command.option("--set", a->set, "override a key of the file: --set run.repeats=3 --set dataset.name='source(items=50)'; of lists of tables by number from 0: --set dataset.1.subset=20");
   add_plugin_option(command, a->plugins);
   command.option("--shard", a->shard, "I/N: run the I-th of N disjoint parts, into files of its own (run-I-of-N); default: what Slurm or MPI variables say");
+  command.option("--reuse", a->reuse, "folder of another run, say of the same file before a data set or sampler was added: samples that this plan wants too are taken from it");
   command.option("--limit", a->limit, "only the first so many items (biased when the data set is sorted; [dataset] subset = N draws some by category)").positive();
   command.option("--threads", a->threads, "samples run side by side (default: all cores)").positive();
   command.option("--batch", a->batch, "samples of one configuration that go through the denoiser together; never changes results").range(1, 65536);

@@ -40,7 +40,7 @@ TEST(Registries, HoldExactlyTheExpectedNames) {  // sorted
   EXPECT_THAT(names(denoisers()),
               ElementsAre("cfg", "checking", "checkpoint", "copy", "external", "hmm", "latin_square", "markov", "parity", "perturbed", "replay", "scripted",
                           "shuffle", "stale", "tabulated", "uniform"));
-  EXPECT_THAT(names(datasets()), ElementsAre("aime", "arithmetic", "choice", "dependency", "gpqa", "human_eval", "jsonl", "live_code_bench", "math_vision", "mmlu_pro", "programs", "prompts", "source", "sudoku", "suites"));
+  EXPECT_THAT(names(datasets()), ElementsAre("aime", "arithmetic", "choice", "dependency", "gpqa", "human_eval", "joined", "jsonl", "live_code_bench", "math_vision", "mmlu_pro", "programs", "prompts", "source", "sudoku", "suites"));
 }
 
 /// What a reader of `list` needs, for every plug-in of every registry; "" when nothing is missing.
