@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "core/digest.h"
+#include "core/file_digest.h"
 #include "core/error.h"
 #include "core/text/json_fields.h"
 #include "eval/data_check.h"

@@ -1,6 +1,5 @@
 #include "eval/rows.h"
 
-#include <openssl/evp.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -10,7 +9,6 @@
 #include <optional>
 #include <vector>
 
-#include "core/digest.h"
 #include "core/error.h"
 #include "eval/records.h"
 
@@ -23,10 +21,20 @@ constexpr size_t kMostInflatedBytes = size_t{1} << 36;  ///< of a gzipped file: 
 /// Lines of a file, which may be gzipped. Memory: the longest line.
 class LineReader {
  public:
-  explicit LineReader(const std::string& path, int64_t offset = 0) : path_(path), file_(gzopen(path.c_str(), "rb"), gzclose), buffer_(size_t{1} << 18) {
+  explicit LineReader(const std::string& path) : path_(path), file_(gzopen(path.c_str(), "rb"), gzclose), buffer_(size_t{1} << 18) {
     if (!file_) throw input_error("{}: cannot be opened; is the path right and the file readable?", path);
     gzbuffer(file_.get(), 1 << 18);
-    if (offset > 0 && gzseek(file_.get(), offset, SEEK_SET) != offset) throw input_error("{}: has no byte {}; it has changed while it was in use", path, offset);
+  }
+  /// Goes on at a byte of the unpacked file. Numbers of lines mean nothing from then on.
+  void seek(int64_t offset) {
+    const auto wanted = static_cast<size_t>(offset);
+    if (wanted >= total_ - end_ && wanted <= total_) {  // in the buffer
+      at_ = wanted - (total_ - end_);
+      return;
+    }
+    if (!gzdirect(file_.get())) num_unpacked_ += offset - (offset >= gztell(file_.get()) ? gztell(file_.get()) : 0);
+    if (gzseek(file_.get(), offset, SEEK_SET) != offset) throw input_error("{}: has no byte {}; it has changed while it was in use", path_, offset);
+    at_ = end_ = 0, total_ = wanted;
   }
   /// False at the end of the file.
   bool next(std::string& line) {
@@ -48,7 +56,8 @@ class LineReader {
     return true;
   }
   size_t number() const { return number_; }  ///< of the line last read, from 1
-  size_t offset() const { return line_start_; }  ///< of its first byte, from where reading began
+  size_t offset() const { return line_start_; }  ///< of its first byte
+  int64_t num_unpacked() const { return num_unpacked_; }  ///< bytes read, or unpacked and skipped
 
  private:
   bool fill() {
@@ -57,7 +66,7 @@ class LineReader {
     const std::string problem = gzerror(file_.get(), &code);
     if (got < 0 || (code != Z_OK && code != Z_STREAM_END))
       throw input_error("{}: cannot be read beyond line {} ({}); the file is cut short or damaged: fetch it again", path_, number_, problem);
-    total_ += static_cast<size_t>(got);
+    total_ += static_cast<size_t>(got), num_unpacked_ += got;
     if (total_ > kMostInflatedBytes) throw input_error("{}: unpacks to more than 64 GiB; no data set is that large", path_);
     at_ = 0, end_ = static_cast<size_t>(got);
     return got > 0;
@@ -66,6 +75,7 @@ class LineReader {
   std::unique_ptr<gzFile_s, int (*)(gzFile)> file_;
   std::vector<char> buffer_;
   size_t at_ = 0, end_ = 0, number_ = 0, total_ = 0, line_start_ = 0;
+  int64_t num_unpacked_ = 0;
 };
 
 void read_json_lines(const std::string& path, const RowVisitor& visit) {
@@ -118,30 +128,32 @@ void read_rows(const std::string& path, const RowVisitor& visit) {
   read_json_lines(path, visit);
 }
 
-DataRow read_row_at(const std::string& path, int64_t offset) {
-  LineReader in(path, offset);
-  DataRow out{.where = fmt::format("{}: byte {}: ", path, offset), .fields = {}, .offset = offset};
-  std::string line;
-  if (in.next(line)) out.fields = parse_json(line.starts_with("\xEF\xBB\xBF") ? std::string_view(line).substr(3) : std::string_view(line));
-  if (!out.fields.is_object()) throw input_error("{}no row begins here any more; the file has changed while it was in use", out.where);
-  return out;
+/// A file that stays open between rows.
+class RowFile::Reader {
+ public:
+  explicit Reader(const std::string& path) : in(path) {}
+  LineReader in;
+};
+
+RowFile::RowFile(std::string path) : path_(std::move(path)), reader_(std::make_unique<Reader>(path_)) {}
+RowFile::~RowFile() = default;
+
+int64_t RowFile::num_bytes_unpacked() const {
+  const std::lock_guard lock(mutex_);
+  return reader_->in.num_unpacked();
 }
 
-std::string file_sha256(const std::string& path) {
-  std::error_code problem;
-  std::ifstream in(path, std::ios::binary);
-  const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
-  if (!in.is_open() || !std::filesystem::is_regular_file(path, problem)) throw input_error("{}: cannot be read; is the path right?", path);
-  EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
-  std::vector<char> buffer(size_t{1} << 18);
-  do {
-    in.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
-    EVP_DigestUpdate(context.get(), buffer.data(), static_cast<size_t>(in.gcount()));
-  } while (in);
-  if (in.bad()) throw input_error("{}: cannot be read to its end", path);
-  Sha256 out;
-  EVP_DigestFinal_ex(context.get(), out.data(), nullptr);
-  return hex(out);
+DataRow RowFile::at(int64_t offset) {
+  DataRow out{.where = fmt::format("{}: byte {}: ", path_, offset), .fields = {}, .offset = offset};
+  std::string line;
+  {
+    const std::lock_guard lock(mutex_);
+    reader_->in.seek(offset);
+    reader_->in.next(line);
+  }
+  out.fields = parse_json(line.starts_with("\xEF\xBB\xBF") ? std::string_view(line).substr(3) : std::string_view(line));
+  if (!out.fields.is_object()) throw input_error("{}no row begins here any more; the file has changed while it was in use", out.where);
+  return out;
 }
 
 }  // namespace canvaslab

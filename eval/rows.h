@@ -1,6 +1,8 @@
 #pragma once
 // Data files as rows of named fields, whatever their format.
 #include <functional>
+#include <memory>
+#include <mutex>
 #include <string>
 
 #include "core/json.h"
@@ -19,8 +21,23 @@ using RowVisitor = std::function<void(const DataRow&)>;
 /// Errors: input naming file and line or row, what is wrong there and what to do.
 void read_rows(const std::string& path, const RowVisitor& visit);
 
-/// The row of a file of JSON lines that begins at this byte. Errors: input; also when no object begins there (any more).
-DataRow read_row_at(const std::string& path, int64_t offset);
+/// Single rows of a file of JSON lines. Safe to use from several threads.
+class RowFile {
+ public:
+  explicit RowFile(std::string path);
+  ~RowFile();
+  /// The row that begins at this byte (DataRow::offset). A gzipped file has to be unpacked up to there, and from its beginning
+  /// only when the row lies before the one read last. Errors: input; also when no object begins there (any more).
+  DataRow at(int64_t offset);
+  /// Bytes unpacked so far, those that were skipped over included.
+  int64_t num_bytes_unpacked() const;
+
+ private:
+  class Reader;
+  std::string path_;
+  mutable std::mutex mutex_;
+  std::unique_ptr<Reader> reader_;
+};
 
 /// Every column as text, none guessed to be a number or missing. RFC 4180: quotes doubled, line breaks inside quotes.
 /// Errors: input for NUL bytes, quotes that begin or end inside a field, rows of another length, names used twice.
@@ -29,8 +46,5 @@ void read_csv_rows(const std::string& path, const RowVisitor& visit);
 /// Numbers, texts, booleans, nulls and lists of them; structs as objects; binary as {"num_bytes": n}.
 /// Errors: input; usage when the program was built without Arrow.
 void read_parquet_rows(const std::string& path, const RowVisitor& visit);
-
-/// SHA-256 (hex) of a file's bytes. Errors: input when it cannot be read.
-std::string file_sha256(const std::string& path);
 
 }  // namespace canvaslab

@@ -1,7 +1,7 @@
 // live_code_bench - LiveCodeBench code generation: programs judged by running them. livecodebench/code_generation_lite.
 // Published prompt: LiveCodeBench lcb_runner/prompts (evaluation.md 1.4). Both graders: eval/sandbox/contest.h.
-#include <list>
 #include <map>
+#include <memory>
 #include <mutex>
 
 #include "core/digest.h"
@@ -10,43 +10,23 @@
 #include "eval/grading/code.h"
 #include "eval/program_dataset.h"
 #include "eval/prompt_template.h"
+#include "eval/recent.h"
 #include "eval/rows.h"
 #include "eval/sandbox/contest.h"
 
 namespace canvaslab {
 namespace {
 
-/// Decoded tests of the items used last: many samples of one item are judged one after the other, and a few items have
-/// hundreds of megabytes of tests.
-class TestsCache {
- public:
-  struct Entry {
-    std::string id, identity;
-    ProgramTests tests;
-  };
-  std::shared_ptr<const Entry> get(const std::string& path, const std::string& id, int64_t offset) {
-    {
-      const std::lock_guard lock(mutex_);
-      for (auto at = recent_.begin(); at != recent_.end(); ++at)
-        if ((*at)->id == id) return recent_.splice(recent_.begin(), recent_, at), recent_.front();
-    }
-    const DataRow row = read_row_at(path, offset);
-    const JsonFields fields(row.fields, row.where);
-    if (fields.text("question_id") != id) throw input_error("{}expected item '{}'; the file has changed while it was in use", row.where, id);
-    std::string raw;
-    for (const char* key : {"public_test_cases", "private_test_cases", "metadata"}) raw += fields.text_or(key, "") + "\n";
-    auto entry = std::make_shared<const Entry>(Entry{id, hex(sha256(raw)), program_tests_of(row)});
-    const std::lock_guard lock(mutex_);
-    recent_.push_front(entry);
-    if (recent_.size() > kMost) recent_.pop_back();
-    return entry;
-  }
+/// Items whose decoded tests are kept: many samples of one item are judged one after the other, and a few items have hundreds
+/// of megabytes of tests.
+constexpr size_t kMostDecoded = 4;
 
- private:
-  static constexpr size_t kMost = 4;
-  std::mutex mutex_;
-  std::list<std::shared_ptr<const Entry>> recent_;
-};
+/// What verdicts on an item depend on, as it stands in the file.
+std::string tests_identity(const JsonFields& fields) {
+  std::string raw;
+  for (const char* key : {"public_test_cases", "private_test_cases", "metadata"}) raw += fields.text_or(key, "") + "\n";
+  return hex(sha256(raw));
+}
 
 class LiveCodeBench final : public ProgramDataset {
  public:
@@ -55,24 +35,28 @@ class LiveCodeBench final : public ProgramDataset {
  protected:
   std::vector<Example> read() const override {
     std::vector<Example> out;
-    std::map<std::string, int64_t> offsets;
+    std::map<std::string, Place> places;
     read_rows(path_, [&](const DataRow& row) {
-      out.push_back(example_of(JsonFields(row.fields, row.where)));
+      const JsonFields fields(row.fields, row.where);
+      out.push_back(example_of(fields));
       if (row.offset < 0) throw input_error("{}LiveCodeBench is read from JSON lines, as it is published", row.where);
-      offsets[out.back().id] = row.offset;
+      places[out.back().id] = {.offset = row.offset, .identity = tests_identity(fields)};
     });
     const std::lock_guard lock(mutex_);
-    offsets_ = std::move(offsets);
+    places_ = std::move(places);
+    rows_ = std::make_unique<RowFile>(path_);
     return out;
   }
 
   Grades extract(const Example&, std::string_view answer) const override { return {{.extraction = grading::code_house(answer)}, {.extraction = grading::code_live_code_bench(answer)}}; }
 
   ProgramVerdict judge(const Example& example, const std::string& program, bool official) const override {
-    const auto entry = tests_.get(path_, example.id, offset_of(example.id));
+    const Place place = place_of(example.id);
     const auto grader = official ? ContestGrader::kCompat : ContestGrader::kStrict;
-    return cached(contest_grader_name(grader), entry->identity, program,
-                  [&] { return judge_contest(isolation(), program, entry->tests, grader, {.timeout_seconds = timeout_seconds(), .memory_bytes = memory_bytes()}); });
+    return cached(contest_grader_name(grader), place.identity, program, [&] {
+      const auto tests = tests_.get(example.id, [&] { return decoded(example.id, place); });
+      return judge_contest(isolation(), program, *tests, grader, {.timeout_seconds = timeout_seconds(), .memory_bytes = memory_bytes()});
+    });
   }
 
  private:
@@ -97,18 +81,30 @@ class LiveCodeBench final : public ProgramDataset {
                        starter.empty() ? "" : fmt::format("\n\n```python\n{}\n```", starter));
   }
 
-  int64_t offset_of(const std::string& id) const {
+  /// Where an item's row stands, and what its tests are.
+  struct Place {
+    int64_t offset = 0;
+    std::string identity;
+  };
+  Place place_of(const std::string& id) const {
     const std::lock_guard lock(mutex_);
-    const auto at = offsets_.find(id);
-    if (at == offsets_.end()) throw std::logic_error("an item is judged that was never loaded: " + id);
+    const auto at = places_.find(id);
+    if (at == places_.end()) throw std::logic_error("an item is judged that was never loaded: " + id);
     return at->second;
+  }
+  ProgramTests decoded(const std::string& id, const Place& place) const {
+    const DataRow row = rows_->at(place.offset);
+    const JsonFields fields(row.fields, row.where);
+    if (fields.text("question_id") != id || tests_identity(fields) != place.identity) throw input_error("{}expected item '{}' as it was; the file has changed while it was in use", row.where, id);
+    return program_tests_of(row);
   }
 
   std::string path_;
   PromptTemplate template_;
   mutable std::mutex mutex_;
-  mutable std::map<std::string, int64_t> offsets_;  ///< of each item's row
-  mutable TestsCache tests_;
+  mutable std::map<std::string, Place> places_;
+  mutable std::unique_ptr<RowFile> rows_;
+  mutable Recent<ProgramTests> tests_{kMostDecoded};
 };
 
 [[maybe_unused]] const bool registered = datasets().add({

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "core/file_digest.h"
 #include "eval/rows.h"
 #include "eval/test_cases.h"
 

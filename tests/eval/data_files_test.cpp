@@ -5,6 +5,7 @@
 #include <random>
 
 #include "core/error.h"
+#include "core/file_digest.h"
 #include "eval/data_check.h"
 #include "eval/packed_text.h"
 #include "eval/records.h"

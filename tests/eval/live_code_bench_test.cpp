@@ -2,8 +2,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <filesystem>
+#include <thread>
+
+#include "core/error.h"
 #include "core/json.h"
 #include "eval/dataset.h"
+#include "eval/recent.h"
+#include "eval/rows.h"
 #include "tests/support/ascii_text.h"
 #include "tests/support/sandbox.h"
 #include "tests/support/temporary.h"
@@ -130,6 +137,62 @@ TEST_F(ProgramData, AFileThatChangedUnderARunIsNoticed) {
   } catch (const UserError& error) {
     EXPECT_THAT(error.what(), HasSubstr("has changed while it was in use"));
   }
+}
+
+TEST_F(ProgramData, AKnownVerdictNeedsNoTests) {
+  const auto first = datasets().make(lcb()), second = datasets().make(lcb());
+  auto decoder = testing::ascii_decoder(false);
+  decoder.decode = [](std::span<const int32_t> ids) { return fmt::format("```python\na, b = map(int, input().split())\nprint(a + b + {} - 120)\n```", ids[0]); };
+  first->use_text(decoder), second->use_text(decoder);
+  first->load();
+  const auto item = second->load().front();
+  const std::vector<int32_t> right = {'x', 1}, wrong = {'y', 1};  // x: 120
+  EXPECT_EQ(first->score(item, right, *denoiser_).value, 1);
+  std::filesystem::resize_file(folder_ / "lcb.jsonl", 10);
+  EXPECT_EQ(second->score(item, right, *denoiser_).value, 1);
+  EXPECT_THROW(second->score(item, wrong, *denoiser_), UserError) << "another program's verdict needs the tests, which are gone";
+}
+
+TEST(RowFile, OneWayThroughAZippedFileUnpacksItOnce) {
+  const TemporaryFolder folder;
+  std::string text;
+  for (int i = 0; i < 2000; ++i) text += json_text(Json{{"id", i}, {"text", std::string(500 + static_cast<size_t>(i) % 7 * 100, static_cast<char>('a' + i % 26))}}) + "\n";
+  write_file(folder / "plain.jsonl", text);
+  ASSERT_EQ(shell("gzip -k '" + (folder / "plain.jsonl") + "'").exit_code, 0);
+  for (const char* name : {"plain.jsonl", "plain.jsonl.gz"}) {
+    std::vector<int64_t> offsets;
+    read_rows(folder / name, [&](const DataRow& row) { offsets.push_back(row.offset); });
+    ASSERT_EQ(offsets.size(), 2000u);
+    RowFile file(folder / name);
+    for (size_t i = 0; i < offsets.size(); ++i) ASSERT_EQ(file.at(offsets[i]).fields["id"], i) << name;
+    EXPECT_LE(file.num_bytes_unpacked(), static_cast<int64_t>(text.size())) << name;
+    EXPECT_EQ(file.at(offsets[3]).fields["id"], 3) << "back again";
+    EXPECT_EQ(file.at(offsets[1999]).fields["id"], 1999);
+    EXPECT_THROW(file.at(offsets[5] + 1), UserError);
+  }
+}
+
+TEST(Recent, IsMadeOnceHoweverManyAsk) {
+  Recent<int> recent(2);
+  std::atomic<int> made{0}, asking{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&] {
+      ++asking;
+      EXPECT_EQ(*recent.get("a", [&] {
+        while (asking < 4) std::this_thread::yield();  // the others come while it is made
+        return ++made;
+      }), 1);
+    });
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(made, 1);
+  const auto next = [&] { return ++made; };
+  recent.get("b", next), recent.get("a", next);
+  EXPECT_EQ(made, 2) << "'a' is still here";
+  recent.get("c", next), recent.get("b", next);
+  EXPECT_EQ(made, 4) << "'b' was used longest ago";
+  EXPECT_THROW(recent.get("d", []() -> int { throw std::runtime_error("no"); }), std::runtime_error);
+  EXPECT_EQ(*recent.get("d", next), 5) << "tried again";
 }
 
 }  // namespace
