@@ -7,16 +7,6 @@
 namespace canvaslab::grading {
 namespace {
 
-std::vector<std::string_view> lines_of(std::string_view text) {
-  std::vector<std::string_view> out;
-  for (size_t at = 0; at <= text.size();) {
-    const size_t stop = std::min(text.find('\n', at), text.size());
-    out.push_back(text.substr(at, stop - at));
-    at = stop + 1;
-  }
-  return out;
-}
-
 /// The lines from `first` up to `last`, without the end of the last one.
 std::string_view stretch(std::string_view text, const std::vector<std::string_view>& lines, size_t first, size_t last) {
   if (first >= last) return {};
@@ -50,7 +40,7 @@ bool names_python(std::string_view info) {
 }  // namespace
 
 Extraction code_house(std::string_view answer) {
-  const auto lines = lines_of(answer);
+  const auto lines = split(answer, "\n");
   std::string_view last, last_python;
   bool found = false, found_python = false;
   for (size_t at = 0; at < lines.size(); ++at) {
@@ -71,7 +61,7 @@ Extraction code_house(std::string_view answer) {
 }
 
 Extraction code_live_code_bench(std::string_view answer) {
-  const auto lines = lines_of(answer);
+  const auto lines = split(answer, "\n");
   size_t last = lines.size(), before = lines.size();
   for (size_t at = 0; at < lines.size(); ++at)
     if (lines[at].find("```") != std::string_view::npos) before = last, last = at;

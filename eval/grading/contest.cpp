@@ -14,13 +14,8 @@ namespace canvaslab::grading {
 namespace {
 
 std::vector<std::string_view> stripped_lines(std::string_view text) {
-  std::vector<std::string_view> out;
-  text = strip(text);
-  for (size_t at = 0; at <= text.size();) {
-    const size_t stop = std::min(text.find('\n', at), text.size());
-    out.push_back(strip(text.substr(at, stop - at)));
-    at = stop + 1;
-  }
+  auto out = split(strip(text), "\n");
+  for (auto& line : out) line = strip(line);
   return out;
 }
 

@@ -13,14 +13,6 @@ namespace {
 
 using std::string_view;
 
-std::vector<string_view> split(string_view text, string_view mark) {
-  std::vector<string_view> out;
-  size_t at = 0;
-  for (size_t next; (next = text.find(mark, at)) != string_view::npos; at = next + mark.size()) out.push_back(text.substr(at, next - at));
-  out.push_back(text.substr(at));
-  return out;
-}
-
 /// The first character, which may be several bytes.
 string_view first_character(string_view text) { return text.substr(0, code_point_at(text, 0).length); }
 

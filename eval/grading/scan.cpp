@@ -75,6 +75,14 @@ std::string replace_all(std::string_view text, std::string_view from, std::strin
   return out;
 }
 
+std::vector<std::string_view> split(std::string_view text, std::string_view mark) {
+  std::vector<std::string_view> out;
+  size_t at = 0;
+  for (size_t next; (next = text.find(mark, at)) != std::string_view::npos; at = next + mark.size()) out.push_back(text.substr(at, next - at));
+  out.push_back(text.substr(at));
+  return out;
+}
+
 std::string_view after_last(std::string_view text, std::string_view mark) {
   const size_t at = find_last_text(text, mark);
   return at == std::string_view::npos ? text : text.substr(at + mark.size());

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace canvaslab::grading {
 
@@ -31,6 +32,8 @@ size_t find_text(std::string_view text, std::string_view what, size_t at = 0);
 size_t find_last_text(std::string_view text, std::string_view what);
 /// Every occurrence of `from` replaced, left to right.
 std::string replace_all(std::string_view text, std::string_view from, std::string_view to);
+/// The parts between occurrences of `mark` (not empty): one more than there are of them.
+std::vector<std::string_view> split(std::string_view text, std::string_view mark);
 /// What follows the last occurrence of `mark`, or the whole text when there is none.
 std::string_view after_last(std::string_view text, std::string_view mark);
 

@@ -5,13 +5,13 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "eval/grading/contest.h"
+#include "eval/grading/scan.h"
 #include "eval/sandbox/message.h"
-#include "eval/sandbox/texts.h"
+#include "eval/sandbox/shim_job.h"
 
 namespace canvaslab {
 namespace {
 
-constexpr double kStartSeconds = 20;  ///< an interpreter's start on a machine that is busy with other things
 constexpr int64_t kScratchBytes = int64_t{64} << 20;
 
 ProgramVerdict failed(ProgramEnd end, std::string detail) { return {.end = end, .detail = std::move(detail), .limit = ""}; }
@@ -44,12 +44,9 @@ ProgramVerdict answer_verdict(const std::string& message, const TestCase& test, 
 /// A test of a function: the input's lines are its arguments.
 std::string call_message(const std::string& function, const std::string& input) {
   std::string arguments;
-  for (size_t at = 0; at <= input.size();) {
-    const size_t stop = std::min(input.find('\n', at), input.size());
-    const std::string line = input.substr(at, stop - at);
+  for (const std::string_view line : grading::split(input, "\n")) {
     if (!Json::accept(line)) throw input_error("a test's input is no JSON value");
-    arguments += (arguments.empty() ? "" : ", ") + line;
-    at = stop + 1;
+    arguments.append(arguments.empty() ? "" : ", ").append(line);
   }
   return fmt::format("{{\"call\": {}, \"arguments\": [{}]}}", json_text(Json(function)), arguments);
 }
@@ -59,18 +56,12 @@ ProgramVerdict with_times(ProgramVerdict verdict, const SandboxOutcome& outcome)
   return verdict;
 }
 
-SandboxJob job_of(const char* shim, double cpu_seconds, double wall_seconds, const ContestLimits& limits) {
-  return {.arguments = {"/box/main.py"},
-          .files = {{"/box/main.py", std::string(sandbox_text::kFrames) + shim}},
-          .limits = {.cpu_seconds = cpu_seconds, .wall_seconds = wall_seconds, .memory_bytes = limits.memory_bytes}};
-}
-
 // --- compat
 
 ProgramVerdict judge_compat(const std::shared_ptr<const Isolation>& isolation, const std::string& program, const ProgramTests& tests, const ContestLimits& limits) {
   const int timeout = static_cast<int>(std::ceil(limits.timeout_seconds));  // an alarm's seconds are whole
   const double budget = (timeout + 1.0) * static_cast<double>(tests.cases.size()) + 5;
-  SandboxJob job = job_of(sandbox_text::kContest, budget, kStartSeconds + budget, limits);
+  SandboxJob job = shim_job(sandbox_text::kContest, budget, budget, limits.memory_bytes);
   job.limits.scratch_bytes = kScratchBytes;
   SandboxedProgram process(isolation, job);
   const auto ready = process.exchange(json_text(Json{{"source", program}, {"timeout", timeout}, {"function", tests.function}}), kStartSeconds + timeout);
@@ -91,7 +82,7 @@ ProgramVerdict judge_compat(const std::shared_ptr<const Isolation>& isolation, c
 // --- strict
 
 ProgramVerdict run_reader(const std::shared_ptr<const Isolation>& isolation, const std::string& program, const TestCase& test, const ContestLimits& limits) {
-  SandboxJob job = job_of(sandbox_text::kProgram, limits.timeout_seconds, kStartSeconds + 3 * limits.timeout_seconds, limits);
+  SandboxJob job = shim_job(sandbox_text::kProgram, limits.timeout_seconds, 3 * limits.timeout_seconds, limits.memory_bytes);
   job.files.push_back({"/box/program.py", program});
   job.input = test.input;
   SandboxedProgram process(isolation, job);
@@ -102,7 +93,7 @@ ProgramVerdict run_reader(const std::shared_ptr<const Isolation>& isolation, con
 }
 
 ProgramVerdict run_function(const std::shared_ptr<const Isolation>& isolation, const std::string& program, const std::string& function, const TestCase& test, const ContestLimits& limits) {
-  SandboxedProgram process(isolation, job_of(sandbox_text::kPlayer, limits.timeout_seconds, kStartSeconds + 3 * limits.timeout_seconds, limits));
+  SandboxedProgram process(isolation, shim_job(sandbox_text::kPlayer, limits.timeout_seconds, 3 * limits.timeout_seconds, limits.memory_bytes));
   const auto ready = process.exchange(json_text(Json{{"source", program}, {"contest", true}}), kStartSeconds + 3 * limits.timeout_seconds);
   if (!ready) return verdict_of_end(process.finish());
   if (!Message(*ready).has("ready")) return with_times(answer_verdict(*ready, {}, false), process.stop());

@@ -82,6 +82,25 @@ double cpu_of_tree(pid_t pid, int depth = 0) {
 
 void set_nonblocking(int fd) { ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK); }
 
+/// write() to a pipe that nobody may read any more, without the signal that ends who does not ignore it. A socket would do
+/// without this, but a program in the sandbox could ask and send through it more than through a pipe.
+ssize_t write_quietly(int fd, std::string_view bytes) {
+  sigset_t pipe, before, pending;
+  ::sigemptyset(&pipe), ::sigaddset(&pipe, SIGPIPE);
+  ::pthread_sigmask(SIG_BLOCK, &pipe, &before);
+  ::sigpending(&pending);
+  const ssize_t count = ::write(fd, bytes.data(), bytes.size());
+  const int code = errno;
+  if (count < 0 && code == EPIPE && !::sigismember(&pending, SIGPIPE)) {
+    const timespec now{};
+    while (::sigtimedwait(&pipe, nullptr, &now) < 0 && errno == EINTR) {
+    }
+  }
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = code;
+  return count;
+}
+
 std::string framed(std::string_view message) {
   std::string out;
   for (int byte = 0; byte < 4; ++byte) out += static_cast<char>(message.size() >> 8 * byte & 0xFF);
@@ -244,8 +263,7 @@ bool SandboxedProgram::turn(Clock::time_point deadline) {
 }
 
 void SandboxedProgram::write_requests() {
-  // SIGPIPE is ignored by the program; a library's user may not have done so.
-  const ssize_t count = ::write(requests_.get(), pending_.data(), pending_.size());
+  const ssize_t count = write_quietly(requests_.get(), pending_);
   if (count > 0) pending_.erase(0, static_cast<size_t>(count));
   else if (count < 0 && errno != EAGAIN && errno != EINTR) pending_.clear(), requests_.close();  // nobody reads: its end will tell
 }

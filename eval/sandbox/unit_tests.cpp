@@ -4,18 +4,12 @@
 
 #include "core/json.h"
 #include "eval/sandbox/message.h"
-#include "eval/sandbox/texts.h"
+#include "eval/sandbox/shim_job.h"
 
 namespace canvaslab {
 namespace {
 
-constexpr double kStartSeconds = 20;  ///< an interpreter's start on a machine that is busy with other things
-
-SandboxJob job_of(const char* shim, const UnitTests& tests) {
-  return {.arguments = {"/box/main.py"},
-          .files = {{"/box/main.py", std::string(sandbox_text::kFrames) + shim}},
-          .limits = {.cpu_seconds = tests.timeout_seconds + 1, .wall_seconds = kStartSeconds + 3 * tests.timeout_seconds, .memory_bytes = tests.memory_bytes}};
-}
+SandboxJob job_of(const char* shim, const UnitTests& tests) { return shim_job(shim, tests.timeout_seconds + 1, 3 * tests.timeout_seconds, tests.memory_bytes); }
 
 ProgramVerdict wrong(std::string why) { return {.end = ProgramEnd::kWrongAnswer, .detail = std::move(why), .limit = ""}; }
 

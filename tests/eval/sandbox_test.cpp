@@ -55,6 +55,22 @@ TEST_F(Sandbox, SaysWhichLimitFired) {
   EXPECT_EQ(run("import os, signal; os.kill(os.getpid(), signal.SIGKILL)").end, SandboxEnd::kSignalled);
 }
 
+TEST_F(Sandbox, AClosedMailboxIsNoSignalToUs) {
+  // Whoever uses the library may not ignore SIGPIPE: it would end this process.
+  struct sigaction plain {}, before {};
+  plain.sa_handler = SIG_DFL;
+  ::sigaction(SIGPIPE, &plain, &before);
+  const std::string deaf = "import os\nos.close(3)\nos.write(4, (2).to_bytes(4, 'little') + b'ok')\nos.read(0, 1)\n";
+  SandboxedProgram program(isolation_, {.arguments = {"-c", deaf}});
+  ASSERT_EQ(program.receive(30).value_or(""), "ok");
+  EXPECT_EQ(program.exchange(std::string(1 << 20, 'x'), 30), std::nullopt);
+  EXPECT_EQ(program.finish().end, SandboxEnd::kExited);
+  sigset_t pending;
+  ::sigpending(&pending);
+  EXPECT_FALSE(::sigismember(&pending, SIGPIPE));
+  ::sigaction(SIGPIPE, &before, nullptr);
+}
+
 TEST_F(Sandbox, ComputingTimeIsTheProgramsOwn) {
   const double busy = run("import time\nwhile time.process_time() < 0.5: pass").cpu_seconds, idle = run("pass").cpu_seconds;
   EXPECT_GE(busy, 0.5);
