@@ -9,7 +9,8 @@ namespace {
 /// In each maximal run of open positions the most confident one is revealed if p(candidate) > low_threshold, and so is any
 /// position > threshold, and the single surest of all. Every comparison is strict; ties to the lower position (the
 /// authors' code takes all of a run's ties). So at most one position per run is revealed below threshold, and gaps halve.
-/// At least one position a step; the last step reveals all. The variant that reopens tokens is left out.
+/// At least one position a step; the last step reveals all. The authors' variant that reopens tokens below
+/// 0.4 is token_reset(hierarchy, threshold=0.4).
 /// Source: inclusionAI/dInfer HierarchyDecoder (its low_threshold 0.4, no threshold); SGLang hierarchy_block; samplers.md 4.15.
 class Hierarchy final : public Sampler {
  public:

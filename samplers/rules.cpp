@@ -1,5 +1,7 @@
 #include "samplers/rules.h"
 
+#include "schedules/random_count.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -95,7 +97,7 @@ SamplerFacts QuotaSampler::refine(SamplerFacts declared) const {
   SamplerFacts facts = with_mode(declared, mode_);
   facts.statistics = score_statistics(score_) | StatisticSet{Statistic::kCandidate};
   facts.permutation_equivariant = score_ != Score::kPosition;
-  const bool reads_others = score_ == Score::kConfidence || score_ == Score::kProbability || score_ == Score::kRandom || has_choice_temperature_;
+  const bool reads_others = score_ == Score::kConfidence || score_ == Score::kProbability || score_ == Score::kRandom || has_choice_temperature_ || random_count_;
   facts.product_law = mode_ == Mode::kMemoryless && !reads_others;
   return facts;
 }
@@ -110,7 +112,12 @@ std::vector<float> QuotaSampler::keys(const StepView& view) const {
   return out;
 }
 
-size_t QuotaSampler::count(const StepView& view, const CanvasState& state, std::span<const uint32_t>) const {
+size_t QuotaSampler::count(const StepView& view, const CanvasState& state, std::span<const uint32_t> order) const {
+  if (random_count_) {
+    // Memoryless, all positions compete at every step, so what was due before is drawn anew with it.
+    const double due = mode_ == Mode::kLocked ? due_probability(budget_, view.step_idx, view.num_steps) : due_share(budget_, view.step_idx, view.num_steps);
+    return static_cast<size_t>(std::count_if(order.begin(), order.end(), [&](uint32_t p) { return view.uniform(Purpose::kRoute, p) < due; }));
+  }
   const size_t target = count_target(budget_, num_allowed(view), view.step_idx, view.num_steps), done = state.num_revealed();
   return target > done ? target - done : 0;
 }

@@ -60,9 +60,10 @@ std::vector<float> scores(const StepView& view, Score score);
 /// Takes the best-scored positions by a count budget.
 class QuotaSampler final : public RankedSampler {
  public:
-  /// choice_temperature > 0 draws the positions from softmax(score / choice_temperature), without replacement.
-  QuotaSampler(Score score, CountBudget budget, Mode mode, bool has_choice_temperature = false)
-      : RankedSampler(mode), score_(score), budget_(budget), has_choice_temperature_(has_choice_temperature) {}
+  /// choice_temperature > 0 draws the positions from softmax(score / choice_temperature), without replacement; random_count draws
+  /// how many (schedules/random_count.h).
+  QuotaSampler(Score score, CountBudget budget, Mode mode, bool has_choice_temperature = false, bool random_count = false)
+      : RankedSampler(mode), score_(score), budget_(budget), has_choice_temperature_(has_choice_temperature), random_count_(random_count) {}
   SamplerFacts refine(SamplerFacts declared) const override;
 
  protected:
@@ -72,7 +73,7 @@ class QuotaSampler final : public RankedSampler {
  private:
   Score score_;
   CountBudget budget_;
-  bool has_choice_temperature_;
+  bool has_choice_temperature_, random_count_;
 };
 
 // --- the uniform chain

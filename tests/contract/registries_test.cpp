@@ -25,8 +25,8 @@ std::vector<std::string> names(const auto& registry) {
 
 TEST(Registries, HoldExactlyTheExpectedNames) {  // sorted
   EXPECT_THAT(names(samplers()),
-              ElementsAre("ar", "ban", "block_refinement", "cap", "causal_verify", "confidence_step", "confidence_threshold", "ddim", "ddim_integrated", "dus",
-                          "entropy_bound", "entropy_bound_locked", "external", "factor", "fixed_plan", "fixed_step", "flow_matching", "frechet",
+              ElementsAre("ar", "ban", "block_refinement", "cap", "causal_verify", "confidence_step", "confidence_threshold", "credit", "ddim", "ddim_integrated", "dus",
+                          "end_fill", "entropy_bound", "entropy_bound_locked", "external", "factor", "fixed_plan", "fixed_step", "flow_matching", "frechet",
                           "greedy_planner", "hierarchy", "joint_threshold", "klass", "leftmost", "less", "linear_spec", "loo_corrector", "med", "never_lock_special",
                           "origin", "p2", "psi", "quota", "remdm", "s2d2", "self_correction", "shuffled", "slowfast", "spacing", "token_reset", "wino"));
   EXPECT_THAT(names(schedules()),

@@ -65,6 +65,7 @@ std::vector<std::string> samplers_and_variants() {
         "spacing(inner=quota(margin), distance=3)", "spacing(inner=block_refinement(editing_threshold=0.2), distance=3, same_token=on)", "spacing(inner=confidence_step, distance=5)",
         "cap(inner=spacing(inner=fixed_step), max_accepted=linear(1, 9))", "ban(inner=fixed_step, ids=\"1 2 3\")", "ban(inner=confidence_threshold(mode=memoryless), ids=0)",
         "never_lock_special(inner=quota, ids=\"1 2 3\")", "never_lock_special(inner=dus, ids=\"0 4\")",
+        "quota(count=binomial)", "quota(score=entropy, count=binomial, mode=memoryless)", "credit(0.3, decay=0)", "end_fill(inner=fixed_step, end_ids=\"1 2 3\")",
         "shuffled(inner=fixed_step)", "shuffled(inner=klass)", "token_reset(threshold=1, max_share=1)", "token_reset(inner=fixed_step, detector=drop, threshold=0)", "token_reset(inner=block_refinement(editing_threshold=0.5), detector=contradiction)"})
     out.push_back(text);
   return out;

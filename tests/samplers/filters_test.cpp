@@ -101,6 +101,41 @@ TEST(Cap, LetsTheBestThroughAndTakesASchedule) {
   EXPECT_EQ(taken(decide(sampler, step, state, 2, 3)).size(), 6u) << "not at the last step";
 }
 
+TEST(EndFill, FillsBehindTheFirstRevealedEndToken) {
+  // Candidates 10, 11, ... at confidences; 12 and 14 end texts.
+  const Step step = with_confidences({.5, .95, .92, .3, .99, .2});
+  const auto sampler = sampler_of("end_fill(confidence_threshold(0.9), end_ids=\"12 14\")");
+  CanvasState state;
+  const auto decision = decide(sampler, step, state, 0, 9);
+  EXPECT_EQ(state.revealed, (std::vector<uint8_t>{0, 1, 1, 1, 1, 1})) << "0 stays open, all behind 2 is final";
+  for (const size_t p : {3, 5}) {
+    EXPECT_EQ(decision.action[p], Action::kToken);
+    EXPECT_EQ(decision.token[p], 12) << "the token of the first end";
+  }
+  EXPECT_EQ(decision.action[4], Action::kCandidate) << "revealed at this step: keeps its own";
+  EXPECT_EQ(decision.action[0], Action::kNoise);
+  CanvasState other;
+  decide(sampler_of("end_fill(confidence_threshold(0.9), end_ids=\"10 15\")"), step, other, 0, 9);
+  EXPECT_EQ(other.revealed, (std::vector<uint8_t>{0, 1, 1, 0, 1, 0})) << "end tokens that are not revealed fill nothing";
+}
+
+TEST(EndFill, KeepsPinsAndFillsAtLaterStepsToo) {
+  Step step = with_confidences({.95, .4, .2, .3});
+  step.allowed.assign(4, 1);
+  step.allowed[2] = 0;
+  step.canvas[0] = 10;
+  const auto sampler = sampler_of("end_fill(confidence_threshold(0.9), end_ids=10)");
+  CanvasState state;
+  sampler.sampler->begin(state, 4, 9);
+  state.revealed[0] = 1;  // an end token from the step before
+  const auto decision = decide(sampler, step, state, 1, 9);
+  EXPECT_EQ(state.revealed, (std::vector<uint8_t>{1, 1, 0, 1})) << "1 is the surest that is open, 3 is filled";
+  EXPECT_EQ(decision.action[3], Action::kToken);
+  EXPECT_EQ(decision.token[3], 10);
+  EXPECT_NE(decision.action[2], Action::kToken) << "pinned";
+  EXPECT_THAT(mistake("end_fill(entropy_bound)"), HasSubstr("locks nothing"));
+}
+
 TEST(Filters, Nest) {
   const auto sampler = sampler_of("spacing(cap(confidence_threshold(linear(0.1, 0.2)), max_accepted=3), distance=2)");
   EXPECT_EQ(sampler.knobs.size(), 2u);

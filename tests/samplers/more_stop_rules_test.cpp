@@ -97,6 +97,25 @@ TEST(AcceptedAll, NeedsATokenAtEveryOpenPosition) {
   }
 }
 
+TEST(AcceptedAll, MayAskForSeveralStepsInARow) {
+  Step step(3);
+  step.allowed[2] = 0;  // two count
+  StepDecision decision;
+  decision.action.assign(3, Action::kCandidate);
+  StopHistory history;
+  const auto stops_with = [&](std::vector<size_t> taken_before) {
+    history.num_taken = std::move(taken_before);
+    return stops("accepted_all(3)", step.view(0, 9), history, {}, decision);
+  };
+  EXPECT_FALSE(stops_with({}));
+  EXPECT_FALSE(stops_with({2})) << "two steps are one too few";
+  EXPECT_TRUE(stops_with({2, 2}));
+  EXPECT_FALSE(stops_with({2, 1})) << "not in a row";
+  EXPECT_FALSE(stops_with({1, 2, 1, 2}));
+  EXPECT_TRUE(stops_with({1, 2, 2}));
+  EXPECT_EQ(configure_stop(parse_plugin("accepted_all")).canonical, "accepted_all") << "stored texts keep their name";
+}
+
 TEST(Plateau, ToleratesFlipsPerTransition) {
   Step step(4);
   step.statistics.entropy_nats.assign(4, 0.04f);

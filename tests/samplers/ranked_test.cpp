@@ -7,6 +7,7 @@
 #include <set>
 
 #include "samplers/rules.h"
+#include "schedules/random_count.h"
 #include "tests/support/step.h"
 
 namespace canvaslab {
@@ -132,6 +133,24 @@ TEST(CountBudgets, GoldenTargets) {
   EXPECT_EQ(count_target(CountBudget::kRatio, 10, 0, 4), 2u) << "floor(10 * .24975)";
 }
 
+TEST(RandomCounts, GiveEachPositionTheBudgetsShare) {
+  for (int32_t i = 0; i < 7; ++i) {
+    EXPECT_NEAR(due_probability(CountBudget::kEven, i, 7), 1.0 / (7 - i), 1e-5) << "shares are accurate to 1e-6, and at least 1/7 is left";
+    EXPECT_NEAR(due_share(CountBudget::kSquare, i, 7), (i + 1) * (i + 1) / 49.0, 1e-6);
+  }
+  for (CountBudget budget : {CountBudget::kEven, CountBudget::kCumulative, CountBudget::kRatio, CountBudget::kCosine, CountBudget::kSquare, CountBudget::kRoot}) {
+    double open = 1;
+    for (int32_t i = 0; i < 5; ++i) {
+      const double due = due_probability(budget, i, 5);
+      EXPECT_TRUE(due >= 0 && due <= 1);
+      open *= 1 - due;
+      EXPECT_NEAR(1 - open, due_share(budget, i, 5), 1e-9) << "chances multiply to shares, budget " << static_cast<int>(budget) << " step " << i;
+    }
+    EXPECT_EQ(due_probability(budget, 4, 5), 1);
+    EXPECT_EQ(due_probability(budget, 9, 5), 1) << "beyond the last step";
+  }
+}
+
 TEST(Quota, TakesTheBestByEachScore) {
   Step step(4);
   auto& s = step.statistics;
@@ -177,6 +196,70 @@ TEST(Quota, KeepsToItsTargetsInBothModesAndTakesAllAtTheEnd) {
           EXPECT_EQ(mode == "locked" ? state.num_revealed() : now, target) << sampler.canonical << " step " << i << " seed 2";
         }
       }
+}
+
+/// Chi-square of counts against Binomial(n, p), and its degrees of freedom; cells that expect fewer than 5 are joined to their neighbour.
+std::pair<double, int> against_binomial(const std::vector<double>& count, int n, double p) {
+  double draws = 0, expected = 0, got = 0, chi_square = 0;
+  for (const double c : count) draws += c;
+  int cells = 0;
+  double left = draws;
+  for (int k = 0; k <= n; ++k) {
+    const double cell = draws * std::exp(std::lgamma(n + 1) - std::lgamma(k + 1) - std::lgamma(n - k + 1) + k * std::log(p) + (n - k) * std::log1p(-p));
+    expected += cell, got += count[static_cast<size_t>(k)], left -= cell;
+    if (expected < 5 || (left < 5 && k < n)) continue;
+    chi_square += (got - expected) * (got - expected) / expected;
+    expected = got = 0;
+    ++cells;
+  }
+  return {chi_square, cells - 1};
+}
+/// Mean plus four standard deviations of a chi-square: p is about 1e-3 or below at the degrees of freedom used here.
+double far_out(int degrees) { return degrees + 4 * std::sqrt(2.0 * degrees); }
+
+TEST(Quota, BinomialCountHasTheBinomialLaw) {
+  constexpr int kLength = 9, kDraws = 6000;
+  constexpr int32_t kSteps = 4;
+  for (const char* mode : {"locked", "memoryless"}) {
+    const auto sampler = sampler_of(fmt::format("quota(count=binomial, mode={})", mode));
+    EXPECT_FALSE(sampler.facts.product_law) << "a position's fate hangs on the coins of all";
+    std::vector<std::vector<double>> held(kSteps, std::vector<double>(kLength + 1, 0.0));
+    for (int draw = 0; draw < kDraws; ++draw) {
+      Step step = with_confidences({.1, .9, .2, .8, .3, .7, .4, .6, .5});
+      CanvasState state;
+      for (int32_t i = 0; i < kSteps; ++i) {
+        step.draws = {.seed = 12, .item = static_cast<uint64_t>(draw), .step_idx = static_cast<uint32_t>(i)};
+        const auto now = taken(decide(sampler, step, state, i, kSteps));
+        if (i == 0 && now.size() == 2) {
+          EXPECT_THAT(now, ElementsAre(1, 3)) << "by chance is how many, not which";
+        }
+        ++held[static_cast<size_t>(i)][std::string(mode) == "locked" ? state.num_revealed() : now.size()];
+      }
+    }
+    for (int32_t i = 0; i + 1 < kSteps; ++i) {
+      const auto [chi_square, degrees] = against_binomial(held[static_cast<size_t>(i)], kLength, (i + 1.0) / kSteps);
+      EXPECT_LT(chi_square, far_out(degrees)) << mode << " after step " << i << ", seed 12";
+      EXPECT_GT(against_binomial(held[static_cast<size_t>(i)], kLength, (i + 1.3) / kSteps).first, far_out(degrees)) << "another law shows";
+    }
+    EXPECT_EQ(held[kSteps - 1][kLength], kDraws) << "the last step takes all";
+  }
+}
+
+TEST(Quota, BinomialStepsAreBinomialInWhatIsOpen) {  // given m open: Binomial(m, 1 / (N - i))
+  constexpr int32_t kSteps = 4;
+  const auto sampler = sampler_of("quota(count=binomial)");
+  std::vector<double> count(7, 0.0);
+  for (int draw = 0; count[0] + count[1] + count[2] < 3000; ++draw) {
+    Step step = with_confidences({.1, .9, .2, .8, .3, .7, .4, .6, .5});
+    CanvasState state;
+    step.draws = {.seed = 13, .item = static_cast<uint64_t>(draw)};
+    decide(sampler, step, state, 0, kSteps);
+    if (state.num_revealed() != 3) continue;  // six are open
+    step.draws.step_idx = 1;
+    ++count[taken(decide(sampler, step, state, 1, kSteps)).size()];
+  }
+  const auto [chi_square, degrees] = against_binomial(count, 6, 1.0 / 3);
+  EXPECT_LT(chi_square, far_out(degrees)) << "seed 13";
 }
 
 TEST(Quota, MemorylessRanksEverythingAnew) {
