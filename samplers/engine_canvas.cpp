@@ -28,6 +28,8 @@ void EngineRun::check_input(const RowInput& input) const {
   if (!input.init_canvas.empty() && input.init_canvas.size() != L)
     throw usage_error("the start canvas has {} tokens; expected the canvas length, {}", input.init_canvas.size(), L);
   check_token_ids(input.init_canvas, facts_.vocabulary, "start canvas");
+  if (!input.init_canvas.empty() && plan_.sampler.facts.needs_level)
+    throw usage_error("sampler '{}' follows a noise level from pure noise on, so a start canvas would be taken for noise; leave --init-canvas out, or use a sampler that follows none", plan_.sampler.name);
   if (!input.init_canvas.empty() && num_decisions_ == 0) throw usage_error("sampler '{}' denoises no canvas, so there is none to start from; leave --init-canvas out", plan_.sampler.name);
   for (const auto& [position, token] : input.pins) {
     if (position < 0 || position >= static_cast<int64_t>(plan_.num_canvases()) * plan_.canvas_length)

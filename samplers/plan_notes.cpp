@@ -16,6 +16,56 @@ bool waits_for(const PluginExpr& stop, const std::vector<std::string>& rules) {
   return std::find(rules.begin(), rules.end(), name) != rules.end();
 }
 
+/// The expression and every plug-in inside it.
+template <typename Visit>
+void each_plugin(const PluginExpr& expr, const Visit& visit) {
+  visit(expr);
+  for (const auto& argument : expr.arguments) each_plugin(*argument.value, visit);
+}
+
+std::string value_of(const PluginExpr& plugin, const std::string& key) {
+  for (const auto& argument : plugin.arguments)
+    if (argument.key == key) return argument.value->text();
+  return "";
+}
+
+/// Plug-ins that look for end tokens and are given none, though the model has some.
+void note_missing_ends(const GenerationPlan& plan, const std::vector<int32_t>& ends, std::vector<std::string>& out) {
+  const auto visit = [&](const PluginExpr& plugin) {
+    if (ends.empty() || value_of(plugin, "end_ids") != "\"\"") return;
+    out.push_back(fmt::format("'{}' is given no end tokens, so it never meets one; this model's are end_ids=\"{}\"", plugin.name, fmt::join(ends, " ")));
+  };
+  each_plugin(parse_plugin(plan.stop.canonical), visit);
+  each_plugin(parse_plugin(plan.sampler.canonical), visit);
+}
+
+/// Stop rules whose default bars are gaps of another model's logits.
+void note_borrowed_bars(const PluginExpr& stop, std::vector<std::string>& out) {
+  each_plugin(stop, [&](const PluginExpr& plugin) {
+    for (const char* rule : {"prophet", "sched"})
+      if (plugin.name == rule && plugin.text() == configure_stop(parse_plugin(rule)).canonical)
+        out.push_back(fmt::format("'{}' stops by gaps between logits, whose scale is each model's own; its default bars were measured on LLaDA: tune them", rule));
+  });
+}
+
+/// A bound on a sum over the canvas, made for canvases of another length.
+void note_bound_of_other_length(const GenerationPlan& plan, const DenoiserDefaults& defaults, std::vector<std::string>& out) {
+  if (!defaults.canvas_length || plan.canvas_length == *defaults.canvas_length) return;
+  for (const auto& own : defaults.plugin_values)
+    each_plugin(parse_plugin(plan.sampler.canonical), [&](const PluginExpr& plugin) {
+      if (plugin.name == own.plugin && own.plugin == "entropy_bound" && value_of(plugin, own.key) == own.value)
+        out.push_back(fmt::format("the model's entropy bound of {} is for a sum over its own canvas of {} positions; one of {} takes another share of them under it", own.value,
+                                  *defaults.canvas_length, plan.length.canonical));
+    });
+}
+
+/// Whether some step of a canvas runs at temperature 0.
+bool has_greedy_steps(const GenerationPlan& plan) {
+  for (int32_t step = 0; step < plan.num_steps; ++step)
+    if (plan.temperature->value({.step_idx = step, .num_steps = plan.anneal_over}) == 0) return true;
+  return false;
+}
+
 bool varies(const GenerationPlan& plan) {
   const auto [low, high] = plan.temperature->range();
   return low != 1 || high != 1;
@@ -40,6 +90,11 @@ std::vector<std::string> plan_notes(const GenerationPlan& plan, const Denoiser& 
                               plan.stop.canonical, plan.sampler.name));
   if (plan.filters.any() && plan.filters.filtered_statistics && plan.num_decisions() > 0)
     out.push_back("top-k, top-p and min-p make the filtered law surer than the whole one, so thresholds and entropy bounds take more; statistics on unfiltered judge the whole law");
+  if (plan.num_decisions() > 0 && (facts.statistics.has(Statistic::kEntropy) || plan.stop.statistics.has(Statistic::kEntropy)) && has_greedy_steps(plan))
+    out.push_back(fmt::format("at temperature 0 every entropy is 0: what '{}' and stop rule '{}' decide by entropy they then take for certain", plan.sampler.name, plan.stop.canonical));
+  note_missing_ends(plan, denoiser.facts().defaults.end_ids, out);
+  note_borrowed_bars(stop, out);
+  note_bound_of_other_length(plan, denoiser.facts().defaults, out);
   if (facts.needs_level && denoiser.facts().uses_level && varies(plan))
     out.push_back(fmt::format("'{}' is derived for temperature 1; at others it does not keep the law of its noise level", plan.sampler.name));
   if (facts.needs_level && denoiser.source() && !denoiser.facts().uses_level)

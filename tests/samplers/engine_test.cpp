@@ -260,6 +260,8 @@ TEST(Engine, StartCanvasAndPinsAreInputs) {
                          RowInput{.prompt = {}, .init_canvas = {}, .pins = {{6, 1}}},
                          RowInput{.prompt = {}, .init_canvas = {}, .pins = {{0, 5}}}})
     EXPECT_THROW(run(denoiser, request, wrong), UserError);
+  request.sampler = "ddim";
+  EXPECT_THROW(run(denoiser, request, RowInput{.prompt = {}, .init_canvas = {3, 3, 3}, .pins = {}}), UserError) << "its level begins at pure noise";
 }
 
 TEST(Engine, NanLogitsFailWithTheirPlace) {

@@ -65,5 +65,38 @@ TEST(PlanNotes, TellWhatSurprises) {
   EXPECT_THAT(notes(request), ElementsAre(HasSubstr("coupled")));
 }
 
+TEST(PlanNotes, TellWhatTheModelIsNotOrAlreadyHas) {
+  PlanRequest request = request_of("entropy_bound");
+  request.temperature = "linear(0.5, 0)";
+  EXPECT_THAT(notes(request), IsEmpty()) << "the ramp ends before it reaches 0";
+  request.temperature = "0";
+  EXPECT_THAT(notes(request), ElementsAre(HasSubstr("every entropy is 0")));
+  request.sampler = "fixed_step";
+  EXPECT_THAT(notes(request), IsEmpty()) << "reads no entropy";
+  request = request_of("entropy_bound");
+  for (const char* stop : {"prophet", "any_of(never, sched)"}) {
+    request.stop = stop;
+    EXPECT_THAT(notes(request), ElementsAre(HasSubstr("LLaDA"))) << stop;
+  }
+  request.stop = "prophet(early=9)";
+  EXPECT_THAT(notes(request), IsEmpty()) << "somebody chose";
+  // A model that ends texts, and brings an entropy bound for canvases of its own length.
+  const std::string model = "checkpoint(\"" CANVASLAB_SOURCE_DIR "/tests/network/goldens/base\")";
+  const auto made = denoisers().make(model);
+  const auto& defaults = made->facts().defaults;
+  ASSERT_TRUE(defaults.canvas_length && !defaults.end_ids.empty());
+  request = request_of("confidence_threshold");
+  request.stop = "any_of(never, left_complete)";
+  EXPECT_THAT(notes(request, model), ElementsAre(HasSubstr("end_ids=\"" + fmt::format("{}", fmt::join(defaults.end_ids, " ")))));
+  request.stop = "left_complete(end_ids=1)";
+  EXPECT_THAT(notes(request, model), IsEmpty());
+  request = request_of("spacing(entropy_bound)");
+  EXPECT_THAT(notes(request, model), IsEmpty());
+  request.canvas_length = *defaults.canvas_length + 1;
+  EXPECT_THAT(notes(request, model), ElementsAre(HasSubstr("sum over its own canvas")));
+  request.sampler = "spacing(entropy_bound(7))";
+  EXPECT_THAT(notes(request, model), IsEmpty()) << "a bound of one's own";
+}
+
 }  // namespace
 }  // namespace canvaslab
