@@ -2,6 +2,10 @@
 
 #include <ATen/ops/cat.h>
 
+#include <algorithm>
+#include <atomic>
+#include <thread>
+
 #include "core/kernels/gemm.h"
 #include "core/kernels/gemm_bf16.h"
 #include "core/network/network.h"
@@ -23,6 +27,18 @@ void pack_matrix(const at::Tensor& w, float* out) {
     bf16_gemm_kernel().pack({.n = n, .k = k, .b = static_cast<const uint16_t*>(w.const_data_ptr()), .ldb = k, .transposed = true}, out);
   else
     gemm_kernel().pack({.n = n, .k = k, .b = w.const_data_ptr<float>(), .ldb = k, .transposed = true}, out);
+}
+
+/// Calls work(i) for all i below count on as many threads as there are cores: loading waits for memory, not for arithmetic.
+template <typename Work>
+void in_parallel(int64_t count, Work work) {
+  std::atomic<int64_t> next = 0;
+  const auto loop = [&] {
+    for (int64_t i = next++; i < count; i = next++) work(i);
+  };
+  std::vector<std::jthread> others;
+  for (int64_t t = 1; t < std::min<int64_t>(count, std::thread::hardware_concurrency()); ++t) others.emplace_back(loop);
+  loop();
 }
 
 }  // namespace
@@ -68,15 +84,18 @@ PackedMatrix PackedLayers::place(const std::vector<at::Tensor>& parts, bool in_f
   PackedMatrix out{.data = memory_.data() + floats_, .n = 0, .k = first.size(-1), .stride = 0, .bf16 = first.scalar_type() == at::kBFloat16 && !in_f32};
   for (const auto& part : parts) out.n += part.size(-2);
   out.stride = packed_size(out.n, out.k, out.bf16);
-  for (int64_t e = 0; e < count && !counting_; ++e) {
-    auto matrix = several ? first.select(0, e) : parts.size() > 1 ? at::cat(parts, 0) : first;
-    if (in_f32) matrix = matrix.to(at::kFloat);
-    pack_matrix(matrix.contiguous(), memory_.data() + floats_ + e * out.stride);
+  float* to = memory_.data() + floats_;
+  if (!counting_) {
+    in_parallel(count, [&](int64_t e) {
+      auto matrix = several ? first.select(0, e) : parts.size() > 1 ? at::cat(parts, 0) : first;
+      if (in_f32) matrix = matrix.to(at::kFloat);
+      pack_matrix(matrix.contiguous(), to + e * out.stride);
+      if (several) drop_pages(first.select(0, e));  // else both copies of all experts would be there at once
+    });
+    for (const auto& part : parts) drop_pages(part);
   }
   floats_ += count * out.stride;
   placed_[key] = out;
-  if (!counting_)
-    for (const auto& part : parts) drop_pages(part);
   return out;
 }
 

@@ -2,7 +2,7 @@
 # CanvasLab against transformers on this machine, in one run, the same weights and inputs, one thread but for the sweep; each row names
 # the ratio and what it should be. Both sides alternate and the best of all rounds counts. The reference needs the oracle
 # environment (tests/run.sh --oracle makes it); without it only our own times are printed. Benches must be built:
-# cmake -DCANVASLAB_BENCH=ON ... && ninja -C build.
+# cmake -DCANVASLAB_BENCH=ON ... && ninja -C build. CANVASLAB_BENCH_RUN: a command in front of each measurement (taskset -c 1).
 #   tests/bench/compare.sh [--markdown] [--rounds N]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -10,7 +10,7 @@ cache="${XDG_CACHE_HOME:-$HOME/.cache}/canvaslab"
 python="${CANVASLAB_ORACLE_PYTHON:-$cache/oracle-transformers-5.17.0/bin/python}"
 models="${CANVASLAB_BENCH_MODELS:-$cache/bench-models}"
 export CANVASLAB_BENCH_MODELS="$models" OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-markdown=0 rounds=3
+run="${CANVASLAB_BENCH_RUN:-}" markdown=0 rounds=3
 while [ $# -gt 0 ]; do
   case "$1" in
     --markdown) markdown=1 ;;
@@ -31,12 +31,12 @@ elif [ ! -d "$models/tiny" ]; then
 fi
 
 # ours NAME PROGRAM FILTER; theirs NAME ARGUMENTS...: one JSON file for each round
-ours() { "build/$2" --benchmark_filter="$3" --benchmark_format=json >"$work/$1.$round.json" 2>"$work/$1.log" || { tail "$work/$1.log" >&2; exit 1; }; }
+ours() { $run "build/$2" --benchmark_filter="$3" --benchmark_format=json >"$work/$1.$round.json" 2>"$work/$1.log" || { tail "$work/$1.log" >&2; exit 1; }; }
 theirs() {
   local name="$1"
   shift
   [ -x "$python" ] || return 0
-  "$python" "$@" 2>"$work/$name.log" | tail -n 1 >"$work/$name.$round.json" || { tail "$work/$name.log" >&2; exit 1; }
+  $run "$python" "$@" 2>"$work/$name.log" | tail -n 1 >"$work/$name.$round.json" || { tail "$work/$name.log" >&2; exit 1; }
 }
 
 for round in $(seq "$rounds"); do
@@ -53,7 +53,7 @@ for round in $(seq "$rounds"); do
   for i in $(seq 240); do echo "{\"prompt_ids\": [$((i % 400 + 4)), 17, $((i * 7 % 400 + 4)), 9]}"; done >"$work/prompts.jsonl"
   printf '[run]\nname = "speed"\nseed = 1\n[denoiser]\nmodel = "%s/tiny"\n[dataset]\nname = "prompts(path=%s/prompts.jsonl)"\n[[grid]]\nsampler = "entropy_bound"\nsteps = 12\nstop = "never"\n' "$models" "$work" >"$work/speed.toml"
   begin=$(date +%s.%N)
-  build/canvaslab sweep "$work/speed.toml" --threads 2 --out "$work/run.$round" >"$work/sweep.log" 2>&1 || { tail "$work/sweep.log" >&2; exit 1; }
+  $run build/canvaslab sweep "$work/speed.toml" --threads 2 --out "$work/run.$round" >"$work/sweep.log" 2>&1 || { tail "$work/sweep.log" >&2; exit 1; }
   python3 -c "import json, sys; print(json.dumps({'seconds_per_sample': ($(date +%s.%N) - $begin) / 240}))" >"$work/sweep.$round.json"
   theirs reference_sweep tests/bench/reference_step.py sweep "$models/tiny"
   ours load step_bench load/large
