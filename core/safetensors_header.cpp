@@ -10,6 +10,7 @@
 
 
 #include "core/error.h"
+#include "core/gguf_header.h"
 #include "core/json.h"
 
 namespace canvaslab {
@@ -123,12 +124,16 @@ std::vector<TensorHeader> read_checkpoint_headers(const std::string& folder) {
     }
   } else {
     std::error_code error;
+    std::vector<std::string> gguf;
     for (const auto& entry : fs::directory_iterator(folder, error)) {
       const std::string name = entry.path().filename().string();
       if (name.starts_with("model") && name.ends_with(".safetensors")) files.insert(entry.path().string());
+      if (name.ends_with(".gguf")) gguf.push_back(entry.path().string());
     }
     if (error) throw input_error("{}: the folder cannot be read ({})", folder, error.message());
-    if (files.empty()) throw input_error("{}: holds no model*.safetensors", folder);
+    if (files.empty() && gguf.size() == 1) return read_gguf_checkpoint(gguf.front());
+    if (gguf.size() > 1) throw input_error("{}: holds {} .gguf files; expected one (split files are not read)", folder, gguf.size());
+    if (files.empty()) throw input_error("{}: holds no model*.safetensors and no .gguf", folder);
   }
   std::map<std::string, TensorHeader> all;
   for (const auto& file : files) {

@@ -10,7 +10,7 @@ namespace canvaslab {
 /// One tensor as its file's header describes it; checked against the file's size and against the other tensors.
 struct TensorHeader {
   std::string name;
-  std::string dtype;            ///< as written: "BF16", "F32", ...
+  std::string dtype;            ///< as written: "BF16", "F32", ... or a block type of GGUF: "Q4_K", ...
   std::vector<int64_t> shape;
   std::string file;             ///< path
   uint64_t first_byte = 0;      ///< in the file
@@ -23,7 +23,8 @@ struct TensorHeader {
 /// overlaps, bytes that belong to no tensor.
 std::vector<TensorHeader> read_safetensors_header(const std::string& path);
 
-/// Tensors of a checkpoint folder, sorted by name: by model.safetensors.index.json and its shards, else model*.safetensors.
+/// Tensors of a checkpoint folder, sorted by name: by model.safetensors.index.json and its shards, else model*.safetensors, else
+/// the one .gguf file (core/gguf_header.h).
 /// Errors: those above, a missing shard, a tensor in two files, index and shards that disagree.
 std::vector<TensorHeader> read_checkpoint_headers(const std::string& folder);
 

@@ -266,7 +266,14 @@ const uint16_t* round_rows(const float* x, int64_t rows, int64_t k, int64_t& ld,
   return out;
 }
 
-void multiply(const float* x, int64_t rows, const PackedMatrix& w, int64_t index, float* y, int64_t ldy, CpuWorkspace& ws) {
+void multiply(const float* x, int64_t rows, const LaidMatrix& w, int64_t index, float* y, int64_t ldy, CpuWorkspace& ws) {
+  if (!w.quantised.empty()) {
+    for (const PackedMatrix& part : std::span(w.quantised).subspan(static_cast<size_t>(index) * w.parts, w.parts)) {
+      multiply_packed(x, w.k, rows, part, y, ldy);
+      y += part.rows;
+    }
+    return;
+  }
   const float* packed = w.data + index * w.stride;
   if (!w.bf16) {
     gemm_kernel().multiply({.m = rows, .n = w.n, .k = w.k, .a = x, .lda = w.k, .transposed = true, .packed = packed, .c = y, .ldc = ldy});
@@ -277,7 +284,7 @@ void multiply(const float* x, int64_t rows, const PackedMatrix& w, int64_t index
   bf16_gemm_kernel().multiply({.m = rows, .n = w.n, .k = w.k, .a = a, .lda = ld, .transposed = true, .packed = packed, .c = y, .ldc = ldy});
 }
 
-void gated_mlp(const float* x, int64_t rows, const PackedMatrix& gate_up, const PackedMatrix& down, float* out, CpuWorkspace& ws) {
+void gated_mlp(const float* x, int64_t rows, const LaidMatrix& gate_up, const LaidMatrix& down, float* out, CpuWorkspace& ws) {
   const int64_t F = gate_up.n / 2;
   float *both = ws.both.get(rows * 2 * F), *inner = ws.inner.get(rows * F);
   multiply(x, rows, gate_up, 0, both, 2 * F, ws);

@@ -22,7 +22,7 @@ struct CpuWorkspace {
 };
 
 /// y [rows, w.n], rows ldy apart = x [rows, w.k] times matrix `index` of w transposed. Rounds x to bf16 where w is.
-void multiply(const float* x, int64_t rows, const PackedMatrix& w, int64_t index, float* y, int64_t ldy, CpuWorkspace& ws);
+void multiply(const float* x, int64_t rows, const LaidMatrix& w, int64_t index, float* y, int64_t ldy, CpuWorkspace& ws);
 
 /// x [rows, k], the rows of a bf16 product's left side, rounded; rows `ld` apart, as Bf16Product::a wants them.
 const uint16_t* round_rows(const float* x, int64_t rows, int64_t k, int64_t& ld, CpuWorkspace& ws);
@@ -55,6 +55,6 @@ void decoder_layer(const CpuForward& forward, const PackedLayer& w, const LayerC
 void encoder_layer(const CpuForward& forward, const PackedLayer& w, const LayerConfig& shape, GrowingKeys& keys, const float* cos, const float* sin);
 
 /// out [rows, D] = down(gelu(gate x) * up x) for x [rows, D].
-void gated_mlp(const float* x, int64_t rows, const PackedMatrix& gate_up, const PackedMatrix& down, float* out, CpuWorkspace& ws);
+void gated_mlp(const float* x, int64_t rows, const LaidMatrix& gate_up, const LaidMatrix& down, float* out, CpuWorkspace& ws);
 
 }  // namespace canvaslab

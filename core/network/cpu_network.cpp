@@ -35,7 +35,7 @@ CpuNetwork::CpuNetwork(Network network) : network_(std::move(network)), bf16_(ne
   network_.parameters_.clear();
   conditioning_ = PackedMlp(network_.sc_gate_, network_.sc_up_, network_.sc_down_);
   for (auto* tensor : {&network_.sc_gate_, &network_.sc_up_, &network_.sc_down_}) *tensor = at::Tensor();
-  layers_ = PackedLayers(std::move(network_.layers_), std::move(network_.encoder_layers_));
+  layers_ = PackedLayers(std::move(network_.layers_), std::move(network_.encoder_layers_), std::move(network_.packed_));
 }
 
 KvCache CpuNetwork::empty_cache(int64_t left_padding) const {

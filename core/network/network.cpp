@@ -233,6 +233,7 @@ at::Tensor Network::encode(const at::Tensor& ids, const std::vector<uint8_t>& to
   const int64_t S = ids.size(-1);
   if (S == 0) return {};
   const auto block = vision_blocks(token_types);
+  check_unpacked("encoding with images, gradients or several sequences at once");
   // Image tokens are looked up as pad; their rows are replaced by media when there are any.
   auto x = embed(at::where(ids == config_.image_token_id, at::full_like(ids, config_.pad_token_id), ids));
   const auto sliding = rope_tables(true, cache.length, S, dtype()), full = rope_tables(false, cache.length, S, dtype());
@@ -247,6 +248,7 @@ at::Tensor Network::encode(const at::Tensor& ids, const std::vector<uint8_t>& to
 }
 
 at::Tensor Network::decode_hidden(const at::Tensor& canvas, const KvCache& cache, const at::Tensor& feedback, TrainingPass* training) const {
+  check_unpacked("decoding by tensors");
   const double eps = config_.rms_norm_eps;
   auto x = embed(canvas);  // [L, D]
   if (feedback.defined()) {

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -42,6 +43,15 @@ struct LayerWeights {
 /// Numbers runs of image or video tokens; -1 elsewhere. Empty when there are none.
 std::vector<int64_t> vision_blocks(const std::vector<uint8_t>& token_types);
 
+/// One quantised weight as its files hold it; core/network/packed_weights.h.
+struct PackedWeight;
+
+/// What becomes of a checkpoint's quantised weights on loading.
+enum class QuantisedWeights {
+  kUnpacked,  ///< tensors in the run's dtype
+  kPacked     ///< stay as the files hold them where the CPU path multiplies with them: f32 on the CPU, no adapter
+};
+
 /// What training asks of a forward besides its result.
 struct TrainingPass {
   bool bf16_products = false;  ///< matrix products of weights in bf16, the rest in the weights' dtype
@@ -54,10 +64,11 @@ struct TrainingPass {
 /// (cpu_network.h) infers on the CPU several times as fast.
 class Network {
  public:
-  /// Loads a checkpoint folder. Weights in `dtype` already stay views of the memory map. `adapter`: an adapter's folder
+  /// Loads a checkpoint folder, quantised or not. Weights in `dtype` already stay views of the memory map; quantised ones are
+  /// read out one after the other, rounded once to `dtype`, unless they stay packed. `adapter`: an adapter's folder
   /// (core/network/lora.h), merged in f32 before weights are rounded to `dtype`; or empty.
   /// Errors: input errors naming missing, surplus or misshapen tensors.
-  static Network load(const std::string& folder, at::ScalarType dtype, at::Device device, const std::string& adapter = "");
+  static Network load(const std::string& folder, at::ScalarType dtype, at::Device device, const std::string& adapter = "", QuantisedWeights quantised = QuantisedWeights::kUnpacked);
 
   /// Random weights in f32 on the CPU for DIR/config.json, a pure function of it and the seed.
   static Network fresh(const std::string& folder, uint64_t seed);
@@ -80,6 +91,8 @@ class Network {
   at::Tensor decode(const at::Tensor& canvas, const KvCache& cache, const at::Tensor& feedback, TrainingPass* training = nullptr) const;
   /// decode up to the states after the final norm: [L, D].
   at::Tensor decode_hidden(const at::Tensor& canvas, const KvCache& cache, const at::Tensor& feedback, TrainingPass* training = nullptr) const;
+  /// Whether some weights stayed packed: CpuNetwork alone runs on them.
+  bool is_packed() const { return !packed_.empty(); }
   /// hidden [S, D] after the final norm -> logits [S, V] f32 after the soft-cap.
   at::Tensor logits(const at::Tensor& hidden, const TrainingPass* training = nullptr) const;
   /// Mean cross-entropy in nats of logits(hidden [S, D]) to targets [S] i64; each row's into `each` [S] when not null.
@@ -106,6 +119,9 @@ class Network {
                        const std::vector<int64_t>& block) const;
   at::Tensor experts(const LayerWeights& w, const at::Tensor& x, const at::Tensor& raw, TrainingPass* training) const;
   std::pair<at::Tensor, at::Tensor> rope_tables(bool sliding, int64_t first, int64_t count, at::ScalarType dtype) const;
+  /// Keeps a weight packed; the tensor stands for it in its place and has its shape, but no data.
+  at::Tensor keep_packed(std::shared_ptr<const PackedWeight> weight, const std::vector<int64_t>& shape);
+  void check_unpacked(const char* what) const;
 
   ModelConfig config_;
   std::string content_hash_;
@@ -115,6 +131,7 @@ class Network {
   std::vector<LayerWeights> layers_;
   std::vector<LayerWeights> encoder_layers_;                           // empty: the decoder's; they differ under some adapters only
   std::map<std::string, at::Tensor> parameters_;
+  std::map<const void*, std::shared_ptr<const PackedWeight>> packed_;  // by the tensor that stands for it
 };
 
 }  // namespace canvaslab

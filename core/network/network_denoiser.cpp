@@ -90,13 +90,13 @@ class NetworkDenoiser final : public Denoiser {
   DenoiserFacts facts_;
 };
 
-Network load_network(const std::string& folder, const ModelOptions& options) {
+Network load_network(const std::string& folder, const ModelOptions& options, QuantisedWeights quantised) {
   if (options.dtype != "f32" && options.dtype != "bf16") throw usage_error("dtype '{}' is unknown; expected f32 or bf16", options.dtype);
   if (options.device != "cpu" && options.device != "cuda") throw usage_error("device '{}' is unknown; expected cpu or cuda", options.device);
   if (options.device == "cuda" && !at::hasCUDA()) throw usage_error("--device cuda: this build holds no CUDA kernels, or there is no GPU; use --device cpu");
   // Parallelism is over sequences, each with single-thread maths: results never depend on the number of threads.
   at::set_num_threads(1);
-  return Network::load(folder, options.dtype == "bf16" ? at::kBFloat16 : at::kFloat, at::Device(options.device), options.adapter);
+  return Network::load(folder, options.dtype == "bf16" ? at::kBFloat16 : at::kFloat, at::Device(options.device), options.adapter, quantised);
 }
 
 DenoiserFacts facts_of(const std::string& folder, const Network& network) {
@@ -110,7 +110,7 @@ DenoiserFacts facts_of(const std::string& folder, const Network& network) {
 
 [[maybe_unused]] const bool registered = [] {
   checkpoint_loader() = [](const std::string& folder, const ModelOptions& options) -> std::unique_ptr<Denoiser> {
-    Network network = load_network(folder, options);
+    Network network = load_network(folder, options, QuantisedWeights::kPacked);
     DenoiserFacts facts = facts_of(folder, network);
     if (CpuNetwork::serves(network)) return cpu_denoiser(CpuNetwork(std::move(network)), std::move(facts));
     return std::make_unique<NetworkDenoiser>(std::move(network), std::move(facts));
@@ -121,7 +121,7 @@ DenoiserFacts facts_of(const std::string& folder, const Network& network) {
 }  // namespace
 
 std::unique_ptr<Denoiser> tensor_denoiser(const std::string& folder, const ModelOptions& options) {
-  Network network = load_network(folder, options);
+  Network network = load_network(folder, options, QuantisedWeights::kUnpacked);
   DenoiserFacts facts = facts_of(folder, network);
   return std::make_unique<NetworkDenoiser>(std::move(network), std::move(facts));
 }

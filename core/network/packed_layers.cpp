@@ -9,6 +9,7 @@
 #include "core/kernels/gemm.h"
 #include "core/kernels/gemm_bf16.h"
 #include "core/network/network.h"
+#include "core/network/packed_weights.h"
 #include "core/network/safetensors.h"
 
 namespace canvaslab {
@@ -58,7 +59,7 @@ PackedMlp::PackedMlp(const at::Tensor& gate, const at::Tensor& up, const at::Ten
   down = {.data = at + first, .n = D, .k = F, .stride = 0, .bf16 = bf16};
 }
 
-PackedLayers::PackedLayers(std::vector<LayerWeights> decoder, std::vector<LayerWeights> encoder) {
+PackedLayers::PackedLayers(std::vector<LayerWeights> decoder, std::vector<LayerWeights> encoder, QuantisedByPlace quantised) : quantised_(std::move(quantised)) {
   for (const auto* layers : {&decoder, &encoder})
     for (const auto& w : *layers) pack(w);
   memory_.get(floats_);
@@ -74,14 +75,15 @@ PackedLayers::PackedLayers(std::vector<LayerWeights> decoder, std::vector<LayerW
   }
 }
 
-PackedMatrix PackedLayers::place(const std::vector<at::Tensor>& parts, bool in_f32) {
+LaidMatrix PackedLayers::place(const std::vector<at::Tensor>& parts, bool in_f32) {
   std::vector<const void*> key;
   for (const auto& part : parts) key.push_back(part.unsafeGetTensorImpl());
   if (const auto found = placed_.find(key); found != placed_.end()) return found->second;
+  if (std::any_of(parts.begin(), parts.end(), [](const at::Tensor& part) { return part.is_meta(); })) return placed_[key] = view(parts);
   const at::Tensor& first = parts.front();
   const bool several = first.dim() == 3;
   const int64_t count = several ? first.size(0) : 1;
-  PackedMatrix out{.data = memory_.data() + floats_, .n = 0, .k = first.size(-1), .stride = 0, .bf16 = first.scalar_type() == at::kBFloat16 && !in_f32};
+  LaidMatrix out{.data = memory_.data() + floats_, .n = 0, .k = first.size(-1), .stride = 0, .bf16 = first.scalar_type() == at::kBFloat16 && !in_f32};
   for (const auto& part : parts) out.n += part.size(-2);
   out.stride = packed_size(out.n, out.k, out.bf16);
   float* to = memory_.data() + floats_;
@@ -96,6 +98,24 @@ PackedMatrix PackedLayers::place(const std::vector<at::Tensor>& parts, bool in_f
   }
   floats_ += count * out.stride;
   placed_[key] = out;
+  return out;
+}
+
+/// The same of quantised weights: nothing is laid out.
+LaidMatrix PackedLayers::view(const std::vector<at::Tensor>& parts) {
+  LaidMatrix out{.data = nullptr, .n = 0, .k = parts.front().size(-1), .stride = 0, .bf16 = false};
+  for (const auto& part : parts) {
+    out.n += part.size(-2);
+    if (part.is_meta()) {
+      const PackedWeight& weight = *quantised_.at(part.unsafeGetTensorImpl());
+      out.quantised.insert(out.quantised.end(), weight.parts.begin(), weight.parts.end());
+      out.parts += part.dim() == 3 ? weight.parts_per_expert : weight.parts.size();
+    } else {
+      out.quantised.push_back({.packing = Packing::kF32, .rows = part.size(0), .columns = part.size(1), .codes = static_cast<const uint8_t*>(part.const_data_ptr())});
+      out.parts += 1;
+      kept_.push_back(part);
+    }
+  }
   return out;
 }
 

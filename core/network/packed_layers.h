@@ -3,28 +3,37 @@
 #include <ATen/core/Tensor.h>
 
 #include <map>
+#include <memory>
 #include <vector>
 
 #include "core/kernels/buffer.h"
+#include "core/kernels/packed_matrix.h"
 
 namespace canvaslab {
 
 struct LayerWeights;
+struct PackedWeight;
 
-/// The right-hand sides [n, k] of products x w^T, packed by gemm_kernel or bf16_gemm_kernel; the experts' stand `stride` apart.
-struct PackedMatrix {
+/// Quantised weights that stay as their files hold them, by the tensor that stands for each (Network::keep_packed).
+using QuantisedByPlace = std::map<const void*, std::shared_ptr<const PackedWeight>>;
+
+/// The right-hand sides [n, k] of products x w^T, packed by gemm_kernel or bf16_gemm_kernel; the experts' stand `stride` apart. Or, where `quantised` is not empty, matrices of the
+/// checkpoint's files, `parts` of which one below the other make one right-hand side.
+struct LaidMatrix {
   const float* data = nullptr;
   int64_t n = 0, k = 0, stride = 0;
   bool bf16 = false;
+  std::vector<PackedMatrix> quantised = {};
+  size_t parts = 0;
 };
 
 /// One layer. Vectors in f32 whatever the weights are.
 struct PackedLayer {
   bool has_v = true;                             ///< else values are the normed keys
-  PackedMatrix qkv, o;                           // [(H + Hkv [+ Hkv]) * Dh, D], [D, H * Dh]
-  PackedMatrix gate_up, down;                    // [2F, D], [D, F] shared MLP
-  PackedMatrix router;                           // [E, D], always f32: a choice turns on it
-  PackedMatrix experts_gate_up, experts_down;    // E of [2M, D], E of [D, M]
+  LaidMatrix qkv, o;                           // [(H + Hkv [+ Hkv]) * Dh, D], [D, H * Dh]
+  LaidMatrix gate_up, down;                    // [2F, D], [D, F] shared MLP
+  LaidMatrix router;                           // [E, D], always f32: a choice turns on it
+  LaidMatrix experts_gate_up, experts_down;    // E of [2M, D], E of [D, M]
   std::vector<float> q_norm, k_norm;             // [Dh]
   std::vector<float> input_norm, post_attention_norm, pre_ffn_norm, post_ffn_norm_1, pre_ffn_norm_2, post_ffn_norm_2, post_ffn_norm;  // [D]
   std::vector<float> router_scale, per_expert_scale;  // [D], [E]
@@ -35,7 +44,7 @@ struct PackedLayer {
 struct PackedMlp {
   PackedMlp() = default;
   PackedMlp(const at::Tensor& gate, const at::Tensor& up, const at::Tensor& down);
-  PackedMatrix gate_up, down;   // [2F, D], [D, F]
+  LaidMatrix gate_up, down;   // [2F, D], [D, F]
   Buffer<float> memory;
 };
 
@@ -45,7 +54,7 @@ class PackedLayers {
   PackedLayers() = default;
   /// Lays weights (CPU, f32 or bf16) out and lets go of each tensor when done with it. `encoder` is empty or what the encoder
   /// uses instead; tensors that it shares with `decoder` are laid out once.
-  PackedLayers(std::vector<LayerWeights> decoder, std::vector<LayerWeights> encoder);
+  PackedLayers(std::vector<LayerWeights> decoder, std::vector<LayerWeights> encoder, QuantisedByPlace quantised);
 
   const PackedLayer& decoder(size_t i) const { return decoder_[i]; }
   const PackedLayer& encoder(size_t i) const { return encoder_.empty() ? decoder_[i] : encoder_[i]; }
@@ -55,12 +64,15 @@ class PackedLayers {
  private:
   PackedLayer pack(const LayerWeights& w);
   /// Matrices [n, k] one below another, or, from one tensor [E, n, k], each for itself.
-  PackedMatrix place(const std::vector<at::Tensor>& parts, bool in_f32 = false);
+  LaidMatrix place(const std::vector<at::Tensor>& parts, bool in_f32 = false);
+  LaidMatrix view(const std::vector<at::Tensor>& parts);
 
   Buffer<float> memory_;
+  QuantisedByPlace quantised_;
+  std::vector<at::Tensor> kept_;  // beside quantised ones in one matrix
   bool counting_ = true;
   int64_t floats_ = 0;
-  std::map<std::vector<const void*>, PackedMatrix> placed_;
+  std::map<std::vector<const void*>, LaidMatrix> placed_;
   std::vector<PackedLayer> decoder_, encoder_;
 };
 

@@ -13,6 +13,7 @@
 
 #include "core/digest.h"
 #include "core/error.h"
+#include "core/stored_weights.h"
 
 namespace canvaslab {
 namespace {
@@ -65,6 +66,7 @@ at::ScalarType dtype_of(const std::string& name, const std::string& where) {
   if (name == "U8") return at::kByte;
   if (name == "I8") return at::kChar;
   if (name == "BOOL") return at::kBool;
+  if (name == "F8_E4M3") return at::kFloat8_e4m3fn;
   throw input_error("{}: dtype '{}' is not supported; expected F32, BF16 or F16", where, name);
 }
 
@@ -87,18 +89,28 @@ SafetensorsFolder::SafetensorsFolder(const std::string& folder) : SafetensorsFol
 
 SafetensorsFolder SafetensorsFolder::of_file(const std::string& path) { return SafetensorsFolder(read_safetensors_header(path)); }
 
-SafetensorsFolder::SafetensorsFolder(const std::vector<TensorHeader>& headers) {
+SafetensorsFolder::SafetensorsFolder(std::vector<TensorHeader> headers) : headers_(std::move(headers)) {
   std::map<std::string, std::shared_ptr<Mapping>> maps;
-  for (const TensorHeader& header : headers) {
+  for (const TensorHeader& header : headers_) {
     auto& map = maps[header.file];
     if (!map) map = std::make_shared<Mapping>(header.file);
     if (header.first_byte + header.num_bytes > map->size) throw input_error("{}: shrank while it was being read", header.file);
-    const auto type = dtype_of(header.dtype, fmt::format("{}: tensor '{}'", header.file, header.name));
+    const Packing* packing = packing_of_dtype(header.dtype);
+    const bool blocks = packing && facts_of(*packing).block > 1;
+    const auto type = blocks ? at::kByte : dtype_of(header.dtype, fmt::format("{}: tensor '{}'", header.file, header.name));
     char* data = map->data + header.first_byte;
-    at::Tensor tensor = at::from_blob(data, header.shape, [map](void*) {}, at::TensorOptions().dtype(type));
-    if (reinterpret_cast<uintptr_t>(data) % c10::elementSize(type)) tensor = tensor.clone();  // misaligned: one copy of this tensor
-    tensors_.emplace(header.name, Entry{tensor, header.file});
+    at::Tensor tensor = at::from_blob(data, blocks ? std::vector{static_cast<int64_t>(header.num_bytes)} : header.shape, [map](void*) {}, at::TensorOptions().dtype(type));
+    const bool aligned = reinterpret_cast<uintptr_t>(data) % c10::elementSize(type) == 0;
+    if (!aligned) tensor = tensor.clone();
+    tensors_.emplace(header.name, Entry{tensor, header.file, aligned});
   }
+}
+
+void SafetensorsFolder::release_pages(const Entry& entry, const void* data, size_t bytes) {
+  if (!entry.mapped) return;
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE)), begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 std::string SafetensorsFolder::content_hash() const {

@@ -1,5 +1,5 @@
 #pragma once
-// Safetensors by memory map, single file or sharded: tensors are views into the mapping, no second copy.
+// Safetensors by memory map, single file or sharded, or a GGUF file: tensors are views into the mapping, no second copy.
 #include <ATen/core/Tensor.h>
 
 #include <map>
@@ -20,15 +20,21 @@ class SafetensorsFolder {
   static SafetensorsFolder of_file(const std::string& path);
 
   struct Entry {
-    at::Tensor tensor;  ///< view of the mapping, in the file's dtype
+    at::Tensor tensor;  ///< view of the mapping, in the file's dtype; of GGUF's block types the bytes
     std::string file;
+    bool mapped = true; ///< false: a copy, since the file does not align it
   };
   const std::map<std::string, Entry>& tensors() const { return tensors_; }
+  const std::vector<TensorHeader>& headers() const { return headers_; }
+  /// Gives the whole pages among these bytes of a tensor back to the system; they are read from the file again when touched.
+  /// Does nothing to a copy. The tensor's data must be unchanged.
+  static void release_pages(const Entry& entry, const void* data, size_t bytes);
   /// Hash over names, shapes, dtypes, and a sample of every tensor's bytes (whole bytes below 1 MiB).
   std::string content_hash() const;
 
  private:
-  explicit SafetensorsFolder(const std::vector<TensorHeader>& headers);
+  explicit SafetensorsFolder(std::vector<TensorHeader> headers);
+  std::vector<TensorHeader> headers_;
   std::map<std::string, Entry> tensors_;
 };
 

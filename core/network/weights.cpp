@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "core/network/network.h"
 #include "core/network/lora.h"
+#include "core/network/packed_weights.h"
 #include "core/network/safetensors.h"
 #include "core/network/weight_names.h"
 #include "core/philox.h"
@@ -28,8 +29,12 @@ std::string shape_text(at::IntArrayRef shape) { return fmt::format("[{}]", fmt::
 class Binder {
  public:
   Binder(const SafetensorsFolder& folder, std::string where, at::ScalarType dtype, at::Device device, std::map<std::string, at::Tensor>& parameters)
-      : folder_(folder), where_(std::move(where)), dtype_(dtype), device_(device), parameters_(parameters) {}
+      : folder_(folder), stored_(folder), where_(std::move(where)), dtype_(dtype), device_(device), parameters_(parameters) {}
   at::Tensor take(const std::string& name, std::vector<int64_t> shape) {
+    if (stored_.contains(name)) {
+      stored_.check_shape(name, shape);
+      return parameters_[name] = stored_.unpacked(name, dtype_).to(device_);
+    }
     const auto found = folder_.tensors().find(name);
     if (found == folder_.tensors().end()) throw input_error("{}: tensor '{}' is missing; expected shape {}", where_, name, shape_text(shape));
     const at::Tensor& tensor = found->second.tensor;
@@ -40,21 +45,31 @@ class Binder {
     file_tensors_[name] = tensor;
     return parameters_[name] = tensor.to(at::TensorOptions().dtype(dtype_).device(device_));
   }
+  /// The matrices of a quantised weight as the files hold them; empty when it is not quantised.
+  std::shared_ptr<const PackedWeight> take_packed(const std::string& name, const std::vector<int64_t>& shape) const {
+    if (!stored_.contains(name) || !stored_.is_quantised(name)) return nullptr;
+    stored_.check_shape(name, shape);
+    return stored_.packed(name);
+  }
   /// A taken tensor as the file holds it, in f32 on the device.
-  at::Tensor original(const std::string& name) const { return file_tensors_.at(name).to(at::TensorOptions().dtype(at::kFloat).device(device_)); }
+  at::Tensor original(const std::string& name) const {
+    if (stored_.contains(name)) return stored_.unpacked(name, at::kFloat).to(device_);
+    return file_tensors_.at(name).to(at::TensorOptions().dtype(at::kFloat).device(device_));
+  }
   /// Gives a taken tensor another value.
   at::Tensor put(const std::string& name, const at::Tensor& value) { return parameters_[name] = value.to(dtype_); }
   /// A tensor that may repeat another one; ignored apart from its shape.
   void allow(const std::string& name) { used_.insert(name); }
   void finish() const {
     for (const auto& [name, entry] : folder_.tensors()) {
-      if (used_.contains(name) || is_vision_name(name)) continue;
+      if (used_.contains(name) || stored_.is_part(name) || is_vision_name(name)) continue;
       throw input_error("{}: tensor '{}' belongs to nothing that config.json describes", entry.file, name);
     }
   }
 
  private:
   const SafetensorsFolder& folder_;
+  PackedWeights stored_;
   std::string where_;
   at::ScalarType dtype_;
   at::Device device_;
@@ -115,14 +130,17 @@ class FreshWeights {
 
 }  // namespace
 
-Network Network::load(const std::string& folder, at::ScalarType dtype, at::Device device, const std::string& adapter_folder) {
+Network Network::load(const std::string& folder, at::ScalarType dtype, at::Device device, const std::string& adapter_folder, QuantisedWeights quantised) {
   Network net;
   net.config_ = ModelConfig::read(folder);
   const SafetensorsFolder files(folder);
   Binder bind(files, folder, dtype, device, net.parameters_);
   std::optional<LoraAdapter> adapter;
   if (!adapter_folder.empty()) adapter.emplace(adapter_folder);
+  const bool keep_packed = quantised == QuantisedWeights::kPacked && dtype == at::kFloat && device.is_cpu() && !adapter;
   net.bind_weights([&](const std::string& name, std::vector<int64_t> shape) {
+    if (keep_packed && stays_packed(name))
+      if (auto packed = bind.take_packed(name, shape)) return net.keep_packed(std::move(packed), shape);
     const at::Tensor weight = bind.take(name, shape);
     const auto factors = adapter ? adapter->factors(name, shape) : std::nullopt;
     return factors ? bind.put(name, adapted(bind.original(name), moved(*factors, device))) : weight;
