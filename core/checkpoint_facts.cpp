@@ -4,6 +4,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/stored_weights.h"
 
 namespace canvaslab {
 namespace {
@@ -16,6 +17,25 @@ bool is_duplicate(const std::string& name, const std::set<std::string>& names, c
   if (name == "lm_head.weight") return config.tie_word_embeddings;
   const std::string prefix = kEncoder;
   return name.starts_with(prefix) && !name.ends_with("layer_scalar") && names.contains(kDecoder + name.substr(prefix.size()));
+}
+
+/// Counts what is quantised by group and packing.
+void add_quantised(CheckpointFacts& facts, const StoredWeights& stored) {
+  for (const auto& [name, weight] : stored.weights) {
+    for (const StoredMatrix& part : weight.parts) {
+      if (!facts_of(part.packing).quantised) continue;
+      const auto count = static_cast<uint64_t>(part.rows * part.columns);
+      facts.packings[facts_of(part.packing).name] += count;
+      const auto group = std::find_if(facts.groups.begin(), facts.groups.end(), [&](const auto& g) { return g.name == tensor_group(name); });
+      if (group != facts.groups.end()) group->num_quantised += count;
+    }
+  }
+  if (facts.packings.empty()) return;
+  for (const auto& group : facts.groups) {
+    if (group.name != "vision" && group.name != "duplicates") facts.packed_weights += group.num_bytes;
+    if (group.name == "experts" && group.num_quantised < group.num_parameters)
+      facts.warning = fmt::format("{} of {} parameters of experts are not quantised, though others are: most of the model keeps its full size", group.num_parameters - group.num_quantised, group.num_parameters);
+  }
 }
 
 }  // namespace
@@ -60,23 +80,26 @@ CheckpointFacts read_checkpoint_facts(const std::string& folder, int64_t context
     files.insert(tensor.file);
   }
   facts.num_files = files.size();
+  const StoredWeights stored = find_stored_weights(facts.tensors);
   std::vector<TensorGroup> groups;
   for (const char* name : {"embeddings", "attention", "experts", "dense", "router", "norms", "self_conditioning", "vision", "duplicates", "other"}) groups.push_back({.name = name});
   for (const auto& tensor : facts.tensors) {
     const std::string name = is_duplicate(tensor.name, names, facts.config) ? "duplicates" : tensor_group(tensor.name);
     TensorGroup& group = *std::find_if(groups.begin(), groups.end(), [&](const auto& g) { return g.name == name; });
+    const uint64_t num_parameters = stored.num_parameters(tensor);
+    ++facts.dtypes[tensor.dtype];
     ++group.num_tensors;
-    group.num_parameters += tensor.num_elements;
+    group.num_parameters += num_parameters;
     group.num_bytes += tensor.num_bytes;
-    facts.num_parameters += tensor.num_elements;
+    facts.num_parameters += num_parameters;
     facts.num_bytes += tensor.num_bytes;
     if (name == "vision" || name == "duplicates") continue;
     // Every expert is of one size, so the chosen ones are a fixed share.
-    facts.active_parameters += name == "experts" ? tensor.num_elements / static_cast<uint64_t>(facts.config.num_experts) * static_cast<uint64_t>(facts.config.top_k_experts)
-                                                 : tensor.num_elements;
+    facts.active_parameters += name == "experts" ? num_parameters * static_cast<uint64_t>(facts.config.top_k_experts) / static_cast<uint64_t>(facts.config.num_experts) : num_parameters;
   }
   std::erase_if(groups, [](const auto& group) { return group.num_tensors == 0; });
   facts.groups = std::move(groups);
+  add_quantised(facts, stored);
   return facts;
 }
 

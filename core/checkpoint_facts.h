@@ -14,6 +14,7 @@ namespace canvaslab {
 struct TensorGroup {
   std::string name;  ///< embeddings, attention, experts, dense, router, norms, self_conditioning, vision, duplicates, other
   uint64_t num_tensors = 0, num_parameters = 0, num_bytes = 0;
+  uint64_t num_quantised = 0;  ///< parameters, of num_parameters
 };
 
 /// Bytes needed to run one sequence at one dtype. Activations are not in it: they are small beside these.
@@ -30,6 +31,10 @@ struct CheckpointFacts {
   std::vector<TensorHeader> tensors;  ///< sorted by name
   std::vector<TensorGroup> groups;    ///< those that hold something, in the order listed at TensorGroup::name
   uint64_t num_files = 0, num_parameters = 0, num_bytes = 0;
+  std::map<std::string, uint64_t> dtypes = {};         ///< tensors by dtype, as files count them
+  std::map<std::string, uint64_t> packings = {};       ///< quantised parameters by packing: "FP8", "NVFP4", "Q4_K", ...
+  std::string warning = {};           ///< empty, or what is odd about the quantisation
+  uint64_t packed_weights = 0;        ///< bytes of the text network's weights with the quantised ones packed and the others as stored; 0: none is quantised
   uint64_t active_parameters = 0;     ///< per token: all but vision, duplicates, and the experts that were not chosen
   int64_t context_tokens = 0;
 

@@ -29,8 +29,7 @@ OrderedJson describe_config(const ModelConfig& c) {
           {"eos_token_ids", c.eos_token_ids}, {"pad_token_id", c.pad_token_id}, {"layers", layers}};
 }
 
-OrderedJson describe_memory(const CheckpointFacts& facts, uint64_t width) {
-  const MemoryNeed need = facts.memory(width);
+OrderedJson describe_memory(const MemoryNeed& need) {
   return {{"weights", need.weights}, {"kv_cache", need.kv_cache}, {"logits", need.logits}, {"feedback", need.feedback}, {"total", need.total()}};
 }
 
@@ -57,11 +56,20 @@ OrderedJson describe_checkpoint(const std::string& folder, int64_t context) {
   out["active_parameters_per_token"] = facts.active_parameters;
   out["num_bytes"] = facts.num_bytes;
   for (const auto& group : facts.groups)
-    out["groups"][group.name] = {{"num_tensors", group.num_tensors}, {"num_parameters", group.num_parameters}, {"num_bytes", group.num_bytes}};
+    out["groups"][group.name] = {{"num_tensors", group.num_tensors}, {"num_parameters", group.num_parameters}, {"num_bytes", group.num_bytes}, {"num_quantised", group.num_quantised}};
+  out["dtypes"] = facts.dtypes;
+  out["quantised_parameters"] = facts.packings;
+  if (!facts.warning.empty()) out["warning"] = facts.warning;
   out["context_tokens"] = context;
   for (const auto& [name, width] : {std::pair<const char*, uint64_t>{"f32", 4}, {"bf16", 2}}) {
     out["kv_bytes_per_token"][name] = {{"sliding", facts.kv_bytes_per_token(true, width)}, {"full", facts.kv_bytes_per_token(false, width)}};
-    out["memory_bytes"][name] = describe_memory(facts, width);
+    out["memory_bytes"][name] = describe_memory(facts.memory(width));
+  }
+  if (facts.packed_weights > 0) {  // quantised weights packed, the others as stored, all else in bf16
+    MemoryNeed need = facts.memory(2);
+    need.weights = facts.packed_weights;
+    out["memory_bytes"]["packed"] = describe_memory(need);
+    out["kv_bytes_per_token"]["packed"] = out["kv_bytes_per_token"]["bf16"];
   }
   OrderedJson tensors = OrderedJson::array();
   for (const auto& t : facts.tensors)
@@ -138,15 +146,18 @@ void print_checkpoint(const OrderedJson& out) {
   print_lines(config, "  ");
   fmt::print("\ngeneration defaults\n");
   print_lines(out["generation_defaults"], "  ");
-  fmt::print("\n{} tensors in {} files, {} parameters ({} active per token), {}\n  {:<18} {:>8} {:>16} {:>12}\n", out["num_tensors"].get<uint64_t>(), out["num_files"].get<uint64_t>(),
-             out["num_parameters"].get<uint64_t>(), out["active_parameters_per_token"].get<uint64_t>(), bytes_text(out["num_bytes"]), "group", "tensors", "parameters", "size");
+  fmt::print("\n{} tensors in {} files, {} parameters ({} active per token), {}\n  {:<18} {:>8} {:>16} {:>12} {:>10}\n", out["num_tensors"].get<uint64_t>(), out["num_files"].get<uint64_t>(),
+             out["num_parameters"].get<uint64_t>(), out["active_parameters_per_token"].get<uint64_t>(), bytes_text(out["num_bytes"]), "group", "tensors", "parameters", "size", "quantised");
   for (const auto& [name, group] : out["groups"].items())
-    fmt::print("  {:<18} {:>8} {:>16} {:>12}\n", name, group["num_tensors"].get<uint64_t>(), group["num_parameters"].get<uint64_t>(), bytes_text(group["num_bytes"]));
+    fmt::print("  {:<18} {:>8} {:>16} {:>12} {:>9.0f}%\n", name, group["num_tensors"].get<uint64_t>(), group["num_parameters"].get<uint64_t>(), bytes_text(group["num_bytes"]),
+               100 * group["num_quantised"].get<double>() / std::max(1.0, group["num_parameters"].get<double>()));
+  fmt::print("  tensors by dtype: {}\n  quantised parameters: {}\n", json_text(out["dtypes"]), json_text(out["quantised_parameters"]));
+  if (out.contains("warning")) fmt::print("  warning: {}\n", out["warning"].get<std::string>());
   fmt::print("\nmemory for one sequence at {} tokens of context  (KV bytes per token: sliding layers, which keep a window; full layers)\n"
-             "  {:<5} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12}\n", out["context_tokens"].get<int64_t>(), "dtype", "weights", "KV cache", "logits", "feedback", "total", "KV sliding", "KV full");
+             "  {:<6} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12}\n", out["context_tokens"].get<int64_t>(), "dtype", "weights", "KV cache", "logits", "feedback", "total", "KV sliding", "KV full");
   for (const auto& [dtype, need] : out["memory_bytes"].items()) {
     const OrderedJson& kv = out["kv_bytes_per_token"][dtype];
-    fmt::print("  {:<5} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12}\n", dtype, bytes_text(need["weights"]), bytes_text(need["kv_cache"]), bytes_text(need["logits"]),
+    fmt::print("  {:<6} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12}\n", dtype, bytes_text(need["weights"]), bytes_text(need["kv_cache"]), bytes_text(need["logits"]),
                bytes_text(need["feedback"]), bytes_text(need["total"]), kv["sliding"].get<uint64_t>(), kv["full"].get<uint64_t>());
   }
   fmt::print("\ntensors\n");

@@ -25,6 +25,7 @@ void add_check(CommandLine& line);
 void add_data(CommandLine& line);
 void add_regrade(CommandLine& line);
 void add_train(CommandLine& line);
+void add_quantize(CommandLine& line);
 void add_recipe_command(CommandLine& line);
 
 }  // namespace canvaslab

@@ -34,6 +34,7 @@ int main(int argc, char** argv) {
   add_check(line);
   add_data(line);
   add_regrade(line);
+  add_quantize(line);
   add_recipe_command(line);
   return line.run(argc, argv);
 }
