@@ -19,23 +19,37 @@ bool is_duplicate(const std::string& name, const std::set<std::string>& names, c
   return name.starts_with(prefix) && !name.ends_with("layer_scalar") && names.contains(kDecoder + name.substr(prefix.size()));
 }
 
-/// Counts what is quantised by group and packing.
+/// Bytes of a matrix's codes and scales as files hold them.
+uint64_t bytes_of(const StoredMatrix& part, const std::vector<TensorHeader>& tensors) {
+  uint64_t bytes = static_cast<uint64_t>(part.rows * part.columns / facts_of(part.packing).block * facts_of(part.packing).block_bytes);
+  for (const size_t i : {part.scales, part.matrix_scale})
+    if (i != StoredMatrix::kNone) bytes += tensors[i].num_bytes;
+  return bytes;
+}
+
+/// Counts what is quantised by group and packing, and what stays so in memory.
 void add_quantised(CheckpointFacts& facts, const StoredWeights& stored) {
+  uint64_t packed_parameters = 0, packed_bytes = 0;
   for (const auto& [name, weight] : stored.weights) {
+    if (name.starts_with(kEncoder)) continue;  // the decoder's again
+    const auto group = std::find_if(facts.groups.begin(), facts.groups.end(), [&](const auto& g) { return g.name == tensor_group(name); });
+    const bool packed = weight.is_quantised() && stays_packed(name);
     for (const StoredMatrix& part : weight.parts) {
-      if (!facts_of(part.packing).quantised) continue;
       const auto count = static_cast<uint64_t>(part.rows * part.columns);
+      if (packed) packed_parameters += count, packed_bytes += bytes_of(part, facts.tensors);
+      if (!facts_of(part.packing).quantised) continue;
       facts.packings[facts_of(part.packing).name] += count;
-      const auto group = std::find_if(facts.groups.begin(), facts.groups.end(), [&](const auto& g) { return g.name == tensor_group(name); });
       if (group != facts.groups.end()) group->num_quantised += count;
     }
   }
   if (facts.packings.empty()) return;
+  uint64_t text_parameters = 0;
   for (const auto& group : facts.groups) {
-    if (group.name != "vision" && group.name != "duplicates") facts.packed_weights += group.num_bytes;
+    if (group.name != "vision" && group.name != "duplicates") text_parameters += group.num_parameters;
     if (group.name == "experts" && group.num_quantised < group.num_parameters)
       facts.warning = fmt::format("{} of {} parameters of experts are not quantised, though others are: most of the model keeps its full size", group.num_parameters - group.num_quantised, group.num_parameters);
   }
+  if (packed_parameters > 0) facts.packed_weights = packed_bytes + 4 * (text_parameters - packed_parameters);
 }
 
 }  // namespace

@@ -34,7 +34,7 @@ struct CheckpointFacts {
   std::map<std::string, uint64_t> dtypes = {};         ///< tensors by dtype, as files count them
   std::map<std::string, uint64_t> packings = {};       ///< quantised parameters by packing: "FP8", "NVFP4", "Q4_K", ...
   std::string warning = {};           ///< empty, or what is odd about the quantisation
-  uint64_t packed_weights = 0;        ///< bytes of the text network's weights with the quantised ones packed and the others as stored; 0: none is quantised
+  uint64_t packed_weights = 0;        ///< bytes of the text network's weights in an f32 run on the CPU: packed ones as stored, the others in f32; 0: none stays packed
   uint64_t active_parameters = 0;     ///< per token: all but vision, duplicates, and the experts that were not chosen
   int64_t context_tokens = 0;
 

@@ -1,6 +1,7 @@
 #include "core/stored_weights.h"
 
 #include <algorithm>
+#include <fmt/format.h>
 #include <optional>
 #include <string_view>
 
@@ -106,7 +107,7 @@ class Finder {
   void add_blocks(size_t i, Packing packing) {
     const TensorHeader& t = at(i);
     StoredWeight weight{.shape = t.shape, .parts = {}};
-    if (t.shape.size() != 2 && t.shape.size() != 3) throw input_error("{}: tensor '{}' has shape {}; a quantised {} weight must be a matrix or a stack of them", t.file, t.name, shape_text(t.shape), t.dtype);
+    if ((t.shape.size() != 2 && t.shape.size() != 3) || t.num_elements == 0) throw input_error("{}: tensor '{}' has shape {}; a quantised {} weight must be a matrix or a stack of them", t.file, t.name, shape_text(t.shape), t.dtype);
     const int64_t rows = t.shape[t.shape.size() - 2], count = t.shape.size() == 3 ? t.shape[0] : 1;
     for (int64_t e = 0; e < count; ++e) weight.parts.push_back({.packing = packing, .rows = rows, .columns = t.shape.back(), .codes = i, .first_row = e * rows});
     out_.weights[t.name] = std::move(weight);
@@ -117,7 +118,7 @@ class Finder {
   std::optional<StoredMatrix> matrix_of(const std::string& name) {
     if (const auto found = out_.weights.find(name); found != out_.weights.end()) return found->second.parts.front();
     const size_t i = find_tensor(name);
-    if (i == StoredMatrix::kNone || at(i).shape.size() != 2) return std::nullopt;
+    if (i == StoredMatrix::kNone || at(i).shape.size() != 2 || at(i).num_elements == 0) return std::nullopt;
     const Packing* packing = packing_of_dtype(at(i).dtype);
     if (!packing) return std::nullopt;
     out_.tensors.insert(name);
@@ -190,7 +191,7 @@ class Finder {
     if (const auto found = out_.weights.find(name); found != out_.weights.end()) return found->second.parts;
     const size_t i = find_tensor(name);
     const Packing* packing = i == StoredMatrix::kNone ? nullptr : packing_of_dtype(at(i).dtype);
-    if (!packing || at(i).shape.size() != 3) throw input_error("{}: tensor '{}' is missing or no stack of matrices", headers_.front().file, name);
+    if (!packing || at(i).shape.size() != 3 || at(i).num_elements == 0) throw input_error("{}: tensor '{}' is missing or no stack of matrices", headers_.front().file, name);
     out_.tensors.insert(name);
     std::vector<StoredMatrix> parts;
     for (int64_t e = 0; e < at(i).shape[0]; ++e) parts.push_back({.packing = *packing, .rows = at(i).shape[1], .columns = at(i).shape[2], .codes = i, .first_row = e * at(i).shape[1]});
@@ -213,6 +214,10 @@ uint64_t StoredWeights::num_parameters(const TensorHeader& tensor) const {
   if (tensor.name.ends_with(kPacked)) return tensor.num_elements * (tensor.dtype == "I32" ? 8 : 2);
   if (tensor.name.ends_with(kWeight)) return tensor.num_elements * (tensor.dtype == "U8" ? 2 : 1);
   return tensor.shape.size() == 3 ? tensor.num_elements : 0;  // GGUF's stacks of experts; all else is scales
+}
+
+bool stays_packed(const std::string& name) {
+  return name.find(".embed_tokens.") == std::string::npos && name.find(".router.") == std::string::npos && name.find(".self_conditioning.") == std::string::npos && name != "lm_head.weight";
 }
 
 StoredWeights find_stored_weights(const std::vector<TensorHeader>& headers) { return Finder(headers).find(); }

@@ -65,11 +65,11 @@ OrderedJson describe_checkpoint(const std::string& folder, int64_t context) {
     out["kv_bytes_per_token"][name] = {{"sliding", facts.kv_bytes_per_token(true, width)}, {"full", facts.kv_bytes_per_token(false, width)}};
     out["memory_bytes"][name] = describe_memory(facts.memory(width));
   }
-  if (facts.packed_weights > 0) {  // quantised weights packed, the others as stored, all else in bf16
-    MemoryNeed need = facts.memory(2);
+  if (facts.packed_weights > 0) {  // f32 on the CPU, where quantised weights stay packed
+    MemoryNeed need = facts.memory(4);
     need.weights = facts.packed_weights;
     out["memory_bytes"]["packed"] = describe_memory(need);
-    out["kv_bytes_per_token"]["packed"] = out["kv_bytes_per_token"]["bf16"];
+    out["kv_bytes_per_token"]["packed"] = out["kv_bytes_per_token"]["f32"];
   }
   OrderedJson tensors = OrderedJson::array();
   for (const auto& t : facts.tensors)

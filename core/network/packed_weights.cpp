@@ -5,6 +5,7 @@
 #include <ATen/ops/from_blob.h>
 
 #include <algorithm>
+#include <fmt/format.h>
 
 #include "core/error.h"
 
@@ -25,10 +26,6 @@ Packing scale_packing(const at::Tensor& scales) {
 }
 
 }  // namespace
-
-bool stays_packed(const std::string& name) {
-  return name.find(".embed_tokens.") == std::string::npos && name.find(".router.") == std::string::npos && name.find(".self_conditioning.") == std::string::npos && name != "lm_head.weight";
-}
 
 void PackedWeights::check_shape(const std::string& name, const std::vector<int64_t>& shape) const {
   const StoredWeight& weight = stored_.weights.at(name);

@@ -19,10 +19,6 @@ struct PackedWeight {
   std::vector<at::Tensor> keeps;
 };
 
-/// Whether the CPU path multiplies with this weight as it is packed: layers' matrices and those of self-conditioning, but
-/// neither embeddings, which are looked up as well, nor routers, whose choices are decided by small differences.
-bool stays_packed(const std::string& name);
-
 /// The weights of a folder that are no plain tensors of their own name (core/stored_weights.h).
 class PackedWeights {
  public:

@@ -35,4 +35,13 @@ struct QuantisationReport {
 /// and writing.
 QuantisationReport quantise_checkpoint(const std::string& from, const std::string& to, QuantisedFormat format, const std::function<void(uint64_t done, uint64_t all)>& progress);
 
+/// How far the logits of two checkpoints of one shape are apart, in f32 on the CPU: denoiser forwards on `num_canvases` random
+/// canvases after random prompts of half their length, the later half of them with the first checkpoint's own prediction fed back.
+struct LogitDifference {
+  double relative = 0;        ///< root mean square of the difference over that of the first's logits about their row's mean
+  double mean_divergence = 0; ///< nats a position: Kullback-Leibler divergence of the second's distribution from the first's
+  double same_argmax = 0;     ///< share of positions
+};
+LogitDifference compare_logits(const std::string& first, const std::string& second, int num_canvases, uint64_t seed);
+
 }  // namespace canvaslab

@@ -81,6 +81,14 @@ constexpr const char* kReleasedConfig = R"({"model_type": "diffusion_gemma", "ca
  "text_config": {"vocab_size": 262144, "hidden_size": 2816, "intermediate_size": 2112, "moe_intermediate_size": 704, "num_experts": 128, "top_k_experts": 8,
   "num_hidden_layers": 30, "num_attention_heads": 16, "num_key_value_heads": 8, "num_global_key_value_heads": 2, "head_dim": 256, "global_head_dim": 512, "sliding_window": 1024}})";
 
+/// By the name: compressed-tensors' NVFP4, else bf16.
+std::pair<const char*, uint64_t> dtype_of(const std::string& name) {
+  if (name.ends_with(".weight_packed")) return {"U8", 1};
+  if (name.ends_with(".weight_scale")) return {"F8_E4M3", 1};
+  if (name.ends_with("_global_scale")) return {"F32", 4};
+  return {"BF16", 2};
+}
+
 /// A sparse checkpoint: right headers, right sizes, no data on the disk.
 void write_sparse_checkpoint(const std::filesystem::path& folder, const Shapes& tensors, size_t num_shards) {
   std::vector<Json> headers(num_shards, Json::object());
@@ -90,9 +98,9 @@ void write_sparse_checkpoint(const std::filesystem::path& folder, const Shapes& 
   for (size_t i = 0; i < tensors.size(); ++i) {
     const auto& [name, shape] = tensors[i];
     const size_t shard = i * num_shards / tensors.size();
-    uint64_t bytes = 2;
+    auto [dtype, bytes] = dtype_of(name);
     for (int64_t d : shape) bytes *= static_cast<uint64_t>(d);
-    headers[shard][name] = {{"dtype", "BF16"}, {"shape", shape}, {"data_offsets", {end[shard], end[shard] + bytes}}};
+    headers[shard][name] = {{"dtype", dtype}, {"shape", shape}, {"data_offsets", {end[shard], end[shard] + bytes}}};
     end[shard] += bytes;
     index["weight_map"][name] = shard_name(shard);
   }
@@ -105,6 +113,59 @@ void write_sparse_checkpoint(const std::filesystem::path& folder, const Shapes& 
   }
   testing::write_text(folder / "model.safetensors.index.json", index.dump());
   testing::write_text(folder / "config.json", kReleasedConfig);
+}
+
+/// The released shapes with the layers' matrices in NVFP4, as RedHatAI's checkpoint holds its dense and expert ones.
+Shapes four_bit_tensors() {
+  Shapes out;
+  const auto add = [&](const std::string& base, int64_t rows, int64_t columns) {
+    out.push_back({base + ".weight_packed", {rows, columns / 2}});
+    out.push_back({base + ".weight_scale", {rows, columns / 16}});
+    out.push_back({base + ".weight_global_scale", {1}});
+    out.push_back({base + ".input_global_scale", {1}});
+  };
+  for (const auto& [name, shape] : released_tensors()) {
+    const bool decoder = name.find("vision") == std::string::npos, matrix = name.ends_with("_proj.weight") && name.find("layers.") != std::string::npos;
+    if (decoder && shape.size() == 3) {
+      for (int e = 0; e < shape[0]; ++e) {
+        const std::string expert = name.substr(0, name.rfind('.')) + "." + std::to_string(e) + ".";
+        if (name.ends_with("down_proj")) add(expert + "down_proj", shape[1], shape[2]);
+        else add(expert + "gate_proj", shape[1] / 2, shape[2]), add(expert + "up_proj", shape[1] / 2, shape[2]);
+      }
+    } else if (decoder && matrix) {
+      add(name.substr(0, name.size() - 7), shape[0], shape[1]);
+    } else {
+      out.push_back({name, shape});
+    }
+  }
+  return out;
+}
+
+TEST(Inspect, TheReleasedModelInFourBitsFitsInto18GB) {
+  const TempFolder folder;
+  write_sparse_checkpoint(folder.path(), four_bit_tensors(), 1);
+  const Json out = inspect({folder.path().string(), "--context", "1024"});
+  EXPECT_EQ(out["num_parameters"], 25823781228);
+  EXPECT_EQ(out["active_parameters_per_token"], 25823781228 - 572794416 - 30 * int64_t{120} * 3 * 704 * 2816);
+  const int64_t layers = 30 * int64_t{128} * 3 * 704 * 2816 + 30 * int64_t{3} * 2112 * 2816 + 25 * int64_t{3} * 4096 * 2816 + 5 * int64_t{17408} * 2816;
+  EXPECT_EQ(out["quantised_parameters"], Json({{"NVFP4", layers}}));
+  EXPECT_FALSE(out.contains("warning"));
+  // Half a byte a number, a byte for 16 of them, 4 a matrix; the rest of the text network in f32.
+  const int64_t matrices = 30 * (128 * 3 + 3) + 25 * 4 + 5 * 3, rest = 25823781228 - 572794416 - layers;
+  EXPECT_EQ(out["memory_bytes"]["packed"]["weights"], layers / 2 + layers / 16 + 4 * matrices + 4 * rest);
+  EXPECT_LT(out["memory_bytes"]["packed"]["total"], int64_t{18000000000});
+}
+
+TEST(Inspect, WarnsWhenExpertsStayedUnquantised) {
+  const TempFolder folder;
+  Shapes tensors;
+  for (const auto& [name, shape] : released_tensors())
+    if (shape.size() == 3 && name.find("experts") != std::string::npos) tensors.push_back({name, shape});
+  for (const auto& [name, shape] : four_bit_tensors())
+    if (name.find(".experts.") == std::string::npos) tensors.push_back({name, shape});
+  write_sparse_checkpoint(folder.path(), tensors, 1);
+  const Json out = inspect({folder.path().string()});
+  EXPECT_NE(out.value("warning", "").find("experts are not quantised"), std::string::npos);
 }
 
 TEST(Inspect, ReproducesThePublishedSizesOfTheReleasedModel) {

@@ -13,7 +13,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOLDENS = sorted((ROOT / "tests/network/goldens").iterdir())
 # Where a target's words come from: the quoted literals of these files.
-WORDS = {"safetensors": ["core/safetensors_header.cpp"], "config": ["core/network/model_config.cpp"], "tokenizer": ["core/text/*.cpp"], "template": ["core/text/jinja_*.cpp"],
+WORDS = {"safetensors": ["core/safetensors_header.cpp"], "gguf": ["core/gguf_header.cpp"], "config": ["core/network/model_config.cpp"], "tokenizer": ["core/text/*.cpp"], "template": ["core/text/jinja_*.cpp"],
          "sweep": ["eval/sweep_plan.cpp", "core/params.cpp"], "plugin": ["schedules/*.cpp"], "journal": ["eval/journal_plan.cpp"], "trace": []}
 
 
@@ -23,6 +23,13 @@ def dictionary(patterns):
         for path in ROOT.glob(pattern):
             words.update(w for w in re.findall(r'"([^"\\\n]{1,24})"', path.read_text(encoding="utf-8")) if re.fullmatch(r"[\x20-\x7e]+", w) and ".h" not in w and "{}" not in w)
     return "".join(f'"{word}"\n' for word in sorted(words))
+
+
+def gguf():
+    whole = (ROOT / "tests/network/quantised/gguf/model-mixed.gguf").read_bytes()
+    head = whole[:whole.rindex(b"blk.") + 200]
+    yield struct.pack(">H", (len(whole) - len(head)) // 16 + 1) + head
+    yield struct.pack(">H", 9) + head[:400]
 
 
 def safetensors():
@@ -121,7 +128,7 @@ def journal(program):
 
 def main():
     out, program = pathlib.Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None
-    makers = {"safetensors": safetensors, "config": config, "tokenizer": tokenizer, "template": template, "sweep": sweep, "plugin": plugin, "journal": lambda: journal(program),
+    makers = {"safetensors": safetensors, "gguf": gguf, "config": config, "tokenizer": tokenizer, "template": template, "sweep": sweep, "plugin": plugin, "journal": lambda: journal(program),
               "trace": lambda: iter([bytes(range(256))])}
     for target, make in makers.items():
         (out / target).mkdir(parents=True, exist_ok=True)
