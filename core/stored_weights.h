@@ -43,8 +43,8 @@ struct StoredWeights {
 /// Errors: input errors naming the tensor: a scale is missing or misshapen, an expert is missing, zero points.
 StoredWeights find_stored_weights(const std::vector<TensorHeader>& headers);
 
-/// Whether the CPU path multiplies with this weight as it is packed: layers' matrices and those of self-conditioning, but
-/// neither embeddings, which are looked up as well, nor routers, whose choices are decided by small differences.
+/// Whether the CPU path multiplies with this weight as it is packed: layers' matrices, but
+/// neither self-conditioning, embeddings, which are looked up as well, nor routers, whose choices are decided by small differences.
 bool stays_packed(const std::string& name);
 
 /// The packing of plain and of GGUF's dtypes by the name in TensorHeader::dtype; null for others.

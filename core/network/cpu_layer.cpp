@@ -266,6 +266,19 @@ const uint16_t* round_rows(const float* x, int64_t rows, int64_t k, int64_t& ld,
   return out;
 }
 
+namespace {
+
+void multiply_in_place(const float* x, const uint16_t* x16, int64_t ldx, int64_t rows, const LaidMatrix& w, int64_t index, float* y, int64_t ldy) {
+  for (const at::Tensor& part : w.in_place) {
+    const int64_t n = part.size(-2), first = index * n * w.k;
+    if (w.bf16) bf16_gemm_kernel().multiply({.m = rows, .n = n, .k = w.k, .a = x16, .lda = ldx, .b = static_cast<const uint16_t*>(part.const_data_ptr()) + first, .ldb = w.k, .transposed = true, .c = y, .ldc = ldy});
+    else gemm_kernel().multiply({.m = rows, .n = n, .k = w.k, .a = x, .lda = ldx, .b = part.const_data_ptr<float>() + first, .ldb = w.k, .transposed = true, .c = y, .ldc = ldy});
+    y += n;
+  }
+}
+
+}  // namespace
+
 void multiply(const float* x, int64_t rows, const LaidMatrix& w, int64_t index, float* y, int64_t ldy, CpuWorkspace& ws) {
   if (!w.quantised.empty()) {
     for (const PackedMatrix& part : std::span(w.quantised).subspan(static_cast<size_t>(index) * w.parts, w.parts)) {
@@ -274,14 +287,12 @@ void multiply(const float* x, int64_t rows, const LaidMatrix& w, int64_t index, 
     }
     return;
   }
+  int64_t ld = w.k;
+  const uint16_t* x16 = w.bf16 ? round_rows(x, rows, w.k, ld, ws) : nullptr;
+  if (!w.data) return multiply_in_place(x, x16, ld, rows, w, index, y, ldy);
   const float* packed = w.data + index * w.stride;
-  if (!w.bf16) {
-    gemm_kernel().multiply({.m = rows, .n = w.n, .k = w.k, .a = x, .lda = w.k, .transposed = true, .packed = packed, .c = y, .ldc = ldy});
-    return;
-  }
-  int64_t ld = 0;
-  const uint16_t* a = round_rows(x, rows, w.k, ld, ws);
-  bf16_gemm_kernel().multiply({.m = rows, .n = w.n, .k = w.k, .a = a, .lda = ld, .transposed = true, .packed = packed, .c = y, .ldc = ldy});
+  if (w.bf16) bf16_gemm_kernel().multiply({.m = rows, .n = w.n, .k = w.k, .a = x16, .lda = ld, .transposed = true, .packed = packed, .c = y, .ldc = ldy});
+  else gemm_kernel().multiply({.m = rows, .n = w.n, .k = w.k, .a = x, .lda = ld, .transposed = true, .packed = packed, .c = y, .ldc = ldy});
 }
 
 void gated_mlp(const float* x, int64_t rows, const LaidMatrix& gate_up, const LaidMatrix& down, float* out, CpuWorkspace& ws) {

@@ -28,14 +28,14 @@ const uint16_t* bits(const at::Tensor& t) { return static_cast<const uint16_t*>(
 
 bool CpuNetwork::serves(const Network& network) { return network.device().is_cpu() && (network.dtype() == at::kFloat || network.dtype() == at::kBFloat16); }
 
-CpuNetwork::CpuNetwork(Network network) : network_(std::move(network)), bf16_(network_.dtype() == at::kBFloat16) {
+CpuNetwork::CpuNetwork(Network network, int64_t most_packed) : network_(std::move(network)), bf16_(network_.dtype() == at::kBFloat16) {
   final_norm_ = to_f32_vector(network_.final_norm_);
   sc_pre_norm_ = to_f32_vector(network_.sc_pre_norm_);
   embedding_scale_ = to_f32_vector(network_.embedding_scale_).front();
   network_.parameters_.clear();
   conditioning_ = PackedMlp(network_.sc_gate_, network_.sc_up_, network_.sc_down_);
   for (auto* tensor : {&network_.sc_gate_, &network_.sc_up_, &network_.sc_down_}) *tensor = at::Tensor();
-  layers_ = PackedLayers(std::move(network_.layers_), std::move(network_.encoder_layers_), std::move(network_.packed_));
+  layers_ = PackedLayers(std::move(network_.layers_), std::move(network_.encoder_layers_), std::move(network_.packed_), most_packed);
 }
 
 KvCache CpuNetwork::empty_cache(int64_t left_padding) const {

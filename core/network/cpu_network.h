@@ -17,8 +17,8 @@ class CpuNetwork {
  public:
   /// Whether a network's weights are on the CPU in f32 or bf16.
   static bool serves(const Network& network);
-  /// Lays out the weights of `network` and gives back what it need not hold twice.
-  explicit CpuNetwork(Network network);
+  /// Lays out the weights of `network`, up to `most_packed` bytes of them, and gives back what it need not hold twice.
+  explicit CpuNetwork(Network network, int64_t most_packed = PackedLayers::kMostBytes);
 
   const ModelConfig& config() const { return network_.config(); }
   const std::string& content_hash() const { return network_.content_hash(); }

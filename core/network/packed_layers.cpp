@@ -59,9 +59,16 @@ PackedMlp::PackedMlp(const at::Tensor& gate, const at::Tensor& up, const at::Ten
   down = {.data = at + first, .n = D, .k = F, .stride = 0, .bf16 = bf16};
 }
 
-PackedLayers::PackedLayers(std::vector<LayerWeights> decoder, std::vector<LayerWeights> encoder, QuantisedByPlace quantised) : quantised_(std::move(quantised)) {
+PackedLayers::PackedLayers(std::vector<LayerWeights> decoder, std::vector<LayerWeights> encoder, QuantisedByPlace quantised, int64_t most_bytes) : quantised_(std::move(quantised)) {
   for (const auto* layers : {&decoder, &encoder})
     for (const auto& w : *layers) pack(w);
+  in_place_ = floats_ * static_cast<int64_t>(sizeof(float)) > most_bytes;
+  if (in_place_) {  // what is laid out all the same: the routers
+    floats_ = 0;
+    placed_.clear();
+    for (const auto* layers : {&decoder, &encoder})
+      for (const auto& w : *layers) pack(w);
+  }
   memory_.get(floats_);
   counting_ = false;
   floats_ = 0;
@@ -85,6 +92,15 @@ LaidMatrix PackedLayers::place(const std::vector<at::Tensor>& parts, bool in_f32
   const int64_t count = several ? first.size(0) : 1;
   LaidMatrix out{.data = memory_.data() + floats_, .n = 0, .k = first.size(-1), .stride = 0, .bf16 = first.scalar_type() == at::kBFloat16 && !in_f32};
   for (const auto& part : parts) out.n += part.size(-2);
+  if (in_place_ && !in_f32) {
+    out.data = nullptr;
+    if (counting_) return out;
+    for (const auto& part : parts) {
+      read_pages(part);
+      out.in_place.push_back(part.contiguous());
+    }
+    return out;
+  }
   out.stride = packed_size(out.n, out.k, out.bf16);
   float* to = memory_.data() + floats_;
   if (!counting_) {
@@ -111,9 +127,9 @@ LaidMatrix PackedLayers::view(const std::vector<at::Tensor>& parts) {
       out.quantised.insert(out.quantised.end(), weight.parts.begin(), weight.parts.end());
       out.parts += part.dim() == 3 ? weight.parts_per_expert : weight.parts.size();
     } else {
-      out.quantised.push_back({.packing = Packing::kF32, .rows = part.size(0), .columns = part.size(1), .codes = static_cast<const uint8_t*>(part.const_data_ptr())});
+      const at::Tensor& plain = kept_.emplace_back(part.contiguous());
+      out.quantised.push_back({.packing = Packing::kF32, .rows = part.size(0), .columns = part.size(1), .codes = static_cast<const uint8_t*>(plain.const_data_ptr())});
       out.parts += 1;
-      kept_.push_back(part);
     }
   }
   return out;

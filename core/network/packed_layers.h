@@ -17,12 +17,14 @@ struct PackedWeight;
 /// Quantised weights that stay as their files hold them, by the tensor that stands for each (Network::keep_packed).
 using QuantisedByPlace = std::map<const void*, std::shared_ptr<const PackedWeight>>;
 
-/// The right-hand sides [n, k] of products x w^T, packed by gemm_kernel or bf16_gemm_kernel; the experts' stand `stride` apart. Or, where `quantised` is not empty, matrices of the
-/// checkpoint's files, `parts` of which one below the other make one right-hand side.
+/// The right-hand sides [n, k] of products x w^T, packed by gemm_kernel or bf16_gemm_kernel, the experts' `stride` apart; or the
+/// tensors themselves, columns one after another, which come out the same to the bit; or quantised matrices of the checkpoint's
+/// files, `parts` of which, one below the other, make one right-hand side.
 struct LaidMatrix {
-  const float* data = nullptr;
+  const float* data = nullptr;      ///< null: in place
   int64_t n = 0, k = 0, stride = 0;
   bool bf16 = false;
+  std::vector<at::Tensor> in_place = {};
   std::vector<PackedMatrix> quantised = {};
   size_t parts = 0;
 };
@@ -48,18 +50,20 @@ struct PackedMlp {
   Buffer<float> memory;
 };
 
-/// All layers, in one piece of memory.
+/// All layers, in one piece of memory or in place.
 class PackedLayers {
  public:
   PackedLayers() = default;
-  /// Lays weights (CPU, f32 or bf16) out and lets go of each tensor when done with it. `encoder` is empty or what the encoder
-  /// uses instead; tensors that it shares with `decoder` are laid out once.
-  PackedLayers(std::vector<LayerWeights> decoder, std::vector<LayerWeights> encoder, QuantisedByPlace quantised);
+  /// What is laid out at most. A copy of larger weights costs more at the start than a canvas gains by it.
+  static constexpr int64_t kMostBytes = int64_t{512} << 20;
+  /// Lays weights (CPU, f32 or bf16) out and lets go of each tensor when done with it; where they exceed `most_bytes` they are
+  /// used where they are, all pages read. `encoder` is empty or what the encoder uses instead; tensors that it shares with
+  /// `decoder` are laid out once.
+  PackedLayers(std::vector<LayerWeights> decoder, std::vector<LayerWeights> encoder, QuantisedByPlace quantised = {}, int64_t most_bytes = kMostBytes);
 
   const PackedLayer& decoder(size_t i) const { return decoder_[i]; }
   const PackedLayer& encoder(size_t i) const { return encoder_.empty() ? decoder_[i] : encoder_[i]; }
   size_t size() const { return decoder_.size(); }
-  int64_t bytes() const { return floats_ * static_cast<int64_t>(sizeof(float)); }
 
  private:
   PackedLayer pack(const LayerWeights& w);
@@ -69,8 +73,8 @@ class PackedLayers {
 
   Buffer<float> memory_;
   QuantisedByPlace quantised_;
-  std::vector<at::Tensor> kept_;  // beside quantised ones in one matrix
-  bool counting_ = true;
+  std::vector<at::Tensor> kept_;  // that share a right-hand side with quantised ones
+  bool counting_ = true, in_place_ = false;
   int64_t floats_ = 0;
   std::map<std::vector<const void*>, LaidMatrix> placed_;
   std::vector<PackedLayer> decoder_, encoder_;

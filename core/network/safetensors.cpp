@@ -72,6 +72,15 @@ at::ScalarType dtype_of(const std::string& name, const std::string& where) {
 
 }  // namespace
 
+void read_pages(const at::Tensor& tensor) {
+#ifdef MADV_POPULATE_READ
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE)), begin = reinterpret_cast<uintptr_t>(tensor.const_data_ptr()) / page * page;
+  ::madvise(reinterpret_cast<void*>(begin), reinterpret_cast<uintptr_t>(tensor.const_data_ptr()) + tensor.nbytes() - begin, MADV_POPULATE_READ);
+#else
+  (void)tensor;
+#endif
+}
+
 void drop_pages(const at::Tensor& tensor) {
   const auto* first = static_cast<const char*>(tensor.const_data_ptr());
   const std::lock_guard lock(ranges().mutex);

@@ -38,6 +38,8 @@ class SafetensorsFolder {
   std::map<std::string, Entry> tensors_;
 };
 
+/// Maps all of a tensor's pages now, so that no step has to wait for them; a hint.
+void read_pages(const at::Tensor& tensor);
 /// Gives the memory of a mapped tensor back to the system, until it is read again; nothing for other tensors.
 void drop_pages(const at::Tensor& tensor);
 

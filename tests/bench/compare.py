@@ -57,6 +57,21 @@ def machine():
     return f"{names[1] if len(names) > 1 else names[0]} (family {names[0]}), {os.cpu_count()} cores, {', '.join(flags)}; load {load:.1f} at the end"
 
 
+KINDS = ["f32_packed", "f32_own", "f32_mkl", "f32_onednn", "bf16_packed", "bf16_own", "bf16_onednn"]
+
+
+def products():
+    """Rows of [shape, GFLOP/s of each kind]."""
+    speed = {}
+    for run in read("products"):
+        for b in run.get("benchmarks", []):
+            _, kind, *shape = b["name"].split("/")[:5]
+            if not b.get("error_occurred"):
+                key = (" x ".join(shape), kind)
+                speed[key] = max(speed.get(key, 0), b["best_GFLOP/s"])
+    return [[shape] + [f"{speed[shape, kind]:.0f}" if (shape, kind) in speed else "-" for kind in KINDS] for shape in dict.fromkeys(shape for shape, _ in speed)]
+
+
 cell = lambda x: f"{x:.2f}" if x is not None else "-"
 ratio = lambda a, b: f"{b / a:.1f}x" if a and b else "-"
 if markdown:
@@ -67,6 +82,12 @@ if markdown:
     print("| what | ours, ms | theirs, ms | ratio | wanted | |\n|---|---|---|---|---|---|")
     for what, a, b, wanted, remark in ROWS:
         print(f"| {what} | {cell(a)} | {cell(b)} | {ratio(a, b)} | {wanted} | {remark} |")
+    print("\n## Matrix products, GFLOP/s\n")
+    print("`build/gemm_bench`: rows x columns x depth, one thread, best. Layers use *packed* (weights laid out on loading), the head and the embedding, which are read both ways, *own*; no shape is left")
+    print("to MKL or to oneDNN through LibTorch.\n")
+    print("| shape | " + " | ".join(k.replace("_", " ") for k in KINDS) + " |\n|" + "---|" * (len(KINDS) + 1))
+    for row in products():
+        print("| " + " | ".join(row) + " |")
 else:
     print(f"{'':52}{'ours ms':>10}{'theirs ms':>11}{'ratio':>8}   wanted")
     for what, a, b, wanted, remark in ROWS:

@@ -59,4 +59,5 @@ for round in $(seq "$rounds"); do
   ours load step_bench load/large
   theirs reference_load tests/bench/reference_step.py load "$models/large"
 done
+[ "$markdown" -eq 0 ] || { round=1; ours products gemm_bench product; }
 python3 tests/bench/compare.py "$work" "$markdown" "$rounds" "$(git rev-parse --short HEAD 2>/dev/null || echo unknown)"

@@ -2,7 +2,10 @@
 #include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
+#include <numeric>
 #include <random>
+
+#include <fmt/format.h>
 
 #include "core/kernels/cuda/device_step.h"
 #include "core/row_statistics.h"

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <thread>
+#include <tuple>
 
 #include <nlohmann/json.hpp>
 
@@ -144,9 +145,61 @@ std::vector<float> steps(const Denoiser& denoiser, Sequence& sequence, const Rec
   return out;
 }
 
-TEST(DecodeCpu, ForksThreadsAndOtherSequencesChangeNoBit) {
+/// One, some or all experts for each token; one token alone, whose other experts stay empty, and many alike, who crowd into the
+/// same ones; hidden widths that no vector divides.
+TEST(DecodeCpu, EmptyAndCrowdedExpertsGiveTheTensorPathsLogits) {
+  const c10::NoGradGuard no_grad;
+  at::set_num_threads(1);
+  std::ifstream in(kGoldens + "base/config.json");
+  const auto original = nlohmann::json::parse(in);
+  for (const auto& [experts, chosen, moe_width] : {std::tuple{5, 1, 13}, {5, 2, 16}, {5, 5, 21}, {1, 1, 16}}) {
+    auto json = original;
+    auto& text = json["text_config"];
+    text["num_experts"] = experts;
+    text["top_k_experts"] = chosen;
+    text["moe_intermediate_size"] = moe_width;
+    text["intermediate_size"] = 37;
+    const TemporaryFolder folder;
+    std::ofstream(folder.path() + "/config.json") << json;
+    const Network network = Network::fresh(folder.path(), 3);
+    const CpuNetwork fast(network);
+    auto cache = network.empty_cache(0);
+    network.encode(ids_of(std::vector<int32_t>{5, 9, 11}), {}, cache, false);
+    for (const auto& canvas : {std::vector<int32_t>{7}, std::vector<int32_t>(40, 21), std::vector<int32_t>{4, 8, 15, 16, 23, 42, 5, 6, 7, 8, 9, 10, 11}}) {
+      RopeTables tables;
+      const auto expected = network.decode(ids_of(canvas), cache, {});
+      auto logits = forward(fast, canvas, cache, nullptr, 1, tables);
+      const auto ours = at::from_blob(logits.data(), expected.sizes(), at::kFloat);
+      EXPECT_LT(((ours - expected).abs().max() / expected.abs().max()).item<double>(), 2e-5) << experts << " experts, " << chosen << " chosen, " << canvas.size() << " tokens";
+    }
+  }
+}
+
+/// Weights used in place, as those of large models are, give the bits of packed ones.
+TEST(DecodeCpu, WeightsInPlaceGiveTheSameBits) {
+  const c10::NoGradGuard no_grad;
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    for (const auto& name : golden_names()) {
+      const Network network = Network::load(kGoldens + name, dtype, at::Device("cpu"));
+      const CpuNetwork packed(network), in_place(network, 0);
+      std::vector<std::vector<float>> logits;
+      for (const CpuNetwork* one : {&packed, &in_place}) {
+        auto cache = one->empty_cache(0);
+        one->encode(std::vector<int32_t>{4, 5, 9, 4, 30, 11, 12}, {}, cache, nullptr);
+        RopeTables tables;
+        logits.push_back(forward(*one, std::vector<int32_t>{7, 4, 9, 21, 5}, cache, nullptr, 1, tables));
+      }
+      EXPECT_EQ(logits[0], logits[1]) << name;
+    }
+  }
+}
+
+class DecodeCpuIn : public ::testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Dtypes, DecodeCpuIn, ::testing::Values("f32", "bf16"), [](const auto& param) { return param.param; });
+
+TEST_P(DecodeCpuIn, ForksThreadsAndOtherSequencesChangeNoBit) {
   const Recording r(kGoldens + "base/reference.h5"), other(kGoldens + "base/reference.h5");
-  const auto denoiser = open_model(kGoldens + "base", {});
+  const auto denoiser = open_model(kGoldens + "base", {.dtype = GetParam()});
   const auto start = [&] { return denoiser->prefill({.ids = r.prompts[0], .token_types = {}, .media = {}, .left_padding = 0}); };
   const auto sequence = start();
   const auto expected = steps(*denoiser, *sequence, r, 0, 6);
@@ -167,6 +220,28 @@ TEST(DecodeCpu, ForksThreadsAndOtherSequencesChangeNoBit) {
     });
   for (auto& thread : threads) thread.join();
   for (const auto& result : results) EXPECT_EQ(result, expected);
+}
+
+/// A prediction that is fed back later than the step after it comes from the states before the head: the same bits.
+TEST_P(DecodeCpuIn, APredictionMayBeAskedForLater) {
+  const Recording r(kGoldens + "base/reference.h5");
+  const auto denoiser = open_model(kGoldens + "base", {.dtype = GetParam()});
+  const auto run = [&](SelfConditioning first) {
+    const auto sequence = denoiser->prefill({.ids = r.prompts[0], .token_types = {}, .media = {}, .left_padding = 0});
+    DenoiseRow row{.sequence = sequence.get(), .request = {}};
+    row.request.canvas = std::span(r.canvas_in).first(r.length);
+    row.request.temperature = 0.6f;
+    row.request.self_conditioning = first;
+    denoiser->denoise(std::span(&row, 1));
+    row.request.step_idx = 1;
+    row.request.want_logits = true;
+    row.request.self_conditioning = SelfConditioning::kPrevious;
+    const auto with = denoiser->denoise(std::span(&row, 1)).front().logits;
+    row.request.self_conditioning = SelfConditioning::kNone;
+    EXPECT_NE(denoiser->denoise(std::span(&row, 1)).front().logits, with);
+    return with;
+  };
+  EXPECT_EQ(run(SelfConditioning::kNone), run(SelfConditioning::kPrevious));
 }
 
 TEST(DecodeCpu, AHeldPredictionStaysTheFeedback) {
