@@ -11,11 +11,14 @@ Quirks, file by file:
              page v2; a slice written with an offset; nullable columns
   aime_*     answer as int64, int32 or string with leading zeros; problem_type as list or missing
   math_*     options of 0 or 5 entries, solution null, decoded_image as struct with bytes or null bytes
+  he         HumanEval, gzipped
+  questions  questions and answers as the data set jsonl takes them
   lcb        private tests plain, and packed with pickle protocols 2 to 5, short, over 64 KiB (outside any frame), non-ASCII and
              with a lone surrogate; functional and standard input
 """
 import base64
 import csv
+import gzip
 import io
 import json
 import os
@@ -56,6 +59,15 @@ for name, options, encoding in (("minimal_lf", {"lineterminator": "\n"}, "utf-8"
     body = text.getvalue()
     with open(at(f"csv_{name}.csv"), "wb") as out:
         out.write((body.rstrip("\r\n") if name == "nonnumeric" else body).encode(encoding))
+
+# --- HumanEval's, gzipped as it is published, and a plain list of questions
+with gzip.open(at("he.jsonl.gz"), "wt") as out:
+    for i in range(4):
+        out.write(json.dumps({"task_id": f"Own/{i}", "prompt": f"def times(x):\n    \"\"\"{i} times x.\"\"\"\n", "entry_point": "times", "canonical_solution": f"    return {i} * x\n",
+                              "test": f"def check(candidate):\n    assert candidate(7) == {7 * i}\n"}) + "\n")
+with open(at("questions.jsonl"), "w") as out:
+    for i in range(6):
+        out.write(json.dumps({"id": f"own{i}", "prompt": f"What is {i} + 2?", "answer": str(i + 2), "category": ["odd", "even"][i % 2]}) + "\n")
 
 # --- LiveCodeBench's packed tests
 def shown(text):

@@ -15,13 +15,19 @@ from lm_eval.utils import get_file_task_name, get_latest_filename, get_results_f
 folder = Path(sys.argv[1])
 names = [str(path) for path in sorted(folder.iterdir())]
 results, samples = get_results_filenames(names), get_sample_results_filenames(names)
-assert results and len(results) == len(samples), names
+assert results and len(samples) % len(results) == 0, names  # a file of samples for each data set of a run
 assert get_latest_filename(results) in results
-for result_name, sample_name in zip(results, samples):
+shown = set()
+for sample_name in samples:
+    result_name = next(name for name in results if Path(name).stem.split("_")[-1] == Path(sample_name).stem.split("_")[-1])
     result = json.loads(Path(result_name).read_text())
     task = get_file_task_name(Path(sample_name).name)
+    if result_name not in shown:
+        print(make_table(result))
+        if result["groups"]:
+            print(make_table(result, "groups"))
+        shown.add(result_name)
     rows = [json.loads(line) for line in Path(sample_name).read_text().splitlines()]
-    print(make_table(result))
     assert isinstance(result["date"], float) and isinstance(result["n-shot"][task], int)
     for row in rows:
         assert {"doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "doc_hash", "prompt_hash", "target_hash"} <= row.keys()
