@@ -2,19 +2,23 @@
 
     make_seeds.py OUT [PROGRAM]     OUT/<target>/* and OUT/<target>.dict; PROGRAM (canvaslab) also makes a journal
 """
+import base64
 import json
 import pathlib
+import pickle
 import re
 import struct
 import subprocess
 import sys
 import tempfile
+import zlib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOLDENS = sorted((ROOT / "tests/network/goldens").iterdir())
 # Where a target's words come from: the quoted literals of these files.
 WORDS = {"safetensors": ["core/safetensors_header.cpp"], "gguf": ["core/gguf_header.cpp"], "config": ["core/network/model_config.cpp"], "tokenizer": ["core/text/*.cpp"], "template": ["core/text/jinja_*.cpp"],
-         "sweep": ["eval/sweep_plan.cpp", "core/params.cpp"], "plugin": ["schedules/*.cpp"], "journal": ["eval/journal_plan.cpp"], "trace": []}
+         "sweep": ["eval/sweep_plan.cpp", "core/params.cpp"], "plugin": ["schedules/*.cpp"], "journal": ["eval/journal_plan.cpp"], "trace": [], "rows": ["eval/records.cpp"],
+         "packed": ["eval/test_cases.cpp"], "imported": ["eval/imported_lines.cpp"], "check": ["eval/datasets/*.cpp"]}
 
 
 def dictionary(patterns):
@@ -126,10 +130,65 @@ def journal(program):
     yield b"\6" + built[1:]
 
 
+def published():
+    """Data set, extension and text of a small file each."""
+    gpqa = "Record ID,Question,Correct Answer,Incorrect Answer 1,Incorrect Answer 2,Incorrect Answer 3,High-level domain,Subdomain\r\n" \
+           'r1,"Which, said\nhe?",right,"wro""ng",worse,worst,Physics,\r\nr2,And?,1,2,3,4,Biology,x'
+    tests = json.dumps([{"input": "1 2\n", "output": "3", "testtype": "stdin"}])
+    contest = {"question_title": "t", "question_content": "Add.", "platform": "p", "question_id": "q1", "contest_id": "c", "contest_date": "2025", "starter_code": "", "difficulty": "easy",
+               "public_test_cases": tests, "private_test_cases": tests, "metadata": '{"func_name": "f"}'}
+    yield 1, "csv", gpqa
+    yield 2, "jsonl", json.dumps({"question_id": 1, "question": "2+2?", "options": ["3", "4", "N/A"], "answer": "B", "answer_index": 1, "cot_content": "", "category": "math", "src": "x"})
+    yield 3, "jsonl", json.dumps({"problem_idx": 1, "problem": "x?", "answer": 11}) + "\n" + json.dumps({"problem_idx": 2, "problem": "y?", "answer": "012"})
+    yield 4, "jsonl", json.dumps({"id": "1", "question": "x <image1>?", "options": ["1", "2", "3", "4", "5"], "answer": "C", "solution": None, "level": 2, "subject": "counting", "image": "i"})
+    yield 5, "jsonl", json.dumps(contest) + "\n" + json.dumps(dict(contest, question_id="q2", private_test_cases=pack(pickle.dumps(tests, 4))))
+    yield 6, "jsonl", json.dumps({"task_id": "T/0", "prompt": "def f(x):\n", "entry_point": "f", "canonical_solution": " return x\n", "test": "def check(c):\n assert c(1) == 1\n"})
+
+
+def pack(pickled):
+    return base64.b64encode(zlib.compress(pickled)).decode()
+
+
+def rows():
+    for _, kind, text in published():
+        yield (b"\0" if kind == "csv" else b"\1") + text.encode()
+        if kind != "csv":
+            yield b"\2" + text.encode() + b"\n"
+    yield b'\1{"canvaslab_records": 1, "dataset": "gpqa", "source": "x", "source_sha256": ""}\n{"canvaslab_records_end": 0}\n'
+    yield b"\0\xef\xbb\xbfa,b\n\n\"x\",\"y\"\"\""
+
+
+def packed():
+    for protocol in range(2, 6):
+        for text in ("", "[]", "x" * 300, "\u00e9\ud800"):
+            pickled = pickle.dumps(text, protocol)
+            yield b"\0" + pack(pickled).encode()
+            yield b"\1" + pickled
+    yield b"\2text \xc3\xa9"
+    for _, _, text in published():
+        if "private_test_cases" in text:
+            for line in text.split("\n"):
+                yield b"\3" + line.encode()
+
+
+def imported():
+    harness = {"doc_id": 0, "doc": {"q": "x", "key": "k1"}, "target": "4", "arguments": {}, "resps": [["so 4"]], "filtered_resps": ["4"], "filter": "strict-match", "metrics": ["exact_match"], "exact_match": 1.0,
+               "doc_hash": "ab"}
+    yield (json.dumps(harness) + "\n" + json.dumps(dict(harness, doc_id=1, exact_match=0))).encode()
+    yield json.dumps(harness).encode() + b"\0key"
+    yield b'{"id": "a", "completion": "x", "token_ids": [1, 2], "score": 0.5, "repeat": 1, "failed": false}\n{"id": 2, "completion": "", "token_ids": [], "score": null}\n'
+
+
+def check():
+    for number, kind, text in published():
+        yield bytes([number | (8 if kind == "csv" else 0)]) + text.encode()
+        yield bytes([8 if kind == "csv" else 0]) + text.encode()
+
+
 def main():
     out, program = pathlib.Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None
     makers = {"safetensors": safetensors, "gguf": gguf, "config": config, "tokenizer": tokenizer, "template": template, "sweep": sweep, "plugin": plugin, "journal": lambda: journal(program),
-              "trace": lambda: iter([bytes(range(256))])}
+              "trace": lambda: iter([bytes(range(256))]), "rows": rows, "packed": packed, "imported": imported, "check": check}
     for target, make in makers.items():
         (out / target).mkdir(parents=True, exist_ok=True)
         (out / f"{target}.dict").write_text(dictionary(WORDS[target]))
