@@ -62,7 +62,7 @@ std::vector<TableRow> table_rows(const SweepPlan& plan, const Denoiser& denoiser
   return rows;
 }
 
-std::map<std::string, Measured> read_measured(const std::string& run, const std::string& denoiser) {
+std::map<std::string, Measured> read_measured(const std::string& run, const std::string& denoiser, int32_t unit) {
   const H5Reader file = open_results(run);
   if (file.text_attribute("aggregates", "quality") != "pair_divergence_nats")
     throw usage_error("{}: is judged by {}, not against an exact source; the table needs a run with dataset source(...)", run, file.text_attribute("aggregates", "quality"));
@@ -72,17 +72,21 @@ std::map<std::string, Measured> read_measured(const std::string& run, const std:
   const auto column = [&](const char* name) { return file.read<double>(std::string("aggregates/") + name); };
   const auto quality = column("pair_divergence_nats"), error = column("pair_divergence_standard_error"), score = column("score_mean"), entropy = column("output_entropy_nats");
   const auto count = file.read<int64_t>("aggregates/num_samples"), failed = file.read<int64_t>("aggregates/num_failed");
-  const auto length = file.read<int32_t>("config/canvas_length");
   const auto control = file.read<uint8_t>("config/control");
   std::map<std::string, Measured> out;
   for (size_t c = 0; c < settings.size(); ++c) {
-    const double canvases = sums[c].tokens / length[c];
+    const double canvases = sums[c].tokens / unit;
     const auto per_canvas = [&](double forwards) { return canvases > 0 ? forwards / canvases : 0; };
     out[settings[c]] = {.quality = quality[c], .quality_error = error[c], .score = score[c], .output_entropy = entropy[c], .denoise = per_canvas(sums[c].denoise),
                         .verify = per_canvas(sums[c].verify), .unconditional = per_canvas(sums[c].unconditional), .append = per_canvas(sums[c].append),
                         .count = count[c], .failed = failed[c], .control = control[c] != 0};
   }
   return out;
+}
+
+int32_t longest_canvas(const std::string& run) {
+  const auto length = open_results(run).read<int32_t>("config/canvas_length");
+  return length.empty() ? 1 : *std::max_element(length.begin(), length.end());
 }
 
 std::vector<int32_t> table_budgets(const std::vector<TableRow>& rows) {
@@ -122,7 +126,8 @@ SamplerTable make_sampler_table(const SweepPlan& plan, const Denoiser& denoiser,
     throw usage_error("tuning and test run have the same seeds, so that their samples share noise; run the test with --set run.seed=...");
   out.rows = table_rows(plan, denoiser);
   out.budgets = budgets;
-  out.tuned = read_measured(tuning_run, plan.denoiser), out.tested = read_measured(test_run, plan.denoiser);
+  out.unit = longest_canvas(tuning_run);
+  out.tuned = read_measured(tuning_run, plan.denoiser, out.unit), out.tested = read_measured(test_run, plan.denoiser, out.unit);
   out.chosen = choose_settings(out.rows, out.tuned, out.budgets);
   for (const auto& choice : out.chosen) find_measured(out.tested, choice.settings, "test");
   return out;

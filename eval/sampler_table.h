@@ -23,14 +23,16 @@ std::vector<TableRow> table_rows(const SweepPlan& plan, const Denoiser& denoiser
 struct Measured {
   double quality = 0, quality_error = 0;               ///< token-pair divergence in nats, jackknife standard error
   double score = 0, output_entropy = 0;                ///< nats per token
-  double denoise = 0, verify = 0, unconditional = 0, append = 0;  ///< forwards for a canvas length of tokens
+  double denoise = 0, verify = 0, unconditional = 0, append = 0;  ///< forwards for SamplerTable::unit tokens
   double forwards() const { return denoise + verify + unconditional + append; }
   int64_t count = 0, failed = 0;
   bool control = false;
 };
 /// Configurations of a run on an exact source by their settings. Errors: input when it is no finished run, usage when it
-/// is no run on a source or of another denoiser than `denoiser`.
-std::map<std::string, Measured> read_measured(const std::string& run, const std::string& denoiser);
+/// is no run on a source or of another denoiser than `denoiser`. Forwards are counted for `unit` tokens.
+std::map<std::string, Measured> read_measured(const std::string& run, const std::string& denoiser, int32_t unit);
+/// The longest canvas of a run's configurations, in tokens: what forwards are counted for, whatever length a configuration has itself.
+int32_t longest_canvas(const std::string& run);
 
 /// The setting that represents a row among those that took at most `budget` forwards.
 struct Chosen {
@@ -53,6 +55,7 @@ struct SamplerTable {
   std::vector<TableRow> rows;
   std::vector<int32_t> budgets;
   std::vector<Chosen> chosen;
+  int32_t unit = 0;  ///< tokens that forwards are counted for: those of the longest canvas
   std::map<std::string, Measured> tuned, tested;
 };
 /// Reads both runs of a sweep file. Errors as above.

@@ -22,8 +22,8 @@ Kind kind_of(const SamplerFacts& facts) {
 }
 const char* kind_name(const SamplerFacts& facts) { return kKindNames[static_cast<size_t>(kind_of(facts))]; }
 
-std::string needs(const SamplerFacts& facts) { return facts.needs_level ? "noise level" : facts.causal_verify ? "causal mode" : "-"; }
-std::string extra(const SamplerFacts& facts) { return facts.extra_canvas ? "canvas" : facts.causal_verify ? "causal" : "-"; }
+std::string needs(const SamplerFacts& facts) { return facts.needs_level ? "noise level" : facts.causal_verify || facts.causal_checks ? "causal mode" : "-"; }
+std::string extra(const SamplerFacts& facts) { return facts.extra_canvas ? "canvas" : facts.causal_verify || facts.causal_checks ? "causal" : "-"; }
 
 std::string value_of(const std::string& settings, const std::string& key) {
   for (const auto& [name, value] : split_settings(settings))
@@ -127,16 +127,16 @@ std::string table_markdown(const SamplerTable& table) {
   std::string out = fmt::format("# {}\n\nSource and denoiser: `{}`. Every number is a divergence of token pairs from the exact law, in nats, with half a 95% interval\n"
                                 "(jackknife over items). Lower is better; a finite sample of the exact law itself has the number in the last row, so nothing can honestly be\n"
                                 "below it. For each budget the best setting that took at most so many forwards on the tuning split (`{}`)\n"
-                                "is run on the test split (`{}`). {}. Forwards of every kind count, for a canvas length\n"
-                                "of tokens; in brackets what was used where it is less than allowed.\n\n"
+                                "is run on the test split (`{}`). {}. Forwards of every kind count, for {} tokens;\n"
+                                "in brackets what was used where it is less than allowed.\n\n"
                                 "How to make it: `./experiments/sampler_table.sh`; the settings tried: `experiments/sampler_table.toml`.\n\n",
-                                table.title, table.denoiser, table.tuning, table.test, tried_text(table));
+                                table.title, table.denoiser, table.tuning, table.test, tried_text(table), table.unit);
   out += quality_part(table);
   out += "\n*Commits once*: a token that is taken stays. *Revises*: it may change again. *Follows the level*: the reverse kernel of the noise, told the noise level.\n"
          "*Verified causally*: what is emitted was drawn by the causal mode. The bound of the best fixed commit-once plan (commit_once.md, in forward KL) holds for plans\n"
          "that draw from exact marginals and never revise: all rows but those of the first kind are outside its scope, and on noise, where the denoiser is not told which\n"
          "tokens are final, so is the first.\n\n"
-         "## What was chosen\n\nForwards by kind for a canvas length of tokens; NLL and output entropy in nats per token on the test split (a low NLL with a low output\n"
+         "## What was chosen\n\nForwards by kind, for as many tokens; NLL and output entropy in nats per token on the test split (a low NLL with a low output\n"
          "entropy is collapse, not quality).\n\n";
   return out + settings_part(table);
 }
@@ -167,7 +167,7 @@ void draw_sampler_table(const SamplerTable& table, const std::string& stem) {
   Figure figure;
   figure.stem = stem;
   figure.title = table.title;
-  figure.x.label = "forwards of any kind for a canvas length of tokens";
+  figure.x.label = fmt::format("forwards of any kind for {} tokens", table.unit);
   figure.y.label = "token-pair divergence from the exact law (nats)";
   figure.x.scale = figure.y.scale = Scale::kLog10;
   figure.key = KeyShape::kPoint;

@@ -7,7 +7,9 @@
 
 #include <fmt/format.h>
 
+#include "core/error.h"
 #include "eval/run_scores.h"
+#include "samplers/sampler.h"
 
 namespace canvaslab {
 namespace {
@@ -16,6 +18,16 @@ namespace {
 std::string without_keys(const std::string& plugin) {
   static const std::regex key("[a-z0-9_]+=");
   return std::regex_replace(plugin, key, "");
+}
+
+/// Whether a sampler denoises canvases, so that the run's temperature has a part in what it does. One that is not known here, of
+/// another build or an imported file, is taken to.
+bool denoises(const std::string& sampler) {
+  try {
+    return configure_sampler(parse_plugin(sampler)).sampler->num_decisions(1) > 0;
+  } catch (const UserError&) {
+    return true;
+  }
 }
 
 std::string config_line(const ProgressMeter& meter, size_t number, const std::string& label) {
@@ -39,7 +51,7 @@ std::vector<std::string> short_labels(const std::vector<std::string>& settings) 
     split.emplace_back();
     for (const auto& [key, value] : split_settings(text)) {
       split.back()[key] = value;
-      if (key != "temperature" || !split.back().contains("sampler") || !split.back()["sampler"].starts_with("ar(")) values[key].insert(value);  // ar has none of its own
+      if (key != "temperature" || !split.back().contains("sampler") || denoises(split.back()["sampler"])) values[key].insert(value);
       if (std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
     }
   }

@@ -33,7 +33,7 @@ void run(const Arguments& a) {
   if (a.test.empty() == a.choose.empty()) throw usage_error("give either --choose FILE (write the settings to test) or the test run; see canvaslab table --help");
   if (!a.choose.empty()) {
     const auto rows = table_rows(plan, *denoiser);
-    return write_text(a.choose, chosen_sweep(plan, choose_settings(rows, read_measured(a.tuning, plan.denoiser), budgets_of(a, rows))));
+    return write_text(a.choose, chosen_sweep(plan, choose_settings(rows, read_measured(a.tuning, plan.denoiser, longest_canvas(a.tuning)), budgets_of(a, rows))));
   }
   SamplerTable table = make_sampler_table(plan, *denoiser, a.tuning, a.test, budgets_of(a, table_rows(plan, *denoiser)));
   table.title = a.title;

@@ -91,7 +91,7 @@ TEST(SamplerTable, FromTwoRunsToText) {
   const TemporaryFolder folder;
   const std::string tuning = run_into(folder / "tuning", plan);
   const auto rows = table_rows(plan, *denoiser);
-  const auto tuned = read_measured(tuning, plan.denoiser);
+  const auto tuned = read_measured(tuning, plan.denoiser, longest_canvas(tuning));
   EXPECT_EQ(tuned.size(), 11u) << "ten settings and the exact samples";
   EXPECT_EQ(tuned.at(rows[1].settings[0]).forwards(), 2);
   const auto chosen = choose_settings(rows, tuned, {2, 4});
@@ -122,6 +122,33 @@ TEST(SamplerTable, FromTwoRunsToText) {
   SweepPlan other = plan;
   other.denoiser = "hmm(states=4, alphabet=5)";
   EXPECT_THROW(make_sampler_table(other, *denoisers().make(other.denoiser), tuning, tested, {2, 4}), UserError) << "another denoiser's run";
+}
+
+TEST(SamplerTable, CountsForwardsForTheSameTokensWhateverTheCanvas) {  // ar's canvases are single tokens
+  const SweepPlan plan = plan_of(R"toml(
+[run]
+name = "causal"
+[denoiser]
+model = "hmm(states=3, alphabet=5, length=6)"
+[dataset]
+name = "source(items=5)"
+[[grid]]
+sampler = ["ar", "s2d2(router=always, quota=off)", "fixed_step"]
+steps = 2
+)toml");
+  const TemporaryFolder folder;
+  const std::string run = run_into(folder / "run", plan);
+  EXPECT_EQ(longest_canvas(run), 6);
+  const auto rows = table_rows(plan, *denoisers().make(plan.denoiser));
+  const auto measured = read_measured(run, plan.denoiser, longest_canvas(run));
+  EXPECT_EQ(measured.at(rows[2].settings[0]).forwards(), 2);
+  EXPECT_EQ(measured.at(rows[0].settings[0]).append, 5) << "six tokens, the last of which is not appended";
+  EXPECT_EQ(choose_settings(rows, measured, {4}).size(), 2u) << "ar is not that cheap";
+  const auto chosen = choose_settings(rows, measured, {8});
+  ASSERT_EQ(chosen.size(), 3u);
+  SamplerTable table{.title = "t", .denoiser = plan.denoiser, .tuning = "a", .test = "b", .rows = rows, .budgets = {8}, .chosen = chosen, .unit = 6, .tuned = measured, .tested = measured};
+  EXPECT_THAT(table_markdown(table), HasSubstr("| s2d2 | commits once | causal mode | causal | 1 | "));
+  EXPECT_THAT(table_markdown(table), HasSubstr("count, for 6 tokens"));
 }
 
 }  // namespace

@@ -102,6 +102,7 @@ TEST_F(ExportCommand, CompactHasShortLabels) {
   EXPECT_EQ(text[2], "| configuration | tokens per forward | pair_divergence_nats |");
   EXPECT_TRUE(text[4].starts_with("| entropy_bound(0.1) ")) << text[4];
   EXPECT_LT(text[4].size(), 160u) << text[4];
+  EXPECT_TRUE(text[6].starts_with("| exact samples | - | ")) << text[6];
 }
 
 TEST_F(ExportCommand, JsonHasTheHarnessFields) {
