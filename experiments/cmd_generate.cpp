@@ -83,13 +83,15 @@ double cpu_clock() { return static_cast<double>(std::chrono::steady_clock::now()
 
 OrderedJson describe(const RowResult& row, const std::optional<TextModel>& text, double load_seconds, const OrderedJson& config) {
   const double total = load_seconds + row.seconds.prefill + row.seconds.denoise + row.seconds.append;
-  return {{"token_ids", row.token_ids}, {"text", text ? OrderedJson(text->tokenizer().decode(row.token_ids)) : OrderedJson()}, {"stop_reason", row.stop_reason}, {"num_canvases", row.steps_per_canvas.size()},
+  OrderedJson out = {{"token_ids", row.token_ids}, {"text", text ? OrderedJson(text->tokenizer().decode(row.token_ids)) : OrderedJson()}, {"stop_reason", row.stop_reason}, {"num_canvases", row.steps_per_canvas.size()},
           {"steps_per_canvas", row.steps_per_canvas}, {"length_per_canvas", row.length_per_canvas},
           {"forwards", {{"denoise", row.forwards.denoise}, {"verify", row.forwards.verify}, {"unconditional", row.forwards.unconditional},
                         {"append", row.forwards.append}, {"prefill", row.forwards.prefill}}},
           {"tokens_per_forward", row.tokens_per_forward}, {"tokens_per_forward_report", row.tokens_per_forward_report},
           {"seconds", {{"load", load_seconds}, {"prefill", row.seconds.prefill}, {"denoise", row.seconds.denoise}, {"append", row.seconds.append}, {"total", total}}},
           {"config", config}};
+  if (row.length_per_canvas.empty()) out.erase("length_per_canvas");  // one length, which the configuration names
+  return out;
 }
 
 /// A prompt's result, or what was wrong with it.

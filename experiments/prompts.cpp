@@ -91,7 +91,12 @@ std::vector<std::vector<int32_t>> read_prompts(const PromptArguments& a, const s
     if (!probe) throw input_error("{}: cannot be opened; expected a text file", a.prompt_file);
     return {reader.from_text(read_text_file(a.prompt_file))};
   }
-  if (a.jsonl.empty()) return {{}};
+  if (a.jsonl.empty()) {
+    if (text)
+      throw usage_error("there is no prompt for model '{}', which reads text; expected --prompt TEXT, --prompt-file F, --prompt-ids \"2 17 9\" or --jsonl F\n"
+                        "--prompt-ids '' starts from nothing at all", a.model);
+    return {{}};  // sources and recordings need none
+  }
   std::ifstream in(a.jsonl);
   if (!in) throw input_error("{}: cannot be opened; expected one JSON object a line with prompt, messages or prompt_ids", a.jsonl);
   std::vector<std::vector<int32_t>> out;

@@ -25,7 +25,8 @@ std::optional<TextModel> load_text(const std::string& model);
 std::vector<int32_t> parse_ids(const std::string& text, const std::string& what);
 
 /// Prompts as token ids, in input order. `text`: the checkpoint's tokenizer and template, or nothing.
-/// Errors: usage when a text prompt meets a model without tokenizer; input error naming file and line.
+/// Without any: one empty prompt, of models that read no text.
+/// Errors: usage when a text prompt meets a model without tokenizer, or none a model with one; input error naming file and line.
 std::vector<std::vector<int32_t>> read_prompts(const PromptArguments& arguments, const std::optional<TextModel>& text);
 
 }  // namespace canvaslab

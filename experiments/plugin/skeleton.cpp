@@ -22,6 +22,7 @@ void* create(const CanvaslabValue* const* values, uint32_t /*num_values*/, Canva
 void destroy(void* instance) { delete static_cast<Sampler*>(instance); }
 
 // Takes the most confident candidates, a share of the canvas that may be a schedule; renoises (or keeps) the rest.
+// A position can CANVASLAB_KEEP its token, _TAKE the candidate, _TAKE_BEST the argmax, take fresh _NOISE or a _TOKEN of yours (plugin_abi.h).
 int32_t step(const void* instance, const CanvaslabStep* step, CanvaslabState* /*state*/, CanvaslabDecision* decision, CanvaslabError* error) {
   const auto& sampler = *static_cast<const Sampler*>(instance);
   const double share = step->knobs[0];

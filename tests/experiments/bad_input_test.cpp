@@ -227,6 +227,8 @@ TEST(BadInput, OfPluginsAndOptions) {
       {"pin at a negative position", 2, generate({"--pin", "-3=1"}), {"pin", "-3"}},
       {"pin behind the last canvas", 2, generate({"--pin", "800=1"}), {"pin", "800"}},
       {"first canvas of wrong length", 2, generate({"--init-canvas", "1 2 3"}), {"start canvas has 3 tokens", "8"}},
+      {"first canvas of a sampler that follows the level", 2, generate({"--sampler", "ddim", "--init-canvas", "1 2 3 4 5 6 7 0"}), {"ddim", "pure noise"}},
+      {"no prompt for a model that reads text", 2, {"generate", "--json"}, {"no prompt", "small", "--prompt TEXT"}},
       {"first canvas with a wrong id", 2, generate({"--init-canvas", "1 2 3 4 5 6 7 99"}), {"99"}},
       {"no prompts file", 3, generate({"--jsonl", "p.jsonl"}), {"p.jsonl", "cannot be opened"}},
       {"malformed line", 3, generate({"--jsonl", "p.jsonl"}), {"p.jsonl:2"}, lines("{\"prompt_ids\": [1]}\n{\"prompt_ids\": [\n")},

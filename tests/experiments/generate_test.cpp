@@ -70,7 +70,9 @@ TEST(GenerateCommand, CanvasLengthTakesAPolicy) {
   const json policy = json::parse(run("growing(shortest=2, longest=8)").output);
   EXPECT_EQ(policy["length_per_canvas"], json({2, 4, 8, 2}));
   EXPECT_EQ(policy["config"]["canvas_length"], "growing(shortest=2, longest=8, factor=2)");
-  EXPECT_EQ(json::parse(run("8").output)["config"]["canvas_length"], 8);
+  const json fixed = json::parse(run("8").output);
+  EXPECT_EQ(fixed["config"]["canvas_length"], 8);
+  EXPECT_FALSE(fixed.contains("length_per_canvas")) << "one length is said once";
   const auto wrong = run("0");
   EXPECT_EQ(wrong.exit_code, 2);
   EXPECT_THAT(wrong.output, HasSubstr("out of range"));
