@@ -1,12 +1,11 @@
 // Two checkpoints of one shape on the same inputs.
-#include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
+#include "core/network/cpu_network.h"
 #include "core/network/network.h"
 #include "core/network/quantise_checkpoint.h"
 #include "core/philox.h"
@@ -43,7 +42,8 @@ struct Sums {
 
 LogitDifference compare_logits(const std::string& first, const std::string& second, int num_canvases, uint64_t seed) {
   const c10::NoGradGuard no_grad;
-  const Network networks[2] = {Network::load(first, at::kFloat, at::kCPU, "", QuantisedWeights::kPacked), Network::load(second, at::kFloat, at::kCPU, "", QuantisedWeights::kPacked)};
+  const auto load = [](const std::string& folder) { return CpuNetwork(Network::load(folder, at::kFloat, at::kCPU, "", QuantisedWeights::kPacked)); };
+  const CpuNetwork networks[2] = {load(first), load(second)};
   const ModelConfig& config = networks[0].config();
   const int64_t V = config.vocab_size, L = config.canvas_length, P = std::max<int64_t>(1, L / 2);
   if (networks[1].config().vocab_size != V) throw usage_error("{} and {} have different vocabularies ({} and {})", first, second, V, networks[1].config().vocab_size);
@@ -51,23 +51,28 @@ LogitDifference compare_logits(const std::string& first, const std::string& seco
   for (int canvas_idx = 0; canvas_idx < num_canvases; ++canvas_idx) {
     const DrawKey draw{.seed = seed, .item = static_cast<uint64_t>(canvas_idx)};
     const auto token = [&](int64_t position) {  // no image tokens, which stand for media
-      const auto id = static_cast<int64_t>(draw.uniform(Purpose::kPrompt, static_cast<uint32_t>(position), 0) * static_cast<double>(V));
+      const auto id = static_cast<int32_t>(draw.uniform(Purpose::kPrompt, static_cast<uint32_t>(position), 0) * static_cast<double>(V));
       return id == config.image_token_id ? 0 : id;
     };
-    const at::Tensor prompt = at::empty({P}, at::kLong);
-    for (int64_t i = 0; i < P; ++i) prompt.mutable_data_ptr<int64_t>()[i] = token(i);
-    std::vector<int32_t> canvas;
-    for (int64_t i = 0; i < L; ++i) canvas.push_back(static_cast<int32_t>(token(P + i)));
-    std::vector<float> feedback, logits[2];
+    std::vector<int32_t> prompt, canvas;
+    for (int64_t i = 0; i < P; ++i) prompt.push_back(token(i));
+    for (int64_t i = 0; i < L; ++i) canvas.push_back(token(P + i));
+    std::vector<float> soft, logits[2];
     for (int n = 0; n < 2; ++n) {
       KvCache cache = networks[n].empty_cache(0);
-      networks[n].encode(prompt, {}, cache, false);
+      networks[n].encode(prompt, {}, cache, nullptr);
       RopeTables tables;
+      std::vector<float> hidden(static_cast<size_t>(L * config.hidden_size));
       logits[n].resize(static_cast<size_t>(L * V));
-      networks[n].decode_cpu(canvas, cache, feedback.empty() ? nullptr : feedback.data(), 1, tables, logits[n].data());
-      if (n == 0 && 2 * canvas_idx >= num_canvases) {
-        feedback = logits[0];
-        networks[0].decode_cpu(canvas, cache, feedback.data(), 1, tables, logits[0].data());
+      const auto forward = [&] {
+        networks[n].decode(canvas, cache, soft.empty() ? nullptr : soft.data(), tables, hidden.data());
+        networks[n].head(hidden.data(), L, logits[n].data());
+      };
+      forward();
+      if (n == 0 && 2 * canvas_idx >= num_canvases) {  // both get the first one's prediction
+        soft.resize(hidden.size());
+        networks[0].soft_embedding(logits[0].data(), L, 1, soft.data());
+        forward();
       }
     }
     for (int64_t i = 0; i < L; ++i) sums.add(logits[0].data() + i * V, logits[1].data() + i * V, V);
