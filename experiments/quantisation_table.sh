@@ -28,7 +28,7 @@ row() {
   cat <<'TEXT'
 Weights rounded to nearest by `canvaslab quantize`; attention, dense feed-forward and experts, not embeddings, routers, norms and self-conditioning. Errors of weights: Frobenius norm
 of the difference over that of the weights, for which a number spread evenly between codes would give at most 2^-3 / sqrt(12) = 0.036 in FP8. Logits: 32 random canvases of random tokens after random prompts, half of
-them with a prediction fed back, f32 on the CPU, against the unquantised checkpoint; such text is far from what the small model was trained on, so its routers often decide by a hair.
+them with a prediction fed back, f32 on the CPU, against the unquantised checkpoint. The relative error counts logits of unlikely tokens like all others, the divergence hardly does.
 "random" is a fresh network of tests/network/goldens (f32, widths 32, 48 and 16, which groups of 32 do not divide).
 
 | model | format | MB before | MB after | attention | dense | experts | logits | divergence, nats a position | same argmax |
@@ -54,6 +54,6 @@ TEXT
     if [ $head = 1 ]; then grep -A1 '^| configuration' "$runs/$format-$items/compact.md" | sed '1s/^/| weights /; 2s/^/|---/'; head=0; fi
     sed -n '/^|---/,$p' "$runs/$format-$items/compact.md" | grep '^| ' | sed "s/^/| $format /"
   done
-} >"$table.tmp"
-mv "$table.tmp" "$table"
+} >"$runs/table.md"
+mv "$runs/table.md" "$table"
 echo "$table"
