@@ -20,7 +20,7 @@ std::vector<float> random_logits(int rows, int vocabulary, uint64_t seed) {
   std::vector<float> out(static_cast<size_t>(rows) * static_cast<size_t>(vocabulary));
   for (int r = 0; r < rows; ++r) {
     const float sharpness = std::array{0.0f, 0.3f, 3.0f, 25.0f}[static_cast<size_t>(r) % 4], impossible = r % 3 == 2 ? 0.3f : 0.0f;
-    for (int v = 0; v < vocabulary; ++v) out[static_cast<size_t>(r) * static_cast<size_t>(vocabulary) + static_cast<size_t>(v)] = uniform(random) < impossible ? -INFINITY : sharpness * normal(random);
+    for (int v = 0; v < vocabulary; ++v) out[static_cast<size_t>(r) * static_cast<size_t>(vocabulary) + static_cast<size_t>(v)] = v > 0 && uniform(random) < impossible ? -INFINITY : sharpness * normal(random);
   }
   return out;
 }
