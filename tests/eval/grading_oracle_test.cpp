@@ -7,6 +7,8 @@
 //   expression AIME: the box holds digits and more (84/2, 5%, 0-0), which we refuse and math-verify computes
 //   no_digit   AIME: the box holds no digit, so that we find no number; math-verify then reads the rest of the text
 //   boxes      AIME with several boxes: we take the last, math-verify all of them as one answer
+//   dressed    AIME: the one box holds the number with a unit or a full stop (5^{\circ}, \text{cm}5, 42.), which we take and math-verify reads otherwise
+//   listed     MATH-Vision: x=1,359 is a number with a thousands comma to us, a list to math-verify
 //   rounded    MATH-Vision compares at two decimals, math-verify exactly or at six
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -74,6 +76,15 @@ std::string last_whole_by_pattern(const std::string& text) {
   return last;
 }
 
+/// Whether the text's one box holds a whole number and beside it nothing but a unit or a full stop.
+bool is_dressed(const std::string& text) {
+  static const std::regex box(R"(\\f?boxe?d?\{((?:[^{}]|\{[^{}]*\})*)\})"), dress(R"(\\text\{[A-Za-z ]*\}|\^\{?\\circ\}?|\.\s*$|\s)"), whole("[0-9]+");
+  std::smatch found;
+  if (!std::regex_search(text, found, box)) return false;
+  const std::string inside = found[1], bare = std::regex_replace(inside, dress, "");
+  return bare != inside && std::regex_match(bare, whole);
+}
+
 /// Why our verdict on a whole number may differ from math-verify's; "" when it may not.
 std::string cause_of_difference(const std::string& text, const Extraction& house, bool ours) {
   const auto has = [](const std::string& where, const char* characters) { return where.find_first_of(characters) != std::string::npos; };
@@ -84,7 +95,7 @@ std::string cause_of_difference(const std::string& text, const Extraction& house
   size_t boxes = 0;
   for (const char* box : {"\\boxed{", "\\fbox{"})
     for (size_t at = text.find(box); at != std::string::npos; at = text.find(box, at + 1)) ++boxes;
-  if (ours) return boxes > 1 ? "boxes" : "";
+  if (ours) return boxes > 1 ? "boxes" : is_dressed(text) ? "dressed" : "";
   if (parse_whole(house.text)) return "";
   return has(house.text, "0123456789") ? "expression" : "no_digit";
 }
@@ -120,6 +131,7 @@ void compare_math(const Json& line, Comparison& out) {
   if (ours == theirs) return;
   const Json &a = line["value_gold"], &b = line["value_answer"];
   if (ours && !a.is_null() && !b.is_null() && round_two(a) == round_two(b)) ++out.explained["rounded"];
+  else if (ours && answer.starts_with("x=") && answer.find(',') != std::string::npos) ++out.explained["listed"];
   else out.expect("math_verify", ours ? "equal" : "different", theirs ? "equal" : "different");
 }
 
