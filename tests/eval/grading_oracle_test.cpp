@@ -7,8 +7,9 @@
 //   expression AIME: the box holds digits and more (84/2, 5%, 0-0), which we refuse and math-verify computes
 //   no_digit   AIME: the box holds no digit, so that we find no number; math-verify then reads the rest of the text
 //   boxes      AIME with several boxes: we take the last, math-verify all of them as one answer
-//   dressed    AIME: the one box holds the number with a unit or a full stop (5^{\circ}, \text{cm}5, 42.), which we take and math-verify reads otherwise
+//   dressed    AIME: the one box holds the number with a unit, a name or a full stop (n = 5, 5^{\circ}, \text{cm}5, 42.), which we take and math-verify reads otherwise
 //   listed     MATH-Vision: x=1,359 is a number with a thousands comma to us, a list to math-verify
+//   percent    MATH-Vision drops a percent sign, math-verify divides by 100
 //   rounded    MATH-Vision compares at two decimals, math-verify exactly or at six
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -76,12 +77,14 @@ std::string last_whole_by_pattern(const std::string& text) {
   return last;
 }
 
-/// Whether the text's one box holds a whole number and beside it nothing but a unit or a full stop.
+/// Whether the text's one box holds a whole number and beside it nothing but a unit, a sign, a variable or a full stop.
 bool is_dressed(const std::string& text) {
-  static const std::regex box(R"(\\f?boxe?d?\{((?:[^{}]|\{[^{}]*\})*)\})"), dress(R"(\\text\{[A-Za-z ]*\}|\^\{?\\circ\}?|\.\s*$|\s)"), whole("[0-9]+");
+  static const std::regex box(R"(\\f?boxe?d?\{((?:[^{}]|\{[^{}]*\})*)\})"), dress(R"(\\text\{[A-Za-z ]*\}|^\+|\\%|[a-z]\s*=|\^\{?\\circ\}?|\.\s*$|\s)"), whole("[0-9]+");
   std::smatch found;
   if (!std::regex_search(text, found, box)) return false;
-  const std::string inside = found[1], bare = std::regex_replace(inside, dress, "");
+  const std::string inside = found[1];
+  std::string bare = std::regex_replace(inside, dress, "");
+  if (bare.starts_with('+')) bare.erase(0, 1);  // behind a unit
   return bare != inside && std::regex_match(bare, whole);
 }
 
@@ -131,6 +134,7 @@ void compare_math(const Json& line, Comparison& out) {
   if (ours == theirs) return;
   const Json &a = line["value_gold"], &b = line["value_answer"];
   if (ours && !a.is_null() && !b.is_null() && round_two(a) == round_two(b)) ++out.explained["rounded"];
+  else if (ours && (gold + answer).find('%') != std::string::npos) ++out.explained["percent"];
   else if (ours && answer.starts_with("x=") && answer.find(',') != std::string::npos) ++out.explained["listed"];
   else out.expect("math_verify", ours ? "equal" : "different", theirs ? "equal" : "different");
 }
