@@ -103,7 +103,9 @@ TEST_P(AcceptanceKernel, DecidesAsTheEngineDoes) {
   }
   EXPECT_GT(accepted, 0u);
   EXPECT_LT(accepted, positions) << "some positions must be left, or nothing is tested";
-  if (setting.confidence > 0.5f) EXPECT_GT(num_stops, 0u) << "some canvas must stop early";
+  if (setting.confidence > 0.5f) {
+    EXPECT_GT(num_stops, 0u) << "some canvas must stop early";
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Settings, AcceptanceKernel,
