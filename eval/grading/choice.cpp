@@ -26,20 +26,21 @@ Extraction answer_is(std::string_view text, bool take_last) {
 }
 
 /// Every match eats its line up to itself, so a line counts once: with its last match. The white space before the letter
-/// may reach over line ends.
+/// may reach over line ends, and the letter may be the first of the next line's "Answer:", which then counts no more.
 Extraction answer_colon(std::string_view text, bool take_last) {
   Extraction out;
   size_t line_of_match = std::string_view::npos, line = 0;
-  size_t scanned = 0;
+  size_t scanned = 0, eaten = 0, end_of_match = 0;  // eaten: by matches of earlier lines
   for (size_t at = text.find("nswer:"); at != std::string_view::npos; at = text.find("nswer:", at + 1)) {
     if (at == 0 || (text[at - 1] != 'a' && text[at - 1] != 'A')) continue;
     for (; scanned < at; ++scanned)
       if (text[scanned] == '\n') line = scanned + 1;
     if (!take_last && out.found() && line != line_of_match) break;
+    if (line != line_of_match) eaten = end_of_match;
     const size_t i = skip_space(text, at + 6);
-    if (i >= text.size() || !in_range(text[i], 'J')) continue;
+    if (at - 1 < eaten || i >= text.size() || !in_range(text[i], 'J')) continue;
     out = letter(text[i], "answer_colon");
-    line_of_match = line;
+    line_of_match = line, end_of_match = i + 1;
   }
   return out;
 }

@@ -7,7 +7,7 @@
 //   expression AIME: the box holds digits and more (84/2, 5%, 0-0), which we refuse and math-verify computes
 //   no_digit   AIME: the box holds no digit, so that we find no number; math-verify then reads the rest of the text
 //   boxes      AIME with several boxes: we take the last, math-verify all of them as one answer
-//   dressed    AIME: the one box holds the number with a unit, a name or a full stop (n = 5, 5^{\circ}, \text{cm}5, 42.), which we take and math-verify reads otherwise
+//   dressed    AIME: the one box holds the number with a unit, something equal to it or a full stop (n = 5, 5^{\circ}, \text{cm}5, 42.), which we take and math-verify reads otherwise
 //   listed     MATH-Vision: x=1,359 is a number with a thousands comma to us, a list to math-verify
 //   percent    MATH-Vision drops a percent sign, math-verify divides by 100
 //   rounded    MATH-Vision compares at two decimals, math-verify exactly or at six
@@ -69,7 +69,8 @@ std::string last_whole_by_pattern(const std::string& text) {
   std::string last;
   for (auto match = std::sregex_iterator(text.begin(), text.end(), number); match != std::sregex_iterator(); ++match) {
     const std::string before = (*match)[1], digits = (*match)[3];
-    const bool point = (*match)[2].matched && !std::isalnum(static_cast<unsigned char>(before.empty() ? ' ' : before[0]));
+    const auto byte = static_cast<unsigned char>(before.empty() ? ' ' : before[0]);
+    const bool point = (*match)[2].matched && !std::isalnum(byte) && byte < 0x80;  // behind a word of any alphabet it ends a sentence
     if (point || before == "/" || match->suffix().str().starts_with("/")) continue;
     if (const auto whole = parse_whole(digits)) last = *whole;
     else if (const auto part = parse_whole(digits.substr(digits.rfind(',') + 1)); part && digits.find(',') != std::string::npos) last = *part;
@@ -79,7 +80,7 @@ std::string last_whole_by_pattern(const std::string& text) {
 
 /// Whether the text's one box holds a whole number and beside it nothing but a unit, a sign, a variable or a full stop.
 bool is_dressed(const std::string& text) {
-  static const std::regex box(R"(\\f?boxe?d?\{((?:[^{}]|\{[^{}]*\})*)\})"), dress(R"(\\text\{[A-Za-z ]*\}|^\+|\\%|[a-z]\s*=|\^\{?\\circ\}?|\.\s*$|\s)"), whole("[0-9]+");
+  static const std::regex box(R"(\\f?boxe?d?\{((?:[^{}]|\{[^{}]*\})*)\})"), dress(R"(\\text\{[A-Za-z ]*\}|^\+|\\%|^.*=|\^\{?\\circ\}?|\.\s*$|\s)"), whole("[0-9]+");
   std::smatch found;
   if (!std::regex_search(text, found, box)) return false;
   const std::string inside = found[1];

@@ -21,6 +21,8 @@ std::string shown(const Extraction& extraction) { return extraction.text + "/" +
 TEST(MmluPro, TheChainHasItsKnownTraps) {
   EXPECT_EQ(shown(mmlu_pro_official("the answer is (C). No, the answer is (D).")), "C/answer_is") << "first, not last";
   EXPECT_EQ(shown(mmlu_pro_official_last("the answer is (C). No, the answer is (D).")), "D/answer_is");
+  EXPECT_EQ(shown(mmlu_pro_official_last("Answer:\n\nAnswer: C")), "A/answer_colon") << "the second word's A is eaten by the first match";
+  EXPECT_EQ(shown(mmlu_pro_official_last("Answer: B\nAnswer: C")), "C/answer_colon");
   EXPECT_EQ(shown(mmlu_pro_official("answer is Both")), "B/answer_is") << "no word boundary";
   EXPECT_EQ(shown(mmlu_pro_official("Answer: A, answer:\n\n B\nAnswer: C")), "B/answer_colon") << "last of the first line";
   EXPECT_EQ(shown(mmlu_pro_official("so I think")), "I/last_letter") << "the pronoun is an option";
