@@ -5,7 +5,7 @@ namespace canvaslab {
 namespace {
 
 // The family of LLaDA (score confidence, probability or random, budget even), Dream (entropy, margin; budget ratio;
-// choice_temperature is its alg_temp), MaskGIT (confidence, budget cosine, a falling choice_temperature) block
+// choice_temperature is its alg_temp), MaskGIT (confidence, budget cosine, a falling choice_temperature), block
 // refinement's counts (budget cumulative), and of dllm (count binomial: its stochastic transfer).
 // The target counts positions that are not pinned; the last step takes all.
 // Guarantees: exactly num_steps steps, the target taken at every step, ties to the lower position.
