@@ -21,13 +21,13 @@ OneSided student(double difference, double error, double degrees) {
   return {.difference = difference, .p_value = student_t_cdf(-difference / error, degrees)};
 }
 
-OneSided test_divergences(const ConfigQuality& a, const ConfigQuality& b) {
-  int64_t groups = 0;
-  for (size_t g = 0; g < std::min(a.left_out.size(), b.left_out.size()); ++g) groups += !std::isnan(a.left_out[g] - b.left_out[g]);
-  return student(a.quality - b.quality, paired_error(a.left_out, b.left_out), static_cast<double>(groups - 1));
-}
-
 }  // namespace
+
+OneSided test_larger(double a, std::span<const double> left_out_a, double b, std::span<const double> left_out_b) {
+  int64_t groups = 0;
+  for (size_t g = 0; g < std::min(left_out_a.size(), left_out_b.size()); ++g) groups += !std::isnan(left_out_a[g] - left_out_b[g]);
+  return student(a - b, paired_error(left_out_a, left_out_b), static_cast<double>(groups - 1));
+}
 
 QualityMeasure::QualityMeasure(const PreparedSweep& sweep)
     : sweep_(sweep), source_(sweep.dataset->wants_control() ? sweep.denoiser->source() : nullptr), law_(source_ ? source_->pair_law() : std::vector<double>{}) {
@@ -84,7 +84,7 @@ OneSided test_above(std::span<const double> differences) {
 }
 
 OneSided test_worse(const QualityMeasure& measure, const ConfigQuality& a, const ConfigQuality& b) {
-  if (measure.is_divergence()) return test_divergences(a, b);
+  if (measure.is_divergence()) return test_larger(a.quality, a.left_out, b.quality, b.left_out);
   std::vector<double> differences;
   bool binary = true;
   int64_t only_a = 0, only_b = 0;  // items where a, where b is worse

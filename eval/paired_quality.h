@@ -48,6 +48,9 @@ struct OneSided {
   double p_value = 1;      ///< 1 where nothing can be tested
 };
 
+/// Is divergence `a` larger than `b`? Student's t of their difference over its jackknife error, from the values with each group of items left out of both.
+OneSided test_larger(double a, std::span<const double> left_out_a, double b, std::span<const double> left_out_b);
+
 /// Is `a` worse than `b`? On a source: the difference of the divergences over its jackknife error (groups of items left out of
 /// both), Student's t. Scores 0/1 of single samples: exact binomial on discordant items (one-sided McNemar). Other scores:
 /// paired t over items. Infinite scores cannot be tested.

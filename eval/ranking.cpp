@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <set>
 
@@ -88,9 +89,8 @@ OneSided compare(std::span<const double> a, std::span<const double> b, bool high
 }
 
 OneSided compare_divergences(const ConfigScores& a, const ConfigScores& b) {
-  const double error = paired_error(a.left_out, b.left_out), difference = b.quality - a.quality;
-  if (!(error > 0)) return {.difference = difference, .p_value = 1};
-  return {.difference = difference, .p_value = 2 * student_t_cdf(-std::abs(difference) / error, static_cast<double>(kJackknifeGroups - 1))};
+  const OneSided better = test_larger(b.quality, b.left_out, a.quality, a.left_out), worse = test_larger(a.quality, a.left_out, b.quality, b.left_out);
+  return {.difference = better.difference, .p_value = std::min(1.0, 2 * std::min(better.p_value, worse.p_value))};
 }
 
 /// [pair] of one run: 1 where the first of the pair is better, -1 where it is worse.
@@ -160,7 +160,11 @@ void sort_by_mean(Ranking& out) {
   const size_t n = out.configs.size();
   std::vector<size_t> place(n);
   std::iota(place.begin(), place.end(), size_t{0});
-  std::stable_sort(place.begin(), place.end(), [&](size_t a, size_t b) { return out.higher_is_better ? out.configs[a].mean > out.configs[b].mean : out.configs[a].mean < out.configs[b].mean; });
+  const auto worth = [&](size_t c) {  // a configuration without a finished item comes last
+    const double mean = out.configs[c].mean;
+    return std::isnan(mean) ? -std::numeric_limits<double>::infinity() : out.higher_is_better ? mean : -mean;
+  };
+  std::stable_sort(place.begin(), place.end(), [&](size_t a, size_t b) { return worth(a) > worth(b); });
   Ranking sorted = out;
   for (size_t i = 0; i < n; ++i) {
     sorted.configs[i] = out.configs[place[i]];

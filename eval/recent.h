@@ -1,5 +1,6 @@
 #pragma once
 // Values that are costly to make, kept for a while.
+#include <chrono>
 #include <future>
 #include <list>
 #include <memory>
@@ -19,6 +20,7 @@ class Recent {
   template <typename Make>
   std::shared_ptr<const Value> get(const std::string& name, Make make) {
     std::promise<std::shared_ptr<const Value>> made;
+    typename std::list<Entry>::iterator own;
     {
       std::unique_lock lock(mutex_);
       for (auto at = entries_.begin(); at != entries_.end(); ++at) {
@@ -28,17 +30,19 @@ class Recent {
         lock.unlock();
         return value.get();
       }
-      entries_.push_front({name, made.get_future().share()});
-      if (entries_.size() > most_) entries_.pop_back();
+      own = entries_.insert(entries_.begin(), {name, made.get_future().share()});
+      drop_oldest();
     }
     try {
       auto value = std::make_shared<const Value>(make());
       made.set_value(value);
       return value;
     } catch (...) {
+      {
+        const std::lock_guard lock(mutex_);
+        entries_.erase(own);
+      }
       made.set_exception(std::current_exception());
-      const std::lock_guard lock(mutex_);
-      std::erase_if(entries_, [&](const Entry& entry) { return entry.name == name; });
       throw;
     }
   }
@@ -48,6 +52,14 @@ class Recent {
     std::string name;
     std::shared_future<std::shared_ptr<const Value>> value;
   };
+  /// What is still being made stays, or a second one who asks would make it again: more than `most_` may be here meanwhile.
+  void drop_oldest() {
+    for (auto at = entries_.end(); entries_.size() > most_ && at != entries_.begin();) {
+      --at;
+      if (at->value.wait_for(std::chrono::seconds(0)) == std::future_status::ready) at = entries_.erase(at);
+    }
+  }
+
   const size_t most_;
   std::mutex mutex_;
   std::list<Entry> entries_;  // the one used last is first

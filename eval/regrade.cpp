@@ -29,6 +29,15 @@ std::vector<const SampleRecord*> last_tries(const ShardJournal& journal) {
   return out;
 }
 
+/// Whether a sample is named by the plan that the journal was written with.
+bool key_before(const PreparedSweep& before, const SampleRecord& stored) {
+  try {
+    return before.content_key(stored.config_idx, stored.item_idx, stored.repeat) == stored.content_key;
+  } catch (const std::invalid_argument&) {  // a data set that the journal knows under no such label
+    return false;
+  }
+}
+
 bool same(double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); }
 
 }  // namespace
@@ -43,7 +52,7 @@ Regraded regrade(const PreparedSweep& sweep, const ShardJournal& journal) {
     if (stored.config_idx >= sweep.settings_text.size() || stored.item_idx >= sweep.examples.size())
       throw usage_error("{}: holds configurations or items that the plan does not have now; put the data file back that it ran on", journal.path);
     const std::string& item = sweep.examples[stored.item_idx].id;
-    if (before.content_key(stored.config_idx, stored.item_idx, stored.repeat) != stored.content_key)
+    if (!key_before(before, stored))
       throw usage_error("{}: item '{}' was asked otherwise (its prompt, id or settings differ now)\nonly the grading may change: the same items, options order and template", journal.path, item);
     SampleRecord sample = stored;
     sample.content_key = sweep.content_key(stored.config_idx, stored.item_idx, stored.repeat);
@@ -52,12 +61,17 @@ Regraded regrade(const PreparedSweep& sweep, const ShardJournal& journal) {
       out.samples.push_back(std::move(sample));
       continue;
     }
+    if (!sample.error.empty()) {  // could not be graded when it ran, and perhaps cannot be now
+      sample.error.clear();
+      score_sample(sweep, sample);
+      ++(sample.error.empty() ? out.recovered : out.failed);
+      out.samples.push_back(std::move(sample));
+      continue;
+    }
     const Score score = sweep.dataset->score(sweep.examples[sample.item_idx], sample.token_ids, *sweep.denoiser);
     sample.score = score.value;
     sample.metrics = score.metrics;
-    if (!sample.error.empty()) ++out.recovered;
-    else if (!same(stored.score, sample.score)) out.changes.push_back({sample.config_idx, sample.item_idx, sample.repeat, stored.score, sample.score});
-    sample.error.clear();
+    if (!same(stored.score, sample.score)) out.changes.push_back({sample.config_idx, sample.item_idx, sample.repeat, stored.score, sample.score});
     if (stored.metrics.size() == sample.metrics.size()) out.metric_changes += !std::equal(stored.metrics.begin(), stored.metrics.end(), sample.metrics.begin(), same);
     out.samples.push_back(std::move(sample));
   }

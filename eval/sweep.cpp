@@ -109,20 +109,6 @@ void generate_samples(const PreparedSweep& sweep, std::span<SampleRecord> sample
   }
 }
 
-/// Whatever goes wrong here, what was generated stays: a later run grades it without generating it again.
-void score_sample(const PreparedSweep& sweep, SampleRecord& sample) {
-  if (!sample.error.empty()) return;
-  try {
-    const Score score = sweep.dataset->score(sweep.examples[sample.item_idx], sample.token_ids, *sweep.denoiser);
-    if (std::isnan(score.value)) throw std::runtime_error("the score is NaN");  // infinite is a verdict, NaN is none
-    sample.score = score.value;
-    sample.metrics = score.metrics;
-  } catch (const std::exception& error) {
-    sample.error = error.what();
-    sample.score = 0, sample.metrics.clear();
-  }
-}
-
 /// Samples without scores; a failed one carries its error.
 std::vector<SampleRecord> generate_tasks(const PreparedSweep& sweep, std::span<const SweepTask> tasks) {
   std::vector<SampleRecord> out;
@@ -268,7 +254,8 @@ class Runner {
   void note(const SampleRecord& sample) {
     ++ran_;
     attempted_.insert(sample.content_key);
-    meter_.add_run(sample);
+    if (generated_.contains(sample.content_key)) meter_.add_found(sample);  // an earlier run's time and tokens are not this one's speed
+    else meter_.add_run(sample);
     if (!sample.error.empty()) {
       ++failed_;
       if (options_.on_failure)
@@ -361,6 +348,19 @@ std::vector<SweepTask> tasks_of(const PreparedSweep& sweep, std::span<const uint
     for (uint32_t repeat = 0; repeat < sweep.plan.total_repeats(); ++repeat)
       for (const uint32_t config : configs) out.push_back({config, item, repeat, sweep.content_key(config, item, repeat)});
   return out;
+}
+
+void score_sample(const PreparedSweep& sweep, SampleRecord& sample) {
+  if (!sample.error.empty()) return;
+  try {
+    const Score score = sweep.dataset->score(sweep.examples[sample.item_idx], sample.token_ids, *sweep.denoiser);
+    if (std::isnan(score.value)) throw std::runtime_error("the score is NaN");  // infinite is a verdict, NaN is none
+    sample.score = score.value;
+    sample.metrics = score.metrics;
+  } catch (const std::exception& error) {
+    sample.error = error.what();
+    sample.score = 0, sample.metrics.clear();
+  }
 }
 
 std::vector<SweepTask> shard_tasks(const PreparedSweep& sweep, uint32_t shard, uint32_t num_shards) {

@@ -82,6 +82,9 @@ struct SweepOutcome {
 /// Every task of some items: in the order (item, repeat, configuration).
 std::vector<SweepTask> tasks_of(const PreparedSweep& sweep, std::span<const uint32_t> items, std::span<const uint32_t> configs);
 
+/// Scores a generated sample without an error; what goes wrong becomes its error, and what was generated stays.
+void score_sample(const PreparedSweep& sweep, SampleRecord& sample);
+
 /// The tasks of a shard in plan order (item, repeat, configuration). A sample's shard follows from its content key.
 std::vector<SweepTask> shard_tasks(const PreparedSweep& sweep, uint32_t shard, uint32_t num_shards);
 

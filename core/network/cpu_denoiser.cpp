@@ -51,6 +51,7 @@ class CpuDenoiser final : public Denoiser {
   std::vector<float> append(Sequence& sequence, std::span<const int32_t> canvas, bool want_causal_logits) const override {
     const c10::NoGradGuard no_grad;
     auto& s = dynamic_cast<CpuSequence&>(sequence);
+    check_token_ids(canvas, facts_.vocabulary, "canvas");
     s.forget_prediction();
     std::vector<float> logits;
     if (want_causal_logits) scratch.states.resize(canvas.size() * width());
@@ -99,6 +100,7 @@ class CpuDenoiser final : public Denoiser {
       return scratch.given.data();
     }
     if (request.self_conditioning == SelfConditioning::kNone || request.step_idx == 0) return nullptr;
+    if ((s.has_hidden && s.hidden.size() != L * width()) || (s.has_soft && s.soft.size() != L * width())) throw std::logic_error("a canvas changed its length between steps");
     if (s.has_hidden) {
       s.soft.resize(L * width());
       for_logits(s.hidden.data(), L, [&](size_t first, size_t, std::span<const float> logits) { soften(logits, s.hidden_temperature, s.soft.data() + first * width()); });
@@ -110,6 +112,7 @@ class CpuDenoiser final : public Denoiser {
 
   StepResult one(CpuSequence& s, const StepRequest& request) const {
     const size_t L = request.canvas.size();
+    check_token_ids(request.canvas, facts_.vocabulary, "canvas");
     const float* soft = feedback(s, request);
     StepResult result;
     result.statistics.resize(L, request.wanted);

@@ -134,7 +134,11 @@ class Plan {
       const auto found = files_.tensors().find(prefix + each);
       if (found == files_.tensors().end()) continue;
       for (const auto& header : files_.headers())
-        if (header.name == found->first) out.push_back({&found->second, *packing_of_dtype(header.dtype), 0, header.shape[0], header.shape[1]});
+        if (header.name == found->first) {
+          const auto packing = packing_of_dtype(header.dtype);
+          if (!packing || header.shape.size() != 2) throw input_error("{}: tensor '{}' is no matrix of F32, BF16 or F16, as '{}' beside it is", found->second.file, header.name, name);
+          out.push_back({&found->second, *packing, 0, header.shape[0], header.shape[1]});
+        }
     }
     return out;
   }
@@ -261,8 +265,8 @@ QuantisationReport quantise_checkpoint(const std::string& from, const std::strin
   if (fs::exists(to, ignored)) throw usage_error("{}: exists already; remove it, or give a folder that does not", to);
   ModelConfig::read(from);
   const SafetensorsFolder files(from);
-  if (const auto stored = find_stored_weights(files.headers()); !stored.weights.empty())
-    throw usage_error("{}: is quantised already ('{}'); start from the checkpoint it was made of", from, stored.weights.begin()->first);
+  for (const auto& [name, weight] : find_stored_weights(files.headers()).weights)
+    if (weight.is_quantised()) throw usage_error("{}: is quantised already ('{}'); start from the checkpoint it was made of", from, name);
   QuantisationReport report;
   const Plan plan(files, format, report);
   for (const auto& tensor : plan.tensors()) report.bytes_after += tensor.num_bytes;

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <charconv>
 #include <limits>
+#include <map>
 #include <stdexcept>
 
 #include "core/error.h"
@@ -35,6 +36,7 @@ void complete(JoinedSet& set) {
   const std::string name = parse_plugin(set.dataset).name;
   if (name == kName) throw usage_error("data set 'joined' cannot be part of another; name its data sets one by one");
   if (set.label.empty()) set.label = name;
+  if (set.label == kName) throw usage_error("label 'joined' names all data sets together in exports; give '{}' another one", name);
   const auto fits = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' || c == '.'; };
   if (!std::all_of(set.label.begin(), set.label.end(), fits)) throw usage_error("label '{}' of data set '{}': expected letters, digits, '_', '-' and '.'", set.label, name);
 }
@@ -81,8 +83,12 @@ class Joined final : public Dataset {
   }
   std::vector<Example> load() const override {
     std::vector<Example> out;
-    for (const auto& part : parts_)
+    std::map<std::string, std::string> label_of;  // by content
+    for (const auto& part : parts_) {
       for (auto& example : items_of(part)) out.push_back(std::move(example));
+      const auto [known, fresh] = label_of.insert({part.dataset->content_hash(), part.set.label});
+      if (!fresh) throw usage_error("data sets '{}' and '{}' hold the same items, whose samples could not be told apart; leave one out, or take a larger subset of it", known->second, part.set.label);
+    }
     return out;
   }
   ScoreFacts score_facts() const override { return facts_; }

@@ -307,6 +307,9 @@ TEST_F(JoinedRun, MistakesNameLineAndColumn) {
   EXPECT_THAT(mistake(letters() + others("labl = \"x\"\n")), AllOf(HasSubstr("plan.toml:11:1: unknown key 'labl' in [[dataset]]"), HasSubstr("did you mean 'label'?")));
   EXPECT_THAT(mistake(letters() + "[[dataset]]\nname = \"jsnol(file=x)\"\n"), AllOf(HasSubstr("plan.toml:10:8"), HasSubstr("jsonl")));
   EXPECT_THAT(mistake(letters() + others("label = \"letters\"\n")), AllOf(HasSubstr("plan.toml:11:9"), HasSubstr("two data sets are called 'letters'")));
+  EXPECT_THAT(mistake(letters() + others("label = \"joined\"\n")), HasSubstr("names all data sets together"));
+  EXPECT_THAT(mistake(letters() + "[[dataset]]\nname = \"sudoku(items=9)\"\nsubset = 3\n[[dataset]]\nname = \"sudoku(items=9)\"\nlabel = \"again\"\n"),
+              HasSubstr("'sudoku' and 'again' hold the same items")) << "their samples would have one name";
   EXPECT_THAT(mistake(letters() + others("label = \"a/b\"\n")), HasSubstr("plan.toml:11:9: label 'a/b'"));
   EXPECT_THAT(mistake(letters() + others("subset = 0\n")), HasSubstr("plan.toml:11:10: 'subset' is 0"));
   EXPECT_THAT(mistake(letters() + others("subset_seed = 4\n")), HasSubstr("'subset_seed' without 'subset'"));

@@ -195,5 +195,24 @@ TEST(Recent, IsMadeOnceHoweverManyAsk) {
   EXPECT_EQ(*recent.get("d", next), 5) << "tried again";
 }
 
+TEST(Recent, KeepsWhatIsStillBeingMade) {
+  Recent<int> recent(1);
+  std::atomic<int> made{0};
+  std::atomic<bool> begun{false}, asked{false};
+  std::thread first([&] {
+    recent.get("slow", [&] {
+      begun = true;
+      while (!asked) std::this_thread::yield();
+      return ++made;
+    });
+  });
+  while (!begun) std::this_thread::yield();
+  recent.get("quick", [] { return 7; });  // one too many: not "slow" goes
+  std::thread second([&] { EXPECT_EQ(*recent.get("slow", [&] { return ++made; }), 1); });
+  asked = true;
+  first.join(), second.join();
+  EXPECT_EQ(made, 1);
+}
+
 }  // namespace
 }  // namespace canvaslab
