@@ -129,7 +129,10 @@ TEST_F(Fire, KillsAtAnyPointLeaveTheResultsAsIfNothingHadHappened) {
   int round = 0, finished_alone = 0;
   const auto run_folder = [&] { return folder / ("killed" + std::to_string(round)); };
   Record before;
-  for (int k = 0; k < kills; ++k) {
+  // On a busy machine a kill can come late each time: then more of them, until one has met the samples and one the results.
+  const auto goes_on = [&](int k) { return k < kills || (k < 4 * kills && (hits[kSampling] == 0 || hits[kWritingResults] == 0)); };
+  int made = 0;
+  for (int k = 0; goes_on(k); ++k, ++made) {
     const auto half = half_written(run_folder());
     const pid_t child = start("killed" + std::to_string(round));
     const auto results_begun = [&] { return half_written(run_folder()) > half || std::filesystem::exists(run_folder() + "/run.h5"); };
@@ -170,7 +173,7 @@ TEST_F(Fire, KillsAtAnyPointLeaveTheResultsAsIfNothingHadHappened) {
   EXPECT_EQ(last.exit_code, 0) << last.output;
   EXPECT_EQ(difference("killed" + std::to_string(round)), "") << "seed " << seed;
   EXPECT_FALSE(std::filesystem::exists(run_folder() + "/run.h5.tmp"));
-  std::string log = fmt::format("kill log (seed {}, a run's life {:.2f} s): {} kills, {} of them after the run had ended by itself; {} runs brought to their end\n", seed, life, kills, finished_alone, round + 1);
+  std::string log = fmt::format("kill log (seed {}, a run's life {:.2f} s): {} kills, {} of them after the run had ended by itself; {} runs brought to their end\n", seed, life, made, finished_alone, round + 1);
   for (size_t p = 0; p < hits.size(); ++p) log += fmt::format("  {:4}  {}\n", hits[p], kPhaseNames[p]);
   fmt::print("{}", log);
   EXPECT_GT(hits[kSampling], 0) << log;
