@@ -26,7 +26,9 @@ struct RmsNorm : Function<RmsNorm> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& given, const std::optional<at::Tensor>& weight, double eps) {
     const auto x = given.contiguous(), y = at::empty_like(x), w = weight.value_or(at::Tensor());
     const size_t n = row_length(x);
-    for (size_t r = 0; r < num_rows(x); ++r) row_ops().rms_norm(in(x) + r * n, in_or_null(w), static_cast<float>(eps), n, out(y) + r * n);
+    const auto *px = in(x), *pw = in_or_null(w);
+    float* py = out(y);
+    for (size_t r = 0, rows = num_rows(x); r < rows; ++r) row_ops().rms_norm(px + r * n, pw, static_cast<float>(eps), n, py + r * n);
     ctx->save_for_backward({x, w});
     ctx->saved_data["eps"] = eps;
     return y;
@@ -37,8 +39,9 @@ struct RmsNorm : Function<RmsNorm> {
     const auto dy = grads[0].contiguous(), dx = at::empty_like(x), dw = w.defined() ? at::zeros_like(w) : at::Tensor();
     const auto eps = static_cast<float>(ctx->saved_data["eps"].toDouble());
     const size_t n = row_length(x);
-    for (size_t r = 0; r < num_rows(x); ++r)
-      row_gradients().rms_norm(in(x) + r * n, in_or_null(w), eps, in(dy) + r * n, n, out(dx) + r * n, dw.defined() ? out(dw) : nullptr);
+    const auto *px = in(x), *pw = in_or_null(w), *pdy = in(dy);
+    float *pdx = out(dx), *pdw = dw.defined() ? out(dw) : nullptr;
+    for (size_t r = 0, rows = num_rows(x); r < rows; ++r) row_gradients().rms_norm(px + r * n, pw, eps, pdy + r * n, n, pdx + r * n, pdw);
     return {dx, dw, at::Tensor()};
   }
 };
@@ -47,7 +50,9 @@ struct AddNorm : Function<AddNorm> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& given, const at::Tensor& w, double eps) {
     const auto a = given.contiguous(), y = x.contiguous().clone();
     const size_t n = row_length(a);
-    for (size_t r = 0; r < num_rows(a); ++r) row_ops().add_norm(in(a) + r * n, in(w), static_cast<float>(eps), n, out(y) + r * n);
+    const auto *pa = in(a), *pw = in(w);
+    float* py = out(y);
+    for (size_t r = 0, rows = num_rows(a); r < rows; ++r) row_ops().add_norm(pa + r * n, pw, static_cast<float>(eps), n, py + r * n);
     ctx->save_for_backward({a, w});
     ctx->saved_data["eps"] = eps;
     return y;
@@ -58,7 +63,9 @@ struct AddNorm : Function<AddNorm> {
     const auto dy = grads[0].contiguous(), da = at::empty_like(a), dw = at::zeros_like(w);
     const auto eps = static_cast<float>(ctx->saved_data["eps"].toDouble());
     const size_t n = row_length(a);
-    for (size_t r = 0; r < num_rows(a); ++r) row_gradients().rms_norm(in(a) + r * n, in(w), eps, in(dy) + r * n, n, out(da) + r * n, out(dw));
+    const auto *pa = in(a), *pw = in(w), *pdy = in(dy);
+    float *pda = out(da), *pdw = out(dw);
+    for (size_t r = 0, rows = num_rows(a); r < rows; ++r) row_gradients().rms_norm(pa + r * n, pw, eps, pdy + r * n, n, pda + r * n, pdw);
     return {dy, da, dw, at::Tensor()};
   }
 };
@@ -74,9 +81,11 @@ struct NormRotate : Function<NormRotate> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& given, const at::Tensor& w, double eps, const at::Tensor& cos, const at::Tensor& sin) {
     const auto x = given.contiguous(), y = at::empty_like(x);
     const size_t n = row_length(x);
+    const auto *px = in(x), *pw = in(w), *pcos = in(cos), *psin = in(sin);
+    float* py = out(y);
     each_head(x, [&](size_t r, size_t position) {
-      row_ops().rms_norm(in(x) + r * n, in(w), static_cast<float>(eps), n, out(y) + r * n);
-      row_ops().rotate(out(y) + r * n, in(cos) + position * n, in(sin) + position * n, n / 2);
+      row_ops().rms_norm(px + r * n, pw, static_cast<float>(eps), n, py + r * n);
+      row_ops().rotate(py + r * n, pcos + position * n, psin + position * n, n / 2);
     });
     ctx->save_for_backward({x, w, cos, sin});
     ctx->saved_data["eps"] = eps;
@@ -89,10 +98,12 @@ struct NormRotate : Function<NormRotate> {
     const auto dx = grads[0].contiguous().clone(), dw = at::zeros_like(w);
     const auto eps = static_cast<float>(ctx->saved_data["eps"].toDouble());
     const size_t n = row_length(x);
+    const auto *px = in(x), *pw = in(w), *pcos = in(cos), *pback = in(back);
+    float *pdx = out(dx), *pdw = out(dw);
     each_head(x, [&](size_t r, size_t position) {
-      float* d = out(dx) + r * n;
-      row_ops().rotate(d, in(cos) + position * n, in(back) + position * n, n / 2);
-      row_gradients().rms_norm(in(x) + r * n, in(w), eps, d, n, d, out(dw));
+      float* d = pdx + r * n;
+      row_ops().rotate(d, pcos + position * n, pback + position * n, n / 2);
+      row_gradients().rms_norm(px + r * n, pw, eps, d, n, d, pdw);
     });
     return {dx, dw, at::Tensor(), at::Tensor(), at::Tensor()};
   }
@@ -113,13 +124,45 @@ struct GeluTimes : Function<GeluTimes> {
   }
 };
 
-at::ScalarType product_type(bool bf16) { return bf16 ? at::kBFloat16 : at::kFloat; }
+const uint16_t* bits(const at::Tensor& t) { return static_cast<const uint16_t*>(t.const_data_ptr()); }
+
+/// x in f32, rounded to bf16 when products are of those.
+at::Tensor factor(const at::Tensor& x, bool bf16) {
+  if (!bf16) return x;
+  const auto given = x.contiguous(), y = at::empty(given.sizes(), at::kBFloat16);
+  row_ops().to_bf16(in(given), static_cast<size_t>(given.numel()), static_cast<uint16_t*>(y.mutable_data_ptr()));
+  return y;
+}
+
+/// y [rows, n] in f32 or bf16, rows y.stride(0) apart, into `place` [rows, n] f32.
+void widen(const at::Tensor& y, float* place) {
+  const auto rows = y.size(0), n = y.size(1), step = y.stride(0);
+  if (y.scalar_type() == at::kFloat) {
+    for (int64_t r = 0; r < rows; ++r) std::memcpy(place + r * n, in(y) + r * step, static_cast<size_t>(n) * sizeof(float));
+    return;
+  }
+  const uint16_t* from = bits(y);
+  if (step == n) return row_ops().scaled_bf16(1, from, static_cast<size_t>(rows * n), place);
+  for (int64_t r = 0; r < rows; ++r) row_ops().scaled_bf16(1, from + r * step, static_cast<size_t>(n), place + r * n);
+}
+at::Tensor widened(const at::Tensor& y) {
+  if (y.scalar_type() == at::kFloat) return y;
+  const auto out = at::empty(y.sizes(), at::kFloat);
+  widen(y, out.mutable_data_ptr<float>());
+  return out;
+}
+
+/// x, rows of n floats, rounded into `place` [rows, n] bf16, whose rows may stand apart.
+void round_rows(const at::Tensor& x, int64_t n, const at::Tensor& place) {
+  const float* from = in(x);
+  auto* to = static_cast<uint16_t*>(place.mutable_data_ptr());
+  for (int64_t r = 0; r < place.size(0); ++r) row_ops().to_bf16(from + r * n, static_cast<size_t>(n), to + r * place.stride(0));
+}
 
 struct Products : Function<Products> {
   static variable_list forward(AutogradContext* ctx, const at::Tensor& x, at::TensorList w, bool bf16) {
-    const auto type = product_type(bf16);
-    const auto rows = x.reshape({-1, x.size(-1)}).to(type);
-    const auto weights = (w.size() == 1 ? w[0] : at::cat(w, 0)).to(type);
+    const auto rows = factor(x.reshape({-1, x.size(-1)}), bf16);
+    const auto weights = factor(w.size() == 1 ? w[0] : at::cat(w, 0), bf16);
     const auto y = at::linear(rows, weights);  // [T, sum of N]
     std::vector<int64_t> widths;
     variable_list results;
@@ -128,7 +171,7 @@ struct Products : Function<Products> {
       auto shape = x.sizes().vec();
       shape.back() = one.size(0);
       auto part = at::empty({y.size(0), one.size(0)}, at::kFloat);
-      part.copy_(y.narrow(1, first, one.size(0)));
+      widen(y.narrow(1, first, one.size(0)), out(part));
       results.push_back(part.view(shape));
       widths.push_back(one.size(0));
       first += one.size(0);
@@ -146,8 +189,9 @@ struct Products : Function<Products> {
     int64_t first = 0;
     for (size_t i = 0; i < widths.size(); ++i) {
       const auto place = dy.narrow(1, first, widths[i]);
-      if (grads[i].defined()) place.copy_(grads[i].reshape({-1, widths[i]}));
-      else place.zero_();
+      if (!grads[i].defined()) place.zero_();
+      else if (dy.scalar_type() == at::kFloat) place.copy_(grads[i].reshape({-1, widths[i]}));
+      else round_rows(grads[i].contiguous(), widths[i], place);
       first += widths[i];
     }
     variable_list result;
@@ -158,11 +202,11 @@ struct Products : Function<Products> {
         return std::vector<int64_t>{rows.size(0), 1};
       }();
       shape.back() = rows.size(1);
-      result.push_back(at::mm(dy, weights).to(at::kFloat).view(shape));
+      result.push_back(widened(at::mm(dy, weights)).view(shape));
     } else {
       result.push_back(at::Tensor());
     }
-    const auto dw = at::mm(dy.t(), rows).to(at::kFloat);
+    const auto dw = widened(at::mm(dy.t(), rows));
     first = 0;
     for (const int64_t width : widths) {
       result.push_back(dw.narrow(0, first, width));
@@ -215,25 +259,29 @@ Grouping group(const at::Tensor& expert, int64_t num_experts) {
 
 struct Experts : Function<Experts> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& given, const at::Tensor& given_weight, const at::Tensor& given_expert, const at::Tensor& gate_up, const at::Tensor& down, bool bf16) {
-    const auto type = product_type(bf16);
     const auto x = given.contiguous(), weight = given_weight.contiguous(), expert = given_expert.contiguous();
     const int64_t T = x.size(0), D = x.size(1), k = weight.size(1), F = down.size(2);
     const auto order = group(expert, gate_up.size(0));
     const int64_t R = order.num_rows();
     const auto grouped = at::zeros({R, D}, at::kFloat);
-    order.each_row([&](int64_t r, int64_t slot) { std::memcpy(out(grouped) + r * D, in(x) + slot / k * D, static_cast<size_t>(D) * sizeof(float)); });
-    const auto rows = grouped.to(type), gate_up_rounded = gate_up.to(type), down_rounded = down.to(type);
+    const float* px = in(x);
+    float* pgrouped = out(grouped);
+    order.each_row([&](int64_t r, int64_t slot) { std::memcpy(pgrouped + r * D, px + slot / k * D, static_cast<size_t>(D) * sizeof(float)); });
+    const auto rows = factor(grouped, bf16), gate_up_rounded = factor(gate_up, bf16), down_rounded = factor(down, bf16);
     const auto halves = at::empty({R, 2 * F}, at::kFloat), inner = at::empty({R, F}, at::kFloat), results = at::empty({R, D}, at::kFloat);
+    float *phalves = out(halves), *pinner = out(inner), *presults = out(results);
     order.each_expert([&](int64_t e, int64_t begin, int64_t count) {
-      halves.narrow(0, begin, count).copy_(at::linear(rows.narrow(0, begin, count), gate_up_rounded.select(0, e)));
+      widen(at::linear(rows.narrow(0, begin, count), gate_up_rounded.select(0, e)), phalves + begin * 2 * F);
     });
-    for (int64_t r = 0; r < R; ++r) row_ops().gelu_times(in(halves) + r * 2 * F, in(halves) + r * 2 * F + F, static_cast<size_t>(F), out(inner) + r * F);
-    const auto inner_rounded = inner.to(type);
+    for (int64_t r = 0; r < R; ++r) row_ops().gelu_times(phalves + r * 2 * F, phalves + r * 2 * F + F, static_cast<size_t>(F), pinner + r * F);
+    const auto inner_rounded = factor(inner, bf16);
     order.each_expert([&](int64_t e, int64_t begin, int64_t count) {
-      results.narrow(0, begin, count).copy_(at::linear(inner_rounded.narrow(0, begin, count), down_rounded.select(0, e)));
+      widen(at::linear(inner_rounded.narrow(0, begin, count), down_rounded.select(0, e)), presults + begin * D);
     });
     const auto y = at::zeros({T, D}, at::kFloat);
-    for (int64_t i = 0; i < T * k; ++i) row_ops().add_scaled(in(weight)[i], in(results) + order.row_of[static_cast<size_t>(i)] * D, static_cast<size_t>(D), out(y) + i / k * D);
+    const float* pweight = in(weight);
+    float* py = out(y);
+    for (int64_t i = 0; i < T * k; ++i) row_ops().add_scaled(pweight[i], presults + order.row_of[static_cast<size_t>(i)] * D, static_cast<size_t>(D), py + i / k * D);
     ctx->save_for_backward({rows, weight, expert, gate_up_rounded, down_rounded, halves, inner_rounded, results});
     return y;
   }
@@ -245,32 +293,37 @@ struct Experts : Function<Experts> {
     const auto order = group(expert, gate_up.size(0));
     const int64_t R = order.num_rows();
     const auto dweight = at::empty_like(weight), dresults = at::zeros({R, D}, at::kFloat);
+    const bool bf16 = rows.scalar_type() == at::kBFloat16;
+    const auto *pdy = in(dy), *presults = in(results), *pweight = in(weight), *phalves = in(halves);
+    float *pdweight = out(dweight), *pdresults = out(dresults);
     order.each_row([&](int64_t r, int64_t slot) {
-      const float* d = in(dy) + slot / k * D;
-      out(dweight)[slot] = row_gradients().dot(d, in(results) + r * D, static_cast<size_t>(D));
-      row_ops().add_scaled(in(weight)[slot], d, static_cast<size_t>(D), out(dresults) + r * D);
+      const float* d = pdy + slot / k * D;
+      pdweight[slot] = row_gradients().dot(d, presults + r * D, static_cast<size_t>(D));
+      row_ops().add_scaled(pweight[slot], d, static_cast<size_t>(D), pdresults + r * D);
     });
-    const auto dresults_rounded = dresults.to(rows.scalar_type());
+    const auto dresults_rounded = factor(dresults, bf16);
     const auto dinner = at::empty({R, F}, at::kFloat), dhalves = at::empty({R, 2 * F}, at::kFloat), drows = at::empty({R, D}, at::kFloat);
     const auto dgate_up = at::zeros(gate_up.sizes(), at::kFloat), ddown = at::zeros(down.sizes(), at::kFloat);
+    float *pdinner = out(dinner), *pdhalves = out(dhalves), *pdrows = out(drows), *pdgate_up = out(dgate_up), *pddown = out(ddown);
     order.each_expert([&](int64_t e, int64_t begin, int64_t count) {
       const auto d = dresults_rounded.narrow(0, begin, count);
-      dinner.narrow(0, begin, count).copy_(at::mm(d, down.select(0, e)));
-      ddown.select(0, e).copy_(at::mm(d.t(), inner.narrow(0, begin, count)));
+      widen(at::mm(d, down.select(0, e)), pdinner + begin * F);
+      widen(at::mm(d.t(), inner.narrow(0, begin, count)), pddown + e * D * F);
     });
     for (int64_t r = 0; r < R; ++r) {
       const int64_t place = r * 2 * F;
-      row_gradients().gelu_times(in(halves) + place, in(halves) + place + F, in(dinner) + r * F, static_cast<size_t>(F), out(dhalves) + place, out(dhalves) + place + F);
+      row_gradients().gelu_times(phalves + place, phalves + place + F, pdinner + r * F, static_cast<size_t>(F), pdhalves + place, pdhalves + place + F);
     }
-    const auto dhalves_rounded = dhalves.to(rows.scalar_type());
+    const auto dhalves_rounded = factor(dhalves, bf16);
     order.each_expert([&](int64_t e, int64_t begin, int64_t count) {
       const auto d = dhalves_rounded.narrow(0, begin, count);
-      drows.narrow(0, begin, count).copy_(at::mm(d, gate_up.select(0, e)));
-      dgate_up.select(0, e).copy_(at::mm(d.t(), rows.narrow(0, begin, count)));
+      widen(at::mm(d, gate_up.select(0, e)), pdrows + begin * D);
+      widen(at::mm(d.t(), rows.narrow(0, begin, count)), pdgate_up + e * 2 * F * D);
     });
     const auto dx = at::zeros({T, D}, at::kFloat);
     // In slot order, so that the sum does not depend on how rows were grouped.
-    for (int64_t i = 0; i < T * k; ++i) row_ops().add_scaled(1, in(drows) + order.row_of[static_cast<size_t>(i)] * D, static_cast<size_t>(D), out(dx) + i / k * D);
+    float* pdx = out(dx);
+    for (int64_t i = 0; i < T * k; ++i) row_ops().add_scaled(1, pdrows + order.row_of[static_cast<size_t>(i)] * D, static_cast<size_t>(D), pdx + i / k * D);
     return {dx, dweight, at::Tensor(), dgate_up, ddown, at::Tensor()};
   }
 };
@@ -281,9 +334,11 @@ struct CappedCrossEntropy : Function<CappedCrossEntropy> {
     const size_t n = row_length(raw), T = num_rows(raw);
     std::vector<float> losses(T);
     double sum = 0;
+    const float* praw = in(raw);
+    float* pdraw = out(draw);
+    const auto* targets = target.const_data_ptr<int64_t>();
     for (size_t r = 0; r < T; ++r) {
-      losses[r] = row_gradients().capped_cross_entropy(in(raw) + r * n, n, static_cast<float>(cap), static_cast<size_t>(target.const_data_ptr<int64_t>()[r]), 1.0f / static_cast<float>(T),
-                                                       out(draw) + r * n);
+      losses[r] = row_gradients().capped_cross_entropy(praw + r * n, n, static_cast<float>(cap), static_cast<size_t>(targets[r]), 1.0f / static_cast<float>(T), pdraw + r * n);
       sum += static_cast<double>(losses[r]);
     }
     if (each) *each = std::move(losses);
