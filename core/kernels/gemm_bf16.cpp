@@ -1,9 +1,11 @@
 #include "core/kernels/gemm_bf16.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <utility>
 
+#include "core/kernels/buffer.h"
 #include "core/kernels/instruction_set.h"
 
 #if CANVASLAB_X86_VERSIONS
@@ -21,6 +23,7 @@ namespace plain {
 constexpr size_t kWidth = 4;
 constexpr int kRows = 4;
 #include "core/kernels/panel_body.inc"
+#include "core/kernels/pairs_body.inc"
 #include "core/kernels/gemm_bf16_body.inc"
 }  // namespace plain
 
@@ -31,6 +34,7 @@ namespace avx2 {
 constexpr size_t kWidth = 8;
 constexpr int kRows = 4;
 #include "core/kernels/panel_body.inc"
+#include "core/kernels/pairs_body.inc"
 #include "core/kernels/gemm_bf16_body.inc"
 }  // namespace avx2
 #pragma GCC pop_options
@@ -40,6 +44,7 @@ namespace avx512 {
 constexpr size_t kWidth = 16;
 constexpr int kRows = 8;
 #include "core/kernels/panel_body.inc"
+#include "core/kernels/pairs_body.inc"
 #include "core/kernels/gemm_bf16_body.inc"
 }  // namespace avx512
 #pragma GCC pop_options
@@ -51,8 +56,18 @@ namespace avx512_bf16 {
 constexpr size_t kWidth = 16;
 constexpr int kRows = 12;
 #include "core/kernels/panel_body.inc"
+#include "core/kernels/pairs_body.inc"
 #include "core/kernels/gemm_bf16_body.inc"
 }  // namespace avx512_bf16
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512vl,avx512dq,avx512bw,avx512bf16,amx-tile,amx-bf16,fma,prefer-vector-width=512")
+namespace amx {
+constexpr size_t kWidth = 16;
+#include "core/kernels/panel_body.inc"
+#include "core/kernels/pairs_body.inc"
+#include "core/kernels/amx_body.inc"
+}  // namespace amx
 #pragma GCC pop_options
 #endif
 #undef DOT
@@ -62,12 +77,13 @@ constexpr std::array kVersions = {Bf16GemmKernel{"plain", plain::multiply, plain
                                   Bf16GemmKernel{"AVX2", avx2::multiply, avx2::pack_all, avx2::kColumns},
                                   Bf16GemmKernel{"AVX-512", avx512::multiply, avx512::pack_all, avx512::kColumns},
                                   Bf16GemmKernel{"AVX-512 BF16", avx512_bf16::multiply, avx512_bf16::pack_all, avx512_bf16::kColumns},
+                                  Bf16GemmKernel{"AMX", amx::multiply, amx::pack_all, amx::kColumns, amx::kTilePairs},
 #endif
 };
 
 }  // namespace
 
-std::span<const Bf16GemmKernel> all_bf16_gemm_kernels() { return std::span(kVersions).first(static_cast<size_t>(instruction_set()) + 1 + has_bf16_products()); }
+std::span<const Bf16GemmKernel> all_bf16_gemm_kernels() { return std::span(kVersions).first(static_cast<size_t>(instruction_set()) + 1 + has_bf16_products() + has_tile_products()); }
 
 const Bf16GemmKernel& bf16_gemm_kernel() {
   static const Bf16GemmKernel& best = all_bf16_gemm_kernels().back();

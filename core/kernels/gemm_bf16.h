@@ -19,15 +19,16 @@ struct Bf16Product {
   bool accumulate = false;
 };
 
-/// One instruction set's version. Sums run over k in order, in blocks of 512, so a row of c depends on its row of a and on
-/// b only, to the bit. Versions differ in how the two products of a pair are rounded; vdpbf16ps takes subnormals as zero.
+/// One instruction set's version. Sums run over k in order, in blocks of 512 (by AMX, in steps of 32: amx_body.inc), so a row of c depends on its row of a and on
+/// b only, to the bit. Versions differ in how the two products of a pair are rounded; vdpbf16ps and AMX take subnormals as zero.
 struct Bf16GemmKernel {
   const char* name;
   void (*multiply)(const Bf16Product& product);
   /// Lays out b for Bf16Product::packed: packed_size(n, k) floats, each a pair of bf16. The same bits come out as without.
   void (*pack)(const Bf16Product& product, float* out);
-  int64_t columns;  ///< of a panel
-  int64_t packed_size(int64_t n, int64_t k) const { return (n + columns - 1) / columns * columns * ((k + 1) / 2); }
+  int64_t columns;    ///< of a panel
+  int64_t pairs = 1;  ///< what its depth is a multiple of
+  int64_t packed_size(int64_t n, int64_t k) const { return (n + columns - 1) / columns * columns * (((k + 1) / 2 + pairs - 1) / pairs * pairs); }
 };
 
 const Bf16GemmKernel& bf16_gemm_kernel();

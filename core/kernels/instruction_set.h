@@ -8,6 +8,11 @@
 #define CANVASLAB_X86_VERSIONS 0
 #endif
 
+#if CANVASLAB_X86_VERSIONS && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace canvaslab {
 
 /// In the order of preference; each one implies those before it.
@@ -27,6 +32,17 @@ inline InstructionSet instruction_set() {
 inline bool has_bf16_products() {
 #if CANVASLAB_X86_VERSIONS
   return instruction_set() == InstructionSet::kAvx512 && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
+/// Whether products of bf16 tiles (AMX) come on top of those; Linux grants a process their registers on request.
+inline bool has_tile_products() {
+#if CANVASLAB_X86_VERSIONS && defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  static const bool granted = has_bf16_products() && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") && syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return granted;
 #else
   return false;
 #endif

@@ -79,7 +79,7 @@ struct Case {
 
 TEST(Bf16Gemm, EveryVersionStaysWithinItsRoundingBoundAroundTheEdgesOfTiles) {
   std::mt19937 engine(1);
-  for (int64_t m : {1, 2, 4, 5, 7, 8, 11, 12, 13, 25}) {
+  for (int64_t m : {1, 2, 4, 5, 7, 8, 11, 12, 13, 16, 25, 32, 33, 49}) {
     for (int64_t n : {1, 7, 8, 9, 16, 17, 31, 32, 33, 70}) {
       for (int64_t k : {1, 2, 3, 8, 15, 32, 33, 511, 512, 513, 1030}) {
         const bool transposed = engine() % 2, accumulate = engine() % 2;
