@@ -56,8 +56,11 @@ for round in $(seq "$rounds"); do
   $run build/canvaslab sweep "$work/speed.toml" --threads 2 --out "$work/run.$round" >"$work/sweep.log" 2>&1 || { tail "$work/sweep.log" >&2; exit 1; }
   python3 -c "import json, sys; print(json.dumps({'seconds_per_sample': ($(date +%s.%N) - $begin) / 240}))" >"$work/sweep.$round.json"
   theirs reference_sweep tests/bench/reference_step.py sweep "$models/tiny"
-  ours load step_bench load/large
-  theirs reference_load tests/bench/reference_step.py load "$models/large"
+  for state in warm cold; do
+    ours "$state" step_bench "load/$state"
+    theirs "reference_$state" tests/bench/reference_step.py "${state/warm/load}" "$models/large"
+  done
 done
-[ "$markdown" -eq 0 ] || { round=1; ours products gemm_bench product; }
+round=1
+if [ "$markdown" -eq 1 ]; then ours products gemm_bench product; else ours products gemm_bench 'product/(f32|bf16)_packed/1024'; fi  # the machine's peak
 python3 tests/bench/compare.py "$work" "$markdown" "$rounds" "$(git rev-parse --short HEAD 2>/dev/null || echo unknown)"

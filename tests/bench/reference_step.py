@@ -4,6 +4,7 @@
   python tests/bench/reference_step.py time FOLDER/tiny f32   prints JSON: milliseconds per whole step and of one prefill
   python tests/bench/reference_step.py sweep FOLDER/tiny      seconds per sample of 12 steps, two threads, the best of batches of 1 and 8
   python tests/bench/reference_step.py load FOLDER/large      milliseconds and peak memory of loading in bf16, over the file's size
+  python tests/bench/reference_step.py cold FOLDER/large      the same with the file out of the page cache
 Needs transformers 5.17.0 (see tests/network/live_oracle.py). One thread.
 """
 import json
@@ -98,5 +99,13 @@ def load(folder):
     print(json.dumps({"load_ms": took * 1e3, "peak_over_file": (memory("VmHWM") - before) / size, "check": total}))
 
 
+def cold(folder):
+    file = os.open(os.path.join(folder, "model.safetensors"), os.O_RDONLY)
+    os.fdatasync(file)
+    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(file)
+    load(folder)
+
+
 if __name__ == "__main__":
-    {"make": make, "time": measure, "sweep": sweep, "load": load}[sys.argv[1]](*sys.argv[2:])
+    {"make": make, "time": measure, "sweep": sweep, "load": load, "cold": cold}[sys.argv[1]](*sys.argv[2:])

@@ -1,5 +1,8 @@
 // Whole steps, forwards and prefills of the two bench models (reference_step.py make FOLDER), one thread.
 //   CANVASLAB_BENCH_MODELS=FOLDER build/step_bench
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
@@ -17,6 +20,7 @@
 
 #include "core/model.h"
 #include "core/network/cpu_network.h"
+#include "core/network/model_config.h"
 #include "samplers/engine.h"
 
 namespace canvaslab {
@@ -47,6 +51,24 @@ double median(std::vector<double> x) {
   return x[x.size() / 2];
 }
 
+/// Two per weight and row that meet, attention's products included: `rows` tokens that see `keys` keys each through all layers.
+double flops_of_layers(const ModelConfig& c, double rows, double keys) {
+  const auto of = [](int64_t x) { return static_cast<double>(x); };
+  double flops = 0;
+  for (const auto& layer : c.layers) {
+    const double heads = of(c.num_heads * layer.head_dim), kv = of(layer.num_kv_heads * layer.head_dim);
+    flops += 2 * rows * of(c.hidden_size) * (2 * heads + (layer.sliding ? 2 : 1) * kv + 3 * of(c.intermediate_size + c.top_k_experts * c.moe_intermediate_size) + of(c.num_experts));
+    flops += 4 * rows * keys * heads;
+  }
+  return flops;
+}
+
+/// A step with feedback: its embedding, the layers, the head.
+double flops_of_step(const ModelConfig& c) {
+  const auto L = static_cast<double>(c.canvas_length);
+  return flops_of_layers(c, L, L + kPrompt) + 2 * L * static_cast<double>(c.hidden_size) * static_cast<double>(2 * c.vocab_size + 3 * c.intermediate_size);
+}
+
 /// A step as generate makes it, sampler included.
 void whole_step(benchmark::State& state, const char* model, const char* dtype) {
   const std::string folder = folder_of(model);
@@ -66,6 +88,7 @@ void whole_step(benchmark::State& state, const char* model, const char* dtype) {
   }
   state.counters["median_ms"] = median(times) * 1e3;
   state.counters["best_ms"] = *std::min_element(times.begin(), times.end()) * 1e3;
+  state.counters["gflops"] = flops_of_step(ModelConfig::read(folder)) * 1e-9;
 }
 
 /// The forward alone with feedback, interleaved with the tensor path; its logits are compared first.
@@ -102,16 +125,8 @@ void forward(benchmark::State& state, const char* model) {
     ours.push_back(seconds_of(fast));
     state.SetIterationTime(ours.back());
   }
-  const auto& c = network.config();
-  double flops = 0;  // two per weight and row that meet, attention's products included
-  for (const auto& layer : c.layers) {
-    const double heads = static_cast<double>(c.num_heads * layer.head_dim), kv = static_cast<double>(layer.num_kv_heads * layer.head_dim);
-    flops += 2.0 * static_cast<double>(L * c.hidden_size) * (2 * heads + (layer.sliding ? 2 : 1) * kv + 3.0 * static_cast<double>(c.intermediate_size + c.top_k_experts * c.moe_intermediate_size));
-    flops += 4.0 * static_cast<double>(L * (L + kPrompt)) * heads;
-  }
-  flops += 2.0 * static_cast<double>(L * c.hidden_size) * static_cast<double>(2 * V + 3 * c.intermediate_size);
   state.counters["median_ms"] = median(ours) * 1e3;
-  state.counters["GFLOP/s"] = flops * 1e-9 / median(ours);
+  state.counters["GFLOP/s"] = flops_of_step(network.config()) * 1e-9 / median(ours);
   state.counters["tensor_path_ratio"] = median(theirs) / median(ours);
 }
 
@@ -127,6 +142,7 @@ void prefill(benchmark::State& state, const char* model) {
   }
   state.counters["median_ms"] = median(times) * 1e3;
   state.counters["best_ms"] = *std::min_element(times.begin(), times.end()) * 1e3;
+  state.counters["gflops"] = flops_of_layers(ModelConfig::read(folder), 512, 513.0 / 2) * 1e-9;  // causal: half the keys on the average
 }
 
 /// Bytes by name from /proc/self/status.
@@ -137,13 +153,36 @@ double memory(const std::string& name) {
   return 0;
 }
 
-/// A checkpoint opened in its own dtype: time, and the most memory above what was there before, over the file's size.
-void load(benchmark::State& state, const char* model) {
+/// Drops a file's pages from the page cache.
+void make_cold(const std::string& path) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  ::fdatasync(file);
+  ::posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+  ::close(file);
+}
+
+/// Seconds to read a file once from beginning to end into one small buffer.
+double reading(const std::string& path) {
+  std::vector<char> block(size_t{4} << 20);
+  return seconds_of([&] {
+    std::ifstream in(path, std::ios::binary);
+    in.rdbuf()->pubsetbuf(nullptr, 0);
+    while (in.read(block.data(), static_cast<std::streamsize>(block.size()))) {}
+  });
+}
+
+/// A checkpoint opened in its own dtype: time, and the most memory above what was there before, over the file's size. Beside
+/// it, a plain read of the file from where it then lies, the page cache or (cold) the disk.
+void load(benchmark::State& state, const char* model, bool cold) {
   const std::string folder = folder_of(model);
   if (folder.empty()) return state.SkipWithError("CANVASLAB_BENCH_MODELS names no folder; see tests/bench/reference_step.py");
-  const auto size = static_cast<double>(std::filesystem::file_size(folder + "/model.safetensors"));
+  const std::string file = folder + "/model.safetensors";
+  const auto size = static_cast<double>(std::filesystem::file_size(file));
   std::vector<double> times, peaks;
+  if (cold) make_cold(file);
+  const double read = reading(file);
   for (auto _ : state) {
+    if (cold) make_cold(file);
     std::ofstream("/proc/self/clear_refs") << "5";  // the high-water mark starts anew
     const double before = memory("VmRSS");
     std::unique_ptr<Denoiser> denoiser;
@@ -153,6 +192,7 @@ void load(benchmark::State& state, const char* model) {
   }
   state.counters["median_ms"] = median(times) * 1e3;
   state.counters["best_ms"] = *std::min_element(times.begin(), times.end()) * 1e3;
+  state.counters["read_ms"] = read * 1e3;
   state.counters["peak_over_file"] = *std::max_element(peaks.begin(), peaks.end());
 }
 
@@ -164,7 +204,8 @@ BENCHMARK_CAPTURE(forward, small, "small")->UseManualTime()->Unit(benchmark::kMi
 BENCHMARK_CAPTURE(prefill, tiny, "tiny")->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(15);
 BENCHMARK_CAPTURE(prefill, small, "small")->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(4);
 
-BENCHMARK_CAPTURE(load, large, "large")->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(1);
+BENCHMARK_CAPTURE(load, warm, "large", false)->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(1);
+BENCHMARK_CAPTURE(load, cold, "large", true)->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(1);
 
 }  // namespace
 }  // namespace canvaslab

@@ -7,6 +7,7 @@
 #include <random>
 #include <vector>
 
+#include "core/kernels/mt19937.h"
 #include "core/torch_candidate.h"
 
 namespace canvaslab {
@@ -47,6 +48,18 @@ void torch_draw(benchmark::State& state) {
   const double median = times[times.size() / 2];
   state.counters["median_ms"] = median * 1e3;
   state.counters["GB/s"] = static_cast<double>(logits.size() * sizeof(float)) * 1e-9 / median;
+  // Not one word of the stream can be left out: two for each element, made and thrown away.
+  std::vector<uint32_t> block(kMtWords), words(kMtWords);
+  const size_t blocks = 2 * logits.size() / kMtWords;
+  for (auto& word : block) word = static_cast<uint32_t>(random());
+  state.counters["words_ms"] = 1e3 * seconds_of([&] {
+    for (size_t i = 0; i < blocks; ++i) {
+      mt_kernels().twist(block.data());
+      mt_kernels().temper(block.data(), kMtWords, words.data());
+      benchmark::DoNotOptimize(words.data());
+      benchmark::ClobberMemory();
+    }
+  });
   state.counters["plain_ratio"] = plain_seconds * static_cast<double>(rows) / static_cast<double>(checked) / median;
 }
 BENCHMARK(torch_draw)->Args({256, 262144})->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(5);
