@@ -67,6 +67,7 @@ constexpr size_t kWidth = 16;
 #include "core/kernels/panel_body.inc"
 #include "core/kernels/pairs_body.inc"
 #include "core/kernels/amx_body.inc"
+#include "core/kernels/gemm_bf16_amx_body.inc"
 }  // namespace amx
 #pragma GCC pop_options
 #endif
