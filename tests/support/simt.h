@@ -5,7 +5,8 @@
 // go on; if there are none, the kernel hangs and an error says where everybody stands. Blocks run one after another, so `static` stands for __shared__. Fibers run in rising or, to
 // uncover races, in falling order; shared memory is filled with 0xFF (NaN) before every block, so that what nobody wrote shows.
 //
-// What it does not have: tensor cores, asynchronous copies, clusters, memory order between running threads. A kernel of these passes a GPU or is not tested.
+// Tensor cores, matrix loads and asynchronous copies are there as what they mean: a copy happens no sooner than the thread waits for it, so that a wait that is missing shows; a product's sum is made in
+// f32 in rising order, where the hardware's order is its own. What it does not have: clusters, bulk copies, memory order between running threads. A kernel of these passes a GPU or is not tested.
 #define CANVASLAB_SIMT 1
 #include <ucontext.h>
 
@@ -19,6 +20,7 @@
 #include <memory>
 #include <span>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -36,6 +38,14 @@ struct Fiber {
   std::vector<char> stack = std::vector<char>(1 << 16);
   Wait wait = Wait::kNothing;
   uint64_t offered = 0;                   ///< what this lane gives to the shuffle
+  const void* shown = nullptr;            ///< what the warp may look at
+  struct Copy {
+    void* to;
+    const void* from;
+    bool present;                         ///< else zeros are written
+  };
+  std::vector<Copy> asked;                ///< copies since the last commit
+  std::vector<std::vector<Copy>> groups;  ///< committed, oldest first
 };
 
 /// One block's machine. There is one at a time.
@@ -45,8 +55,8 @@ class Block {
     static Block* block = nullptr;
     return block;
   }
-  Block(unsigned block_index, unsigned threads, size_t shared_bytes, std::function<void()> kernel, bool falling)
-      : index{block_index}, size{threads}, fibers_(threads), shared_((shared_bytes + 7) / 8, std::bit_cast<double>(~uint64_t{0})), kernel_(std::move(kernel)), falling_(falling) {}
+  Block(unsigned block_index, unsigned num_blocks, unsigned threads, size_t shared_bytes, std::function<void()> kernel, bool falling)
+      : index{block_index}, size{threads}, grid{num_blocks}, fibers_(threads), shared_((shared_bytes + 7) / 8, std::bit_cast<double>(~uint64_t{0})), kernel_(std::move(kernel)), falling_(falling) {}
 
   void run() {
     current() = this;
@@ -82,8 +92,34 @@ class Block {
     pause(Wait::kWarp);  // nobody offers anew before all have read
     return got;
   }
+  /// Shows `mine` to the warp and gives what `read` makes of the lanes' things: a function from lane to pointer is its argument.
+  template <typename T, typename Read>
+  auto together(const T& mine, Read read) {
+    fibers_[now_].shown = &mine;
+    pause(Wait::kWarp);
+    const unsigned first = now_ / 32 * 32;
+    const auto got = read([&](unsigned lane) -> const T& { return *static_cast<const T*>(fibers_[first + lane].shown); });
+    pause(Wait::kWarp);  // nobody's thing goes before all have read
+    return got;
+  }
+  void ask(void* to, const void* from, bool present) {
+    if ((reinterpret_cast<uintptr_t>(to) | (present ? reinterpret_cast<uintptr_t>(from) : 0)) % 16 != 0) throw std::logic_error("an asynchronous copy of 16 bytes is not aligned to 16 bytes");
+    fibers_[now_].asked.push_back({to, from, present});
+  }
+  void commit() { fibers_[now_].groups.push_back(std::exchange(fibers_[now_].asked, {})); }
+  /// Makes the copies of all groups but the youngest `most`.
+  void wait_for_copies(size_t most) {
+    auto& groups = fibers_[now_].groups;
+    while (groups.size() > most) {
+      for (const auto& copy : groups.front()) {
+        if (copy.present) std::memcpy(copy.to, copy.from, 16);
+        else std::memset(copy.to, 0, 16);
+      }
+      groups.erase(groups.begin());
+    }
+  }
 
-  const Index index, size;
+  const Index index, size, grid;
 
  private:
   static void start() {
@@ -128,7 +164,7 @@ class Block {
 
 /// kernel<<<blocks, threads, shared_bytes>>>().
 inline void launch(unsigned blocks, unsigned threads, size_t shared_bytes, const std::function<void()>& kernel, bool falling = false) {
-  for (unsigned b = 0; b < blocks; ++b) Block(falling ? blocks - 1 - b : b, threads, shared_bytes, kernel, falling).run();
+  for (unsigned b = 0; b < blocks; ++b) Block(falling ? blocks - 1 - b : b, blocks, threads, shared_bytes, kernel, falling).run();
 }
 
 struct ThreadIndex {
@@ -139,6 +175,12 @@ struct ThreadIndex {
 struct BlockIndex {
   struct X {
     operator unsigned() const { return Block::current()->index.x; }
+  } x;
+};
+
+struct GridSize {
+  struct X {
+    operator unsigned() const { return Block::current()->grid.x; }
   } x;
 };
 
@@ -159,10 +201,12 @@ T exchanged(T value, unsigned from) {
 #define __device__
 #define __shared__ static
 #define __launch_bounds__(...)
+#define CANVASLAB_UNROLL
 #define CANVASLAB_DYNAMIC_SHARED(name) double* name = canvaslab::simt::Block::current()->shared()
 
 [[maybe_unused]] static constexpr canvaslab::simt::ThreadIndex threadIdx{};
 [[maybe_unused]] static constexpr canvaslab::simt::BlockIndex blockIdx{};
+[[maybe_unused]] static constexpr canvaslab::simt::GridSize gridDim{};
 
 namespace canvaslab::cuda {
 
@@ -182,6 +226,8 @@ inline unsigned __ballot_sync(unsigned, bool yes) {
   for (unsigned lane = 0; lane < 32; ++lane) out |= static_cast<unsigned>(simt::exchanged(yes, lane)) << lane;
   return out;
 }
+inline void __syncwarp() { simt::exchanged(0, 0); }
+inline int __popc(unsigned bits) { return std::popcount(bits); }
 inline void atomicMin(int32_t* at, int32_t value) { *at = std::min(*at, value); }
 
 }  // namespace canvaslab::cuda

@@ -5,6 +5,7 @@
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
 #define CANVASLAB_DYNAMIC_SHARED(name) extern __shared__ double name[]
+#define CANVASLAB_UNROLL _Pragma("unroll")
 #elif !defined(CANVASLAB_SIMT)
 #error "kernels are compiled by nvcc, or after tests/support/simt.h"
 #endif
