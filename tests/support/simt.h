@@ -11,6 +11,7 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cmath>
@@ -226,6 +227,52 @@ inline unsigned __ballot_sync(unsigned, bool yes) {
   for (unsigned lane = 0; lane < 32; ++lane) out |= static_cast<unsigned>(simt::exchanged(yes, lane)) << lane;
   return out;
 }
+// core/kernels/cuda/tensor_core.cuh, as what its words mean.
+inline void mma_16x8x16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  struct Fragments {
+    uint32_t a[4], b[2];
+  } mine;
+  std::memcpy(mine.a, a, sizeof a);
+  std::memcpy(mine.b, b, sizeof b);
+  const auto value = [](uint32_t two, unsigned k) { return std::bit_cast<float>(k % 2 == 0 ? two << 16 : two & 0xFFFF0000u); };
+  const unsigned lane = simt::Block::current()->thread() % 32;
+  const auto sums = simt::Block::current()->together(mine, [&](auto lanes) {
+    std::array<float, 4> out{};
+    for (unsigned i = 0; i < 4; ++i) {
+      const unsigned row = lane / 4 + 8 * (i / 2), column = lane % 4 * 2 + i % 2;
+      out[i] = d[i];
+      for (unsigned k = 0; k < 16; ++k) out[i] += value(lanes(row % 8 * 4 + k % 8 / 2).a[row / 8 + 2 * (k / 8)], k) * value(lanes(column * 4 + k % 8 / 2).b[k / 8], k);
+    }
+    return out;
+  });
+  std::memcpy(d, sums.data(), sizeof d);
+}
+/// The rows of four matrices of 8 by 8 as the lanes give them, in `element(matrix, row, column)`.
+template <typename Take>
+void load_matrices_as(uint32_t (&out)[4], const void* row, Take take) {
+  if (reinterpret_cast<uintptr_t>(row) % 16 != 0) throw std::logic_error("a matrix row is not aligned to 16 bytes");
+  const auto got = simt::Block::current()->together(static_cast<const uint16_t*>(row), [&](auto lanes) {
+    std::array<uint32_t, 4> words{};
+    for (unsigned i = 0; i < 4; ++i) words[i] = take([&](unsigned r, unsigned c) { return static_cast<uint32_t>(lanes(8 * i + r)[c]); });
+    return words;
+  });
+  std::memcpy(out, got.data(), sizeof out);
+}
+inline void load_matrices(uint32_t (&out)[4], const void* row) {
+  const unsigned lane = simt::Block::current()->thread() % 32;
+  load_matrices_as(out, row, [=](auto element) { return element(lane / 4, lane % 4 * 2) | element(lane / 4, lane % 4 * 2 + 1) << 16; });
+}
+inline void load_matrices_transposed(uint32_t (&out)[4], const void* row) {
+  const unsigned lane = simt::Block::current()->thread() % 32;
+  load_matrices_as(out, row, [=](auto element) { return element(lane % 4 * 2, lane / 4) | element(lane % 4 * 2 + 1, lane / 4) << 16; });
+}
+inline void copy_16(void* shared, const void* global, bool present) { simt::Block::current()->ask(shared, global, present); }
+inline void commit_copies() { simt::Block::current()->commit(); }
+template <int kMost>
+void wait_for_copies() {
+  simt::Block::current()->wait_for_copies(kMost);
+}
+
 inline void __syncwarp() { simt::exchanged(0, 0); }
 inline int __popc(unsigned bits) { return std::popcount(bits); }
 inline void atomicMin(int32_t* at, int32_t value) { *at = std::min(*at, value); }

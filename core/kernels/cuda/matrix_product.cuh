@@ -1,0 +1,109 @@
+#pragma once
+// Products with weights, the kernel: blocks walk the list of tiles of tile_schedule.h, item blockIdx, blockIdx + gridDim, ... Every tile is one block's from beginning to end, its sum over K in one order:
+// neither the grid nor the other rows can be seen in a result. In a gated product a slab of 32 tile rows is 16 gates and their 16 ups, so that a thread's two fragments are a gate and its up.
+#include "core/kernels/cuda/block_sums.cuh"
+#include "core/kernels/cuda/product_tile.cuh"
+#include "core/kernels/row_arithmetic.h"
+#include "core/kernels/tile_schedule.h"
+
+namespace canvaslab::cuda {
+
+/// Features of the result that a tile makes.
+template <typename Tile, bool kGated>
+constexpr int kTileFeatures = kGated ? Tile::kFeatures / 2 : Tile::kFeatures;
+
+/// The feature of tile row `row`, and the matrix row that makes it.
+template <bool kGated>
+__device__ inline int feature_of(int first, int row) {
+  return kGated ? first + row / 32 * 16 + row % 16 : first + row;
+}
+template <bool kGated>
+__device__ inline int64_t weight_row(int feature, int row, int n) {
+  return kGated && row % 32 >= 16 ? static_cast<int64_t>(n) + feature : feature;
+}
+
+/// Row tiles before each group, by the first warp: every lane has groups in a row.
+template <typename Tile>
+__device__ inline void count_tiles(const ProductCall& call, int32_t* before) {
+  if (threadIdx.x < kWarp) {
+    const int lane = static_cast<int>(threadIdx.x), each = (call.num_groups + kWarp - 1) / kWarp, first = min(lane * each, call.num_groups), end = min(first + each, call.num_groups);
+    const auto tiles = [&](int g) { return TileSchedule::row_tiles(call.begin ? call.begin[g + 1] - call.begin[g] : call.rows, Tile::kTokens); };
+    int own = 0;
+    for (int g = first; g < end; ++g) own += tiles(g);
+    int at = warp_sum_before(own);
+    for (int g = first; g < end; ++g) {
+      before[g] = at;
+      at += tiles(g);
+    }
+    if (lane == kWarp - 1) before[call.num_groups] = at;
+  }
+  __syncthreads();
+}
+
+template <typename Tile, bool kGated>
+__device__ inline void find_sources(const ProductCall& call, int group, int first_row, int end_row, int first_feature, TileSources<Tile>& from, const uint8_t*& scales) {
+  using From = TileSources<Tile>;
+  const int thread = static_cast<int>(threadIdx.x), weight_rows = kGated ? 2 * call.n : call.n;
+  const int64_t row_bytes = static_cast<int64_t>(call.k) * Tile::kStepBytes / Tile::kDepth, matrix = static_cast<int64_t>(group) * weight_rows;
+  from.w = static_cast<const uint8_t*>(call.w.codes);
+  from.x = reinterpret_cast<const uint8_t*>(call.x);
+  CANVASLAB_UNROLL
+  for (int i = 0; i < From::kWeightRows; ++i) {
+    const int row = (thread + i * Tile::kThreads) / From::kChunks, feature = feature_of<kGated>(first_feature, row);
+    from.w_row[i] = feature < call.n ? static_cast<uint32_t>((matrix + weight_row<kGated>(feature, row, call.n)) * row_bytes / 16) : From::kNone;
+  }
+  CANVASLAB_UNROLL
+  for (int i = 0; i < From::kTokenRows; ++i) {
+    const int row = first_row + thread / 8 + i * (Tile::kThreads / 8);
+    from.x_row[i] = From::kNone;
+    if (row < end_row) from.x_row[i] = static_cast<uint32_t>((call.source ? call.source[row] / call.slots_per_row : row) * call.ldx / 8);
+  }
+  const int row = thread / 2, feature = feature_of<kGated>(first_feature, row);
+  scales = Tile::kFormat == WeightFormat::kE2m1 && feature < call.n ? call.w.group_scales + (matrix + weight_row<kGated>(feature, row, call.n)) * (call.k / 16) : nullptr;
+}
+
+template <typename Tile, bool kGated>
+__device__ inline void write_tile(const ProductCall& call, int group, int first_row, int end_row, int first_feature, const Sums<Tile>& sums) {
+  const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int slab = warp % Tile::kSlabs * 32, half = warp / Tile::kSlabs * (Tile::kTokens / 2);
+  const float* scales = call.w.row_scales ? call.w.row_scales + static_cast<int64_t>(group) * (kGated ? 2 * call.n : call.n) : nullptr;
+  CANVASLAB_UNROLL
+  for (int m = 0; m < (kGated ? 1 : 2); ++m)
+    CANVASLAB_UNROLL
+    for (int below = 0; below < 2; ++below) {  // rows g and g + 8 of a fragment
+      const int tile_row = slab + 16 * m + lane / 4 + 8 * below, feature = feature_of<kGated>(first_feature, tile_row);
+      if (feature >= call.n) continue;
+      const float scale = scales ? scales[feature] : 1.0f, up_scale = kGated && scales ? scales[call.n + feature] : 1.0f;
+      CANVASLAB_UNROLL
+      for (int f = 0; f < Tile::kFragments; ++f)
+        CANVASLAB_UNROLL
+        for (int side = 0; side < 2; ++side) {
+          const int row = first_row + half + 8 * f + lane % 4 * 2 + side, i = 2 * below + side;
+          if (row >= end_row) continue;
+          const float value = sums[m][f][i] * scale;
+          if constexpr (kGated) call.out.put(row, feature, row_gelu_times(value, sums[1][f][i] * up_scale));
+          else call.out.put(row, feature, value);
+        }
+    }
+}
+
+template <typename Tile, bool kGated>
+__global__ void __launch_bounds__(Tile::kThreads, 2) matrix_product_kernel(ProductCall call) {
+  CANVASLAB_DYNAMIC_SHARED(memory);
+  __shared__ int32_t before[kMaxGroups + 1];
+  count_tiles<Tile>(call, before);
+  constexpr int kFeatures = kTileFeatures<Tile, kGated>;
+  const TileSchedule schedule{before, call.num_groups, TileSchedule::row_tiles(call.n, kFeatures)};
+  for (int64_t item = blockIdx.x; item < schedule.count(); item += gridDim.x) {
+    const ProductTileAt tile = schedule.at(item);
+    const int first_row = (call.begin ? call.begin[tile.group] : 0) + tile.row_tile * Tile::kTokens, end_row = call.begin ? call.begin[tile.group + 1] : call.rows;
+    TileSources<Tile> from;
+    const uint8_t* scales;
+    find_sources<Tile, kGated>(call, tile.group, first_row, end_row, tile.feature_tile * kFeatures, from, scales);
+    Sums<Tile> sums = {};
+    multiply_tile<Tile>(from, scales, call.k, end_row - first_row, reinterpret_cast<uint8_t*>(memory), sums);
+    write_tile<Tile, kGated>(call, tile.group, first_row, end_row, tile.feature_tile * kFeatures, sums);
+  }
+}
+
+}  // namespace canvaslab::cuda

@@ -1,0 +1,46 @@
+#pragma once
+// Products with weights on the tensor cores: projections, MLPs, logits, and the experts' grouped products. Conventions: row_glue.h. Letters: K summed over, n features of the result.
+#include <cstdint>
+
+#include "core/kernels/stored_rows.h"
+
+namespace canvaslab::cuda {
+
+/// How weights [n, K] lie in memory, row-major, rows packed; the arithmetic of the codes is in dequantise.h.
+enum class WeightFormat : int32_t {
+  kBf16,
+  kE4m3,  ///< a byte each, times the row's scale
+  kE2m1,  ///< two in a byte, even columns in the low nibble, times the e4m3 scale of their group of 16, times the row's scale
+};
+
+/// One or several matrices of the same shape, one behind the other. 16-byte aligned.
+struct Weights {
+  WeightFormat format = WeightFormat::kBf16;
+  const void* codes = nullptr;            ///< [matrices, rows, K]
+  const uint8_t* group_scales = nullptr;  ///< kE2m1: [matrices, rows, K / 16] e4m3 codes
+  const float* row_scales = nullptr;      ///< [matrices, rows] f32, or null: 1. kE2m1: the matrix's own scale, as a factor, for all its rows
+};
+
+/// out [rows, n] = x [rows, K] times the weights transposed; x in bf16, f32 sums; a result is the same bits whatever the other rows are.
+/// gated: the weights have 2n rows, gates first, and out = gelu(gate) * up.
+/// Grouped: rows [begin[g], begin[g + 1]) are multiplied by matrix g; then row r of x is source[r] / slots_per_row where source is given.
+struct ProductCall {
+  int32_t rows = 0, n = 0, k = 0;      ///< k a multiple of 8, of 16 for kE4m3, of 32 for kE2m1
+  const uint16_t* x = nullptr;         ///< bf16, 16-byte aligned; rows ldx apart, a multiple of 8
+  int64_t ldx = 0;
+  Weights w;
+  int32_t gated = 0;
+  RowsOut out;
+  const int32_t* begin = nullptr;      ///< [num_groups + 1], or null: one group of all rows
+  int32_t num_groups = 1;              ///< <= kMaxGroups
+  const int32_t* source = nullptr;     ///< [rows] or null
+  int32_t slots_per_row = 1;
+};
+inline constexpr int32_t kMaxGroups = 512;
+
+/// Columns that k has to be a multiple of.
+constexpr int32_t depth_step(WeightFormat format) { return format == WeightFormat::kBf16 ? 8 : format == WeightFormat::kE4m3 ? 16 : 32; }
+
+int matrix_product(const ProductCall& call, void* stream);
+
+}  // namespace canvaslab::cuda
