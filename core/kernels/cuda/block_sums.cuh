@@ -5,7 +5,8 @@
 namespace canvaslab::cuda {
 
 /// The sum of the lanes' values, the same bits in all lanes: a + b is b + a, so both sides of every exchange round alike.
-__device__ inline float warp_sum(float value) {
+template <typename T>
+__device__ inline T warp_sum(T value) {
   for (int step = kWarp / 2; step > 0; step /= 2) value = value + __shfl_xor_sync(kWholeWarp, value, step);
   return value;
 }
@@ -19,13 +20,13 @@ __device__ inline float warp_max(float value) {
 }
 
 /// Over the kWarps warps of the block: warps in rising order. `scratch` [kWarps] is shared memory of this sum alone until it returns.
-template <int kWarps>
-__device__ inline float block_sum(float value, float* scratch) {
+template <int kWarps, typename T>
+__device__ inline T block_sum(T value, T* scratch) {
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   value = warp_sum(value);
   if (static_cast<int>(threadIdx.x) % kWarp == 0) scratch[warp] = value;
   __syncthreads();
-  float total = 0;
+  T total = 0;
   for (int w = 0; w < kWarps; ++w) total = total + scratch[w];
   __syncthreads();
   return total;

@@ -41,6 +41,18 @@ struct TileSources {
   uint32_t w_row[kWeightRows], x_row[kTokenRows];  // where the row begins, in units of 16 bytes: half the registers of pointers
 };
 
+/// Asks for a step of the rows of x.
+template <typename Tile>
+__device__ inline void load_x(const uint8_t* x, const uint32_t (&rows)[TileSources<Tile>::kTokenRows], int step, int k, uint16_t* to) {
+  const int thread = static_cast<int>(threadIdx.x), column = thread % 8 * 8;
+  CANVASLAB_UNROLL
+  for (int i = 0; i < TileSources<Tile>::kTokenRows; ++i) {
+    const int64_t at = static_cast<int64_t>(step) * Tile::kDepth + column;
+    const bool present = rows[i] != TileSources<Tile>::kNone && at < k;
+    copy_16(to + (thread / 8 + i * (Tile::kThreads / 8)) * Tile::kRow + column, present ? x + rows[i] * int64_t{16} + 2 * at : x, present);
+  }
+}
+
 template <typename Tile>
 __device__ inline void load_step(const TileSources<Tile>& from, int step, int k, uint8_t* stage) {
   using From = TileSources<Tile>;
@@ -52,14 +64,7 @@ __device__ inline void load_step(const TileSources<Tile>& from, int step, int k,
     const bool present = from.w_row[i] != From::kNone && byte < end;
     copy_16(stage + row * Tile::kCodeRow + chunk * 16, present ? from.w + from.w_row[i] * int64_t{16} + byte : from.w, present);
   }
-  auto* tokens = reinterpret_cast<uint16_t*>(stage + Tile::kCodeBytes);
-  CANVASLAB_UNROLL
-  for (int i = 0; i < From::kTokenRows; ++i) {
-    const int row = thread / 8 + i * (Tile::kThreads / 8), column = thread % 8 * 8;
-    const int64_t at = static_cast<int64_t>(step) * Tile::kDepth + column;
-    const bool present = from.x_row[i] != From::kNone && at < k;
-    copy_16(tokens + row * Tile::kRow + column, present ? from.x + from.x_row[i] * int64_t{16} + 2 * at : from.x, present);
-  }
+  load_x<Tile>(from.x, from.x_row, step, k, reinterpret_cast<uint16_t*>(stage + Tile::kCodeBytes));
 }
 
 /// Two numbers that bf16 holds exactly, as one word.
@@ -98,16 +103,15 @@ __device__ inline void unpack_step(const uint8_t* stage, const uint8_t* scales, 
 template <typename Tile>
 using Sums = float[2][Tile::kFragments][4];
 
-/// The sums of a step. `x_rows`: how many rows of x the tile has; fragments behind them are left out.
-template <typename Tile>
-__device__ inline void multiply_step(const uint16_t* w, const uint16_t* x, int x_rows, Sums<Tile>& sums) {
-  const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int slab = warp % Tile::kSlabs * 32, half = warp / Tile::kSlabs * (Tile::kTokens / 2);
+/// The sums of a step. `left` gives the tensor cores' left side: fragment m of the warp's slab at column k of the step. `x_rows`: how many rows of x the tile has; fragments behind them are left out.
+template <typename Tile, typename Left>
+__device__ inline void multiply_step(Left left, const uint16_t* x, int x_rows, Sums<Tile>& sums) {
+  const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp, half = warp / Tile::kSlabs * (Tile::kTokens / 2);
   CANVASLAB_UNROLL
   for (int k = 0; k < Tile::kDepth; k += 16) {
     uint32_t a[2][4];
     CANVASLAB_UNROLL
-    for (int m = 0; m < 2; ++m) load_matrices(a[m], w + (slab + 16 * m + lane % 16) * Tile::kRow + k + lane / 16 * 8);
+    for (int m = 0; m < 2; ++m) left(m, k, a[m]);
     CANVASLAB_UNROLL
     for (int pair = 0; pair < Tile::kFragments / 2; ++pair) {
       const int first = half + 16 * pair;
@@ -124,33 +128,43 @@ __device__ inline void multiply_step(const uint16_t* w, const uint16_t* x, int x
   }
 }
 
-/// The tile's sums over all of K. All copies are done and all threads are through with shared memory on return.
-template <typename Tile>
-__device__ inline void multiply_tile(const TileSources<Tile>& from, const uint8_t* scales, int k, int x_rows, uint8_t* memory, Sums<Tile>& sums) {
-  const int steps = (k + Tile::kDepth - 1) / Tile::kDepth;
-  auto* unpacked = reinterpret_cast<uint16_t*>(memory + Tile::kStages * Tile::kStageBytes);
+/// Runs `use(step, stage)` over the steps while `load(step, stage)` asks for the copies of later ones. All copies are done and all threads are through with shared memory on return.
+template <typename Tile, typename Load, typename Use>
+__device__ inline void run_steps(int first, int end, uint8_t* memory, Load load, Use use) {
+  const auto stage = [&](int step) { return memory + (step - first) % Tile::kStages * Tile::kStageBytes; };
   CANVASLAB_UNROLL
-  for (int step = 0; step < Tile::kStages - 1; ++step) {
-    if (step < steps) load_step<Tile>(from, step, k, memory + step * Tile::kStageBytes);
+  for (int ahead = 0; ahead < Tile::kStages - 1; ++ahead) {
+    if (first + ahead < end) load(first + ahead, stage(first + ahead));
     commit_copies();
   }
-  for (int step = 0; step < steps; ++step) {
+  for (int step = first; step < end; ++step) {
     wait_for_copies<Tile::kStages - 2>();
     __syncthreads();  // everybody's copies of this step are there, and nobody reads the step before any more
-    if (const int next = step + Tile::kStages - 1; next < steps) load_step<Tile>(from, next, k, memory + next % Tile::kStages * Tile::kStageBytes);
+    if (const int next = step + Tile::kStages - 1; next < end) load(next, stage(next));
     commit_copies();
-    const uint8_t* stage = memory + step % Tile::kStages * Tile::kStageBytes;
-    const auto* x = reinterpret_cast<const uint16_t*>(stage + Tile::kCodeBytes);
-    if constexpr (Tile::kPacked) {
-      unpack_step<Tile>(stage, scales, step, k, unpacked);
-      __syncthreads();
-      multiply_step<Tile>(unpacked, x, x_rows, sums);
-    } else {
-      multiply_step<Tile>(reinterpret_cast<const uint16_t*>(stage), x, x_rows, sums);
-    }
+    use(step, stage(step));
   }
   wait_for_copies<0>();
   __syncthreads();
+}
+
+/// The tile's sums over all of K.
+template <typename Tile>
+__device__ inline void multiply_tile(const TileSources<Tile>& from, const uint8_t* scales, int k, int x_rows, uint8_t* memory, Sums<Tile>& sums) {
+  const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp, slab = warp % Tile::kSlabs * 32;
+  auto* unpacked = reinterpret_cast<uint16_t*>(memory + Tile::kStages * Tile::kStageBytes);
+  run_steps<Tile>(
+      0, (k + Tile::kDepth - 1) / Tile::kDepth, memory, [&](int step, uint8_t* stage) { load_step<Tile>(from, step, k, stage); },
+      [&](int step, const uint8_t* stage) {
+        const auto* w = reinterpret_cast<const uint16_t*>(stage);
+        if constexpr (Tile::kPacked) {
+          unpack_step<Tile>(stage, scales, step, k, unpacked);
+          __syncthreads();
+          w = unpacked;
+        }
+        const auto left = [&](int m, int column, uint32_t (&a)[4]) { load_matrices(a, w + (slab + 16 * m + lane % 16) * Tile::kRow + column + lane / 16 * 8); };
+        multiply_step<Tile>(left, reinterpret_cast<const uint16_t*>(stage + Tile::kCodeBytes), x_rows, sums);
+      });
 }
 
 }  // namespace canvaslab::cuda
