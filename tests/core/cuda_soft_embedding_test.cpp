@@ -1,64 +1,12 @@
-// The GPU's self-conditioning runs thread by thread on the processor, against f64.
-#include "tests/support/simt.h"
-
-#include <gtest/gtest.h>
-
-#include <numeric>
-#include <random>
+// The GPU's self-conditioning, thread by thread on the processor.
+#include "tests/support/kernels/simulated.h"
 
 #include "core/kernels/cuda/soft_embedding.cuh"
-#include "tests/support/kernel_check.h"
 
 namespace canvaslab::cuda {
 namespace {
 
-struct SoftCase {
-  const char* name;
-  int rows, vocabulary, width;
-  float sharpness, least;
-};
-
-struct alignas(16) Sixteen {
-  uint8_t byte[16];
-};
-
-struct Soft {
-  Soft(const SoftCase& shape, uint64_t seed) : c(shape), random(seed), logits(normal_numbers(static_cast<size_t>(c.rows * c.vocabulary), random, c.sharpness)), table(static_cast<size_t>(c.vocabulary * c.width) / 8) {
-    for (size_t i = 0; i < logits.size(); i += 7) logits[i] = -INFINITY;
-    for (auto& eight : table)
-      for (int i = 0; i < 8; ++i) reinterpret_cast<uint16_t*>(eight.byte)[i] = nearest_bf16(std::normal_distribution<float>()(random));
-    logits[0] = 1;
-    skipped.assign(static_cast<size_t>(c.rows), NAN);
-    out.assign(static_cast<size_t>(c.rows * c.width), NAN);
-  }
-  SoftEmbeddingCall call() {
-    work.assign(static_cast<size_t>(SoftWorkspace(nullptr, c.rows, c.vocabulary, c.width).bytes) / 16, Sixteen{});
-    std::memset(work.data(), 0xFF, work.size() * sizeof(Sixteen));
-    return {.rows = c.rows, .vocabulary = c.vocabulary, .width = c.width, .logits = logits.data(), .inverse_temperature = 1.25f, .table = reinterpret_cast<const uint16_t*>(table.data()), .scale = 3,
-            .least = c.least, .out = {out.data(), c.width, Storage::kF32}, .skipped = skipped.data(), .num_kept = &num_kept, .workspace = work.data()};
-  }
-  double embedding(int token, int column) const {
-    const auto at = static_cast<size_t>(token * c.width + column);
-    return static_cast<double>(from_bf16(reinterpret_cast<const uint16_t*>(table[at / 8].byte)[at % 8]));
-  }
-  std::vector<double> probabilities(int r) const {
-    const auto first = logits.begin() + static_cast<int64_t>(r) * c.vocabulary;
-    const float top = *std::max_element(first, first + c.vocabulary);
-    std::vector<double> p(static_cast<size_t>(c.vocabulary));
-    for (size_t v = 0; v < p.size(); ++v) p[v] = std::exp((static_cast<double>(first[static_cast<int64_t>(v)]) - static_cast<double>(top)) * 1.25);
-    const double sum = std::accumulate(p.begin(), p.end(), 0.0);
-    for (double& x : p) x /= sum;
-    return p;
-  }
-
-  SoftCase c;
-  std::mt19937_64 random;
-  std::vector<float> logits, out, skipped;
-  std::vector<Sixteen> table, work;
-  int32_t num_kept = -1;
-};
-
-void run(const SoftEmbeddingCall& call, bool falling = false) {
+void run(const SoftEmbeddingCall& call, bool falling) {
   const auto rows = static_cast<unsigned>(call.rows), blocks = static_cast<unsigned>((call.vocabulary + SoftTile::kBlockTokens - 1) / SoftTile::kBlockTokens);
   simt::launch(rows, SoftTile::kThreads, 0, [&] { soft_scale_kernel(call); }, falling);
   if (call.least > 0) {
@@ -70,61 +18,7 @@ void run(const SoftEmbeddingCall& call, bool falling = false) {
   simt::launch(rows, SoftTile::kThreads, 0, [&] { soft_add_kernel(call); }, falling);
 }
 
-class SoftEmbedding : public ::testing::TestWithParam<SoftCase> {};
-
-TEST_P(SoftEmbedding, IsTheMeanOfTheTokensThatCount) {
-  const uint64_t seed = std::random_device()();
-  SCOPED_TRACE(fmt::format("seed {}", seed));
-  Soft soft(GetParam(), seed);
-  run(soft.call());
-  const auto& c = soft.c;
-  const SoftWorkspace work(soft.work.data(), c.rows, c.vocabulary, c.width);
-  std::vector<bool> counts(static_cast<size_t>(c.vocabulary), c.least == 0);
-  if (c.least > 0) {
-    ASSERT_LE(soft.num_kept, c.vocabulary);
-    EXPECT_TRUE(std::is_sorted(work.kept, work.kept + soft.num_kept));
-    for (int i = 0; i < soft.num_kept; ++i) counts[static_cast<size_t>(work.kept[i])] = true;
-    EXPECT_EQ(std::count(counts.begin(), counts.end(), true), soft.num_kept) << "none is kept twice";
-    std::vector<double> most(counts.size());
-    for (int r = 0; r < c.rows; ++r) {
-      const auto p = soft.probabilities(r);
-      for (size_t v = 0; v < p.size(); ++v) most[v] = std::max(most[v], p[v]);
-    }
-    const double least = static_cast<double>(c.least);
-    for (size_t v = 0; v < most.size(); ++v) EXPECT_TRUE(counts[v] ? most[v] > least * (1 - 1e-5) : most[v] < least * (1 + 1e-5)) << v << " has " << most[v];
-  } else {
-    EXPECT_EQ(soft.num_kept, c.vocabulary);
-  }
-  std::vector<Expected> expected;
-  for (int r = 0; r < c.rows; ++r) {
-    const auto p = soft.probabilities(r);
-    double lost = 0;
-    for (size_t v = 0; v < p.size(); ++v) lost += counts[v] ? 0 : p[v];
-    EXPECT_NEAR(soft.skipped[static_cast<size_t>(r)], lost, 1e-5 * lost) << r;
-    for (int column = 0; column < c.width; ++column) {
-      double value = 0, size = 0;
-      for (int v = 0; v < c.vocabulary; ++v) {
-        if (!counts[static_cast<size_t>(v)]) continue;
-        const double term = 3 * p[static_cast<size_t>(v)] * soft.embedding(v, column);
-        value += term;
-        size += std::abs(term);
-      }
-      // Probabilities round to bf16; exponentials and their sum err by less than 1e-6; an f32 sum rounds V times at most.
-      expected.push_back({value, (0x1p-8 + 1e-6 + c.vocabulary * 0x1p-24) * size});
-    }
-  }
-  EXPECT_EQ(worst_outside("soft embedding", expected, soft.out, static_cast<size_t>(c.width)), "");
-  expected.back().value += 0.1 + expected.back().bound * 2;
-  EXPECT_NE(worst_outside("soft embedding", expected, soft.out, static_cast<size_t>(c.width)), "") << "the comparison sees a wrong answer";
-  const auto once = soft.out;
-  run(soft.call(), true);
-  EXPECT_EQ(once, soft.out) << "the same bits whichever thread comes first";
-}
-
-INSTANTIATE_TEST_SUITE_P(Shapes, SoftEmbedding,
-                         ::testing::Values(SoftCase{"one_token", 1, 1, 8, 1, 0}, SoftCase{"dense", 3, 700, 24, 2, 0}, SoftCase{"kept_beyond_a_block", 2, 2500, 136, 2, 1e-3f},
-                                           SoftCase{"few_kept", 3, 3000, 16, 6, 1e-2f}, SoftCase{"none_kept", 2, 1100, 16, 0.1f, 0.5f}, SoftCase{"many_rows", 130, 90, 16, 3, 1e-6f}),
-                         [](const auto& shape) { return std::string(shape.param.name); });
-
 }  // namespace
 }  // namespace canvaslab::cuda
+
+#include "tests/support/kernels/soft_embedding_checks.h"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compiles every kernel for every architecture and looks at what came out: no spills; no fused multiply-add in f32, which would
-# round otherwise than the CPU; no atomics on floating point.   tests/cuda/compile_test.sh NVCC
+# round otherwise than the CPU; no atomics on floating point; tensor cores where products are.   tests/cuda/compile_test.sh NVCC
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 nvcc="${1:?the first argument is nvcc}"
@@ -19,6 +19,10 @@ for file in core/kernels/cuda/*.cu; do
   "$nvcc" "${flags[@]}" -gencode arch=compute_90a,code=compute_90a -ptx -o "$work/ptx" "$file"
   if grep -qE '\bfma\.rn\.f32\b' "$work/ptx"; then complain "$file: fused multiply-add in f32"; fi
   if grep -qE '\b(atom|red)\.[a-z.]*f(16|32|64)\b' "$work/ptx"; then complain "$file: atomics on floating point"; fi
+  case "$file" in
+    *matrix_product.cu | *attention.cu | *soft_embedding.cu)
+      for word in mma.sync.aligned.m16n8k16 ldmatrix.sync cp.async.cg; do grep -q "$word" "$work/ptx" || complain "$file: no $word"; done ;;
+  esac
 done
 grep -q 'shfl.sync' "$work/ptx" || grep -lq 'bar.sync' "$work/ptx" || complain "the last kernel has neither a shuffle nor a barrier: the look at PTX sees nothing"
 exit "$failed"

@@ -3,8 +3,6 @@
 
 namespace canvaslab::cuda {
 
-int64_t soft_embedding_workspace(int32_t rows, int32_t vocabulary, int32_t width) { return SoftWorkspace(nullptr, rows, vocabulary, width).bytes; }
-
 int soft_embedding(const SoftEmbeddingCall& call, void* stream) {
   if (call.rows < 0 || call.vocabulary < 1 || call.vocabulary > kMaxSoftVocabulary || call.width < 8 || call.width % 8 != 0) return cudaErrorInvalidValue;
   if (!call.logits || !call.table || reinterpret_cast<uintptr_t>(call.table) % 16 != 0 || !call.out.data || !call.workspace || reinterpret_cast<uintptr_t>(call.workspace) % 16 != 0) return cudaErrorInvalidValue;

@@ -15,42 +15,13 @@
 namespace canvaslab::cuda {
 
 struct SoftTile {
-  static constexpr int kThreads = 256, kWarps = kThreads / kWarp, kBlockTokens = 1024, kGroups = kBlockTokens / kWarp;
+  static constexpr int kThreads = 256, kWarps = kThreads / kWarp, kBlockTokens = kSoftBlockTokens, kGroups = kBlockTokens / kWarp;
 };
 
 /// ProductTile whose left side stands in shared memory as [kDepth, kFeatures].
 struct TableTile : ProductTile<128, WeightFormat::kBf16> {
   static constexpr int kTableRow = kFeatures + 8;  // 272 bytes: addresses of a matrix load fall into different banks
   static_assert(kDepth * kTableRow * 2 <= kCodeBytes);
-};
-
-/// The call's workspace.
-struct SoftWorkspace {
-  static constexpr int64_t padded(int64_t bytes) { return (bytes + 15) / 16 * 16; }
-  int64_t bytes = 0;
-  float* row_scale;         // [rows, 2]: largest logit, one over the sum
-  int32_t *counts, *place, *kept, *num_kept;  // [blocks], [V] or -1, [V], [1]
-  uint8_t* needed;          // [V]
-  uint16_t* probability;    // [rows, stride]
-  float* pieces;            // [kSoftSplits, rows, D]
-  int64_t stride;
-
-  CANVASLAB_HOST_DEVICE SoftWorkspace(void* memory, int64_t rows, int64_t vocabulary, int64_t width) : stride((vocabulary + 63) / 64 * 64) {
-    const auto take = [&](int64_t size) {
-      void* at = static_cast<uint8_t*>(memory) + bytes;
-      bytes += padded(size);
-      return at;
-    };
-    row_scale = static_cast<float*>(take(rows * 8));
-    counts = static_cast<int32_t*>(take((vocabulary + SoftTile::kBlockTokens - 1) / SoftTile::kBlockTokens * 4));
-    place = static_cast<int32_t*>(take(vocabulary * 4));
-    kept = static_cast<int32_t*>(take(vocabulary * 4));
-    num_kept = static_cast<int32_t*>(take(4));
-    needed = static_cast<uint8_t*>(take(vocabulary));
-    probability = static_cast<uint16_t*>(take(rows * stride * 2));
-    pieces = static_cast<float*>(take(kSoftSplits * rows * width * 4));
-  }
-  __device__ explicit SoftWorkspace(const SoftEmbeddingCall& call) : SoftWorkspace(call.workspace, call.rows, call.vocabulary, call.width) {}
 };
 
 __device__ inline float soft_probability(float logit, const float* row_scale, float inverse_temperature) { return row_exponential((logit - row_scale[0]) * inverse_temperature) * row_scale[1]; }

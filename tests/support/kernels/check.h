@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "core/kernels/stored_rows.h"
+#include "tests/support/kernels/memory.h"
 
 namespace canvaslab {
 
@@ -17,7 +18,7 @@ struct Expected {
 };
 
 /// The element that lies farthest outside its bound, as text, and the error of all (Frobenius, relative); empty when none does. NaN lies outside.
-inline std::string worst_outside(const char* name, const std::vector<Expected>& expected, const std::vector<float>& got, size_t row_width) {
+inline std::string worst_outside(const char* name, const std::vector<Expected>& expected, const KernelVector<float>& got, size_t row_width) {
   if (expected.size() != got.size()) return fmt::format("{}: {} elements, {} expected", name, got.size(), expected.size());
   size_t worst = 0;
   double excess = 0, errors = 0, squares = 0;
@@ -36,27 +37,27 @@ inline std::string worst_outside(const char* name, const std::vector<Expected>& 
 /// Random numbers as they lie in memory, and as f32 what is read from there.
 struct StoredArray {
   StoredArray(size_t count, Storage as) : storage(as), floats(as == Storage::kF32 ? count : 0, NAN), halves(as == Storage::kBf16 ? count : 0, uint16_t{0x7FC0}) {}
-  StoredArray(const std::vector<float>& values, Storage as) : StoredArray(values.size(), as) {
+  StoredArray(const KernelVector<float>& values, Storage as) : StoredArray(values.size(), as) {
     for (size_t i = 0; i < values.size(); ++i) RowsOut{data(), 0, as}.put(0, static_cast<int64_t>(i), values[i]);
   }
   void* data() { return storage == Storage::kF32 ? static_cast<void*>(floats.data()) : halves.data(); }
   RowsIn in(int64_t stride) { return {data(), stride, storage}; }
   RowsOut out(int64_t stride) { return {data(), stride, storage}; }
-  std::vector<float> values() const {
+  KernelVector<float> values() const {
     if (storage == Storage::kF32) return floats;
-    std::vector<float> all;
+    KernelVector<float> all;
     for (const uint16_t code : halves) all.push_back(from_bf16(code));
     return all;
   }
 
   Storage storage;
-  std::vector<float> floats;
-  std::vector<uint16_t> halves;
+  KernelVector<float> floats;
+  KernelVector<uint16_t> halves;
 };
 
-inline std::vector<float> normal_numbers(size_t count, std::mt19937_64& random, float scale = 1) {
+inline KernelVector<float> normal_numbers(size_t count, std::mt19937_64& random, float scale = 1) {
   std::normal_distribution<float> normal(0, scale);
-  std::vector<float> out(count);
+  KernelVector<float> out(count);
   for (float& x : out) x = normal(random);
   return out;
 }

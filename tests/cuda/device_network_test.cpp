@@ -1,0 +1,33 @@
+// The kernels of the network's side on a GPU: the checks that tests/core runs on the processor, and the same at the checkpoint's sizes. Skipped where there is no GPU.
+#include "tests/support/kernels/device.h"
+
+#include "core/kernels/cuda/attention.h"
+#include "core/kernels/cuda/head_rows.h"
+#include "core/kernels/cuda/matrix_product.h"
+#include "core/kernels/cuda/routing.h"
+#include "core/kernels/cuda/row_glue.h"
+#include "core/kernels/cuda/soft_embedding.h"
+
+namespace canvaslab::cuda {
+namespace {
+
+// The order of threads is the device's own.
+void run(const RowGlueCall& call, bool) { expect_done(row_glue(call, nullptr)); }
+void run(const EmbedCall& call, bool) { expect_done(embed_rows(call, nullptr)); }
+void run(const GeluCall& call, bool) { expect_done(gelu_times_rows(call, nullptr)); }
+void run(const SoftCapCall& call, bool) { expect_done(soft_cap_rows(call, nullptr)); }
+void run(const HeadRowsCall& call, bool) { expect_done(head_rows(call, nullptr)); }
+void run(const RouteCall& call, bool) { expect_done(route(call, nullptr)); }
+void run(const GroupCall& call, bool) { expect_done(group_by_expert(call, nullptr)); }
+void run(const AttentionCall& call, bool) { expect_done(attention(call, nullptr)); }
+void run(const SoftEmbeddingCall& call, bool) { expect_done(soft_embedding(call, nullptr)); }
+void run(const ProductCall& call, unsigned, bool) { expect_done(matrix_product(call, nullptr)); }
+void run_wide(const ProductCall& call) { expect_done(matrix_product(call, nullptr)); }
+
+}  // namespace
+}  // namespace canvaslab::cuda
+
+#include "tests/support/kernels/attention_checks.h"
+#include "tests/support/kernels/matrix_product_checks.h"
+#include "tests/support/kernels/row_glue_checks.h"
+#include "tests/support/kernels/soft_embedding_checks.h"
