@@ -2,6 +2,7 @@
 #include "tests/support/kernels/device.h"
 
 #include "core/kernels/cuda/attention.h"
+#include "core/kernels/cuda/decoder_layer.h"
 #include "core/kernels/cuda/head_rows.h"
 #include "core/kernels/cuda/matrix_product.h"
 #include "core/kernels/cuda/routing.h"
@@ -23,11 +24,13 @@ void run(const AttentionCall& call, bool) { expect_done(attention(call, nullptr)
 void run(const SoftEmbeddingCall& call, bool) { expect_done(soft_embedding(call, nullptr)); }
 void run(const ProductCall& call, unsigned, bool) { expect_done(matrix_product(call, nullptr)); }
 void run_wide(const ProductCall& call) { expect_done(matrix_product(call, nullptr)); }
+void run(const LayerCall& call, const LayerWorkspace& work) { expect_done(decoder_layer(call, work, nullptr)); }
 
 }  // namespace
 }  // namespace canvaslab::cuda
 
 #include "tests/support/kernels/attention_checks.h"
+#include "tests/support/kernels/decoder_layer_checks.h"
 #include "tests/support/kernels/matrix_product_checks.h"
 #include "tests/support/kernels/row_glue_checks.h"
 #include "tests/support/kernels/soft_embedding_checks.h"
