@@ -24,5 +24,6 @@ for file in core/kernels/cuda/*.cu; do
       for word in mma.sync.aligned.m16n8k16 ldmatrix.sync cp.async.cg; do grep -q "$word" "$work/ptx" || complain "$file: no $word"; done ;;
   esac
 done
+"$nvcc" "${flags[@]}" -Xcompiler -Wall,-Wextra,-Werror -gencode arch=compute_90a,code=sm_90a -c -o "$work/measure.o" tests/cuda/measure.cu || complain "tests/cuda/measure.cu does not compile"
 grep -q 'shfl.sync' "$work/ptx" || grep -lq 'bar.sync' "$work/ptx" || complain "the last kernel has neither a shuffle nor a barrier: the look at PTX sees nothing"
 exit "$failed"

@@ -16,7 +16,7 @@ struct KeySpan {
 /// One sequence: its queries meet the keys of `cached`, then those of `fresh`, which stand where they were written: nothing is joined. Counts lie in device memory.
 struct AttentionSequence {
   int32_t first_row = 0, num_rows = 0;  ///< of its queries in the call's rows
-  KeySpan cached, fresh;
+  KeySpan cached = {}, fresh = {};
 };
 
 /// out = softmax(q k) v, no factor on the scores, f32 sums, weights of v in bf16. The queries see all keys, or from[row] <= key < to[row], a key's number counting from the first cached one; a row that
@@ -29,7 +29,7 @@ struct AttentionCall {
   const uint16_t* q = nullptr;                   ///< bf16 [rows, H Dh], 16-byte aligned
   int64_t q_stride = 0;                          ///< elements, a multiple of 8
   const int32_t *from = nullptr, *to = nullptr;  ///< [rows], or null: all
-  RowsOut out;                                   ///< [rows, H Dh]
+  RowsOut out = {};                                   ///< [rows, H Dh]
   float* workspace = nullptr;                    ///< attention_workspace floats; may be null where that is 0
 };
 inline constexpr int32_t kKeyBlock = 32, kKeysUnsplit = 320, kMaxSplits = 8;

@@ -27,7 +27,7 @@ struct LayerShape {
 
 /// Gains are f32 on the device.
 struct LayerWeights {
-  Weights qkv, o, gate_up, down, router, experts_gate_up, experts_down;  ///< [qkv, D], [D, H Dh], [2F, D], [D, F], [E, D], [E, 2M, D], [E, D, M]; router in bf16
+  Weights qkv = {}, o = {}, gate_up = {}, down = {}, router = {}, experts_gate_up = {}, experts_down = {};  ///< [qkv, D], [D, H Dh], [2F, D], [D, F], [E, D], [E, 2M, D], [E, D, M]; router in bf16
   const float *q_norm = nullptr, *k_norm = nullptr;                      ///< [Dh]
   const float *post_attention_norm = nullptr, *pre_ffn_norm = nullptr, *pre_ffn_norm_2 = nullptr, *post_ffn_norm_1 = nullptr, *post_ffn_norm_2 = nullptr, *post_ffn_norm = nullptr, *router_scale = nullptr;  ///< [D]
   const float* per_expert_scale = nullptr;                               ///< [E]
@@ -66,15 +66,15 @@ struct LayerWorkspace {
 
 /// A layer's input and what differs from layer to layer.
 struct LayerCall {
-  LayerShape shape;
-  LayerWeights w;
+  LayerShape shape = {};
+  LayerWeights w = {};
   int32_t rows = 0;                               ///< S
   float* x = nullptr;                             ///< [S, D] residual, in and out
   const float *cos = nullptr, *sin = nullptr;     ///< [S, Dh / 2], rows table_stride apart
   int64_t table_stride = 0;
   const AttentionSequence* sequences = nullptr;   ///< on the device; `fresh` of each: its rows of fresh_k, fresh_v as fresh_keys gives them
   int32_t num_sequences = 0, most_rows = 0, most_keys = 0;
-  NormedOut next;                                 ///< what the layer after this one, or the head, reads
+  NormedOut next = {};                                 ///< what the layer after this one, or the head, reads
 };
 
 /// Keys of a canvas whose rows begin at first_row, where a layer's head_rows leaves them.

@@ -21,12 +21,12 @@ struct HeadRowsCall {
   int32_t num_rows = 0, num_heads = 0, num_kv_heads = 0, head_width = 0;  ///< head_width even, <= kMaxHeadWidth
   int32_t has_values = 1;
   float eps = 1e-6f;
-  RowsIn rows;                    ///< [rows, (H + 2 Hkv) Dh], or (H + Hkv) Dh without value projection
+  RowsIn rows = {};                    ///< [rows, (H + 2 Hkv) Dh], or (H + Hkv) Dh without value projection
   const float *q_gain = nullptr, *k_gain = nullptr;  ///< [Dh]
   const float *cos = nullptr, *sin = nullptr;        ///< [rows, Dh / 2], rows table_stride apart
   int64_t table_stride = 0;
-  RowsOut q;                      ///< [rows, H Dh]
-  KeyRowsOut keys;
+  RowsOut q = {};                      ///< [rows, H Dh]
+  KeyRowsOut keys = {};
 };
 int head_rows(const HeadRowsCall& call, void* stream);
 

@@ -28,9 +28,9 @@ struct ProductCall {
   int32_t rows = 0, n = 0, k = 0;      ///< k a multiple of 8, of 16 for kE4m3, of 32 for kE2m1
   const uint16_t* x = nullptr;         ///< bf16, 16-byte aligned; rows ldx apart, a multiple of 8
   int64_t ldx = 0;
-  Weights w;
+  Weights w = {};
   int32_t gated = 0;
-  RowsOut out;
+  RowsOut out = {};
   const int32_t* begin = nullptr;      ///< [num_groups + 1], or null: one group of all rows
   int32_t num_groups = 1;              ///< <= kMaxGroups
   const int32_t* source = nullptr;     ///< [rows] or null

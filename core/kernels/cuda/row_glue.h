@@ -12,14 +12,14 @@ inline constexpr int32_t kMaxWidth = 24576;  ///< of a row of the residual: two 
 
 /// What a row looks like to the product that comes next: x / sqrt(mean(x^2) + eps) [* gain] * factor.
 struct NormedOut {
-  RowsOut out;
+  RowsOut out = {};
   const float* gain = nullptr;  ///< [width] or null
   float factor = 1;
 };
 
 /// The routed experts' rows of every token, added up in the order of its slots.
 struct ExpertSum {
-  RowsIn parts;                     ///< [rows * slots, width], grouped by expert
+  RowsIn parts = {};                     ///< [rows * slots, width], grouped by expert
   const int32_t* place = nullptr;   ///< [rows * slots] where a token's slot stands in `parts`
   const float* weight = nullptr;    ///< [rows * slots]
   int32_t slots = 0;
@@ -33,12 +33,12 @@ struct ExpertSum {
 struct RowGlueCall {
   int32_t num_rows = 0, width = 0;   ///< width <= kMaxWidth
   float eps = 1e-6f;
-  RowsIn branch;                     ///< [rows, width]; null: only the outs are made
-  ExpertSum experts;                 ///< parts null: none
+  RowsIn branch = {};                     ///< [rows, width]; null: only the outs are made
+  ExpertSum experts = {};                 ///< parts null: none
   const float *branch_gain = nullptr, *experts_gain = nullptr, *gain = nullptr;  ///< [width]
   float scale = 1;
-  RowsOut residual;                  ///< [rows, width] in and out; where it is bf16 the outs see the rounded x
-  NormedOut outs[3];
+  RowsOut residual = {};                  ///< [rows, width] in and out; where it is bf16 the outs see the rounded x
+  NormedOut outs[3] = {};
 };
 int row_glue(const RowGlueCall& call, void* stream);
 
@@ -47,20 +47,20 @@ struct EmbedCall {
   int32_t num_rows = 0, width = 0;
   float eps = 1e-6f;
   const int32_t* ids = nullptr;      ///< [rows], within the table
-  RowsIn table;                      ///< [V, width]
+  RowsIn table = {};                      ///< [V, width]
   float scale = 1;
-  RowsIn signal;                     ///< [rows, width] self-conditioning, or null
+  RowsIn signal = {};                     ///< [rows, width] self-conditioning, or null
   int32_t normed = 1;                ///< 0: prompts, whose embeddings are not normed
-  RowsOut residual;
-  NormedOut outs[3];
+  RowsOut residual = {};
+  NormedOut outs[3] = {};
 };
 int embed_rows(const EmbedCall& call, void* stream);
 
 /// out [rows, width] = gelu(both[:, :width]) * both[:, width:], gelu by its tanh form; bit for bit RowOps::gelu_times where storage is f32.
 struct GeluCall {
   int32_t num_rows = 0, width = 0;
-  RowsIn both;   ///< [rows, 2 width]
-  RowsOut out;   ///< [rows, width]
+  RowsIn both = {};   ///< [rows, 2 width]
+  RowsOut out = {};   ///< [rows, width]
 };
 int gelu_times_rows(const GeluCall& call, void* stream);
 
@@ -68,8 +68,8 @@ int gelu_times_rows(const GeluCall& call, void* stream);
 struct SoftCapCall {
   int32_t num_rows = 0, width = 0;
   float cap = 30;
-  RowsIn x;      ///< [rows, width]
-  RowsOut out;
+  RowsIn x = {};      ///< [rows, width]
+  RowsOut out = {};
 };
 int soft_cap_rows(const SoftCapCall& call, void* stream);
 

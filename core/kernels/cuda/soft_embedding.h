@@ -16,7 +16,7 @@ struct SoftEmbeddingCall {
   const uint16_t* table = nullptr;     ///< bf16 [V, D], 16-byte aligned
   float scale = 1;
   float least = 0;
-  RowsOut out;                         ///< [rows, D]
+  RowsOut out = {};                         ///< [rows, D]
   float* skipped = nullptr;            ///< [rows] out: probability left out
   int32_t* num_kept = nullptr;         ///< [1] out: tokens that take part
   void* workspace = nullptr;           ///< soft_embedding_workspace bytes, 16-byte aligned

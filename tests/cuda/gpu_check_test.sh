@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# The GPU check where there is no GPU: it explains itself, plans, refuses what it does not know, and makes its table of what it is given.   tests/cuda/gpu_check_test.sh
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+failed=0
+complain() { echo "FAILED: $*" >&2; failed=1; }
+expect() {  # expect CODE TEXT COMMAND...
+  local code="$1" text="$2" got=0
+  shift 2
+  "$@" >"$work/log" 2>&1 || got=$?
+  [ "$got" -eq "$code" ] || complain "$*: exit $got, expected $code"
+  grep -qF -- "$text" "$work/log" || complain "$*: does not say '$text'"
+}
+expect 0 "--dry-run" experiments/gpu_check.sh --help
+expect 0 "at most 25 minutes" experiments/gpu_check.sh --dry-run --out "$work/none"
+for stage in build probe correctness memcheck racecheck experts step "torch compiled" "profile experts" report; do grep -q "^$stage " "$work/log" || complain "--dry-run does not name '$stage'"; done
+[ ! -e "$work/none" ] || complain "--dry-run writes"
+expect 0 "$work/none" experiments/gpu_check.sh --dry-run --out "$work/none" --stages probe
+if grep -q '^experts' "$work/log"; then complain "--stages probe plans more than that"; fi
+expect 2 "unknown stage 'nothing'" experiments/gpu_check.sh --stages probe,nothing
+expect 2 "unknown option '--bogus'" experiments/gpu_check.sh --bogus
+expect 2 "is no number" experiments/gpu_check.sh --minutes soon
+command -v python3 >/dev/null || exit "$failed"
+echo '{"device": "made-up", "date": "2026-01-01", "commit": "0123456789abcdef", "clocks": "", "driver": "", "nvcc": ""}' >"$work/context.json"
+echo '{"stage": "probe", "result": "passed", "code": 0, "seconds": 3}' >"$work/stages.jsonl"
+printf '%s\n' 'a library says something' '{"what": "memory", "by": "read", "us": 1000, "least_us": 990, "most_us": 1010, "bytes": 4e9, "flop": 0}' \
+  '{"what": "experts uniform", "by": "ours bf16", "us": 500, "least_us": 499, "most_us": 502, "bytes": 1.6e9, "flop": 0}' \
+  '{"what": "experts uniform", "by": "cublas loop", "us": 1000, "least_us": 999, "most_us": 1002, "bytes": 1.6e9, "flop": 0}' >"$work/probe.jsonl"
+expect 0 "| experts uniform | ours bf16 | 500.0 | 499.0-502.0 | 3.20 | 0 | 1.25 |  |" python3 experiments/gpu/report.py "$work"
+grep -qF '| experts uniform | cublas loop | 1000.0 | 999.0-1002.0 | 1.60 | 0 | 2.50 | 0.50 |' "$work/table.md" || complain "the ratio to the other contender is not there"
+echo '{"stage": "experts", "result": "failed", "code": 1, "seconds": 3}' >>"$work/stages.jsonl"
+expect 1 "failed: experts" python3 experiments/gpu/report.py "$work"
+exit "$failed"
