@@ -4,6 +4,7 @@
 // Letters: S rows of all canvases, D hidden width, H and Hkv heads, Dh head width, F and M inner widths of the dense block and of an expert, E experts, k slots, R = S k.
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 #include <type_traits>
 
 #include "core/kernels/cuda/attention.h"
