@@ -5,7 +5,12 @@ namespace canvaslab::cuda {
 
 int soft_embedding(const SoftEmbeddingCall& call, void* stream) {
   if (call.rows < 0 || call.vocabulary < 1 || call.vocabulary > kMaxSoftVocabulary || call.width < 8 || call.width % 8 != 0) return cudaErrorInvalidValue;
-  if (!call.logits || !call.table || reinterpret_cast<uintptr_t>(call.table) % 16 != 0 || !call.out.data || !call.workspace || reinterpret_cast<uintptr_t>(call.workspace) % 16 != 0) return cudaErrorInvalidValue;
+  if (!call.out.data) return cudaErrorInvalidValue;
+  if (!call.logits) {
+    if (call.rows > 0) soft_zero_kernel<<<static_cast<unsigned>(call.rows), SoftTile::kThreads, 0, static_cast<cudaStream_t>(stream)>>>(call);
+    return cudaGetLastError();
+  }
+  if (!call.table || reinterpret_cast<uintptr_t>(call.table) % 16 != 0 || !call.workspace || reinterpret_cast<uintptr_t>(call.workspace) % 16 != 0) return cudaErrorInvalidValue;
   if (!(call.inverse_temperature > 0) || !(call.least >= 0)) return cudaErrorInvalidValue;
   if (call.rows == 0) return cudaSuccess;
   if (const cudaError_t set = cudaFuncSetAttribute(soft_multiply_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, TableTile::kBytes); set != cudaSuccess) return set;

@@ -172,6 +172,12 @@ __global__ void __launch_bounds__(SoftTile::kThreads) soft_add_kernel(SoftEmbedd
   }
 }
 
+/// Where there is no prediction.
+__global__ void __launch_bounds__(SoftTile::kThreads) soft_zero_kernel(SoftEmbeddingCall call) {
+  for (int c = static_cast<int>(threadIdx.x); c < call.width; c += SoftTile::kThreads) call.out.put(blockIdx.x, c, 0);
+  if (threadIdx.x == 0 && call.skipped) call.skipped[blockIdx.x] = 0;
+}
+
 /// Blocks of soft_multiply_kernel.
 constexpr unsigned soft_multiply_blocks(const SoftEmbeddingCall& call) {
   return static_cast<unsigned>((call.rows + TableTile::kTokens - 1) / TableTile::kTokens * ((call.width + TableTile::kFeatures - 1) / TableTile::kFeatures) * kSoftSplits);

@@ -11,14 +11,14 @@ namespace canvaslab::cuda {
 /// times the largest embedding: keep it below the rounding of the probabilities, 2^-9, or take the dense way.
 struct SoftEmbeddingCall {
   int32_t rows = 0, vocabulary = 0, width = 0;  ///< vocabulary <= kMaxSoftVocabulary; width a multiple of 8
-  const float* logits = nullptr;       ///< [rows, V], finite or -inf
+  const float* logits = nullptr;       ///< [rows, V], finite or -inf; null: no prediction yet, and out is zero
   float inverse_temperature = 1;
   const uint16_t* table = nullptr;     ///< bf16 [V, D], 16-byte aligned
   float scale = 1;
   float least = 0;
   RowsOut out = {};                         ///< [rows, D]
-  float* skipped = nullptr;            ///< [rows] out: probability left out
-  int32_t* num_kept = nullptr;         ///< [1] out: tokens that take part
+  float* skipped = nullptr;            ///< [rows] out, or null: probability left out
+  int32_t* num_kept = nullptr;         ///< [1] out, or null: tokens that take part
   void* workspace = nullptr;           ///< soft_embedding_workspace bytes, 16-byte aligned
 };
 inline constexpr int32_t kMaxSoftVocabulary = 1 << 20, kSoftSplits = 8, kSoftBlockTokens = 1024;

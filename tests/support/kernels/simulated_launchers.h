@@ -1,0 +1,75 @@
+#pragma once
+// The kernels' launchers with the simulator in place of the device, for sequences of kernels: for one file of a test program.
+#include "tests/support/kernels/simulated.h"
+
+#include "core/kernels/cuda/attention.cuh"
+#include "core/kernels/cuda/head_rows.cuh"
+#include "core/kernels/cuda/matrix_product.cuh"
+#include "core/kernels/cuda/routing.cuh"
+#include "core/kernels/cuda/row_glue.cuh"
+#include "core/kernels/cuda/soft_embedding.cuh"
+
+namespace canvaslab::cuda {
+
+int row_glue(const RowGlueCall& call, void*) {
+  simt::launch(static_cast<unsigned>(call.num_rows), GlueTile::kThreads, GlueTile::bytes(call.width), [&] { row_glue_kernel(call); });
+  return 0;
+}
+int embed_rows(const EmbedCall& call, void*) {
+  simt::launch(static_cast<unsigned>(call.num_rows), GlueTile::kThreads, GlueTile::bytes(call.width), [&] { embed_rows_kernel(call); });
+  return 0;
+}
+int soft_cap_rows(const SoftCapCall& call, void*) {
+  simt::launch(static_cast<unsigned>(call.num_rows), GlueTile::kThreads, 0, [&] { soft_cap_kernel(call); });
+  return 0;
+}
+int head_rows(const HeadRowsCall& call, void*) {
+  simt::launch(static_cast<unsigned>((HeadTile::items(call) + HeadTile::kWarps - 1) / HeadTile::kWarps), HeadTile::kThreads, 0, [&] { head_rows_kernel(call); });
+  return 0;
+}
+int route(const RouteCall& call, void*) {
+  simt::launch(static_cast<unsigned>((call.num_rows + RouteTile::kWarps - 1) / RouteTile::kWarps), RouteTile::kThreads, RouteTile::bytes(call.num_experts), [&] { route_kernel(call); });
+  return 0;
+}
+int group_by_expert(const GroupCall& call, void*) {
+  simt::launch(static_cast<unsigned>((call.num_experts + RouteTile::kWarps - 1) / RouteTile::kWarps), RouteTile::kThreads, 0, [&] { group_kernel(call); });
+  return 0;
+}
+int matrix_product(const ProductCall& call, void*) {
+  using Tile = ProductTile<64, WeightFormat::kBf16>;
+  if (call.gated) simt::launch(4, Tile::kThreads, Tile::kBytes, [&] { matrix_product_kernel<Tile, true>(call); });
+  else simt::launch(4, Tile::kThreads, Tile::kBytes, [&] { matrix_product_kernel<Tile, false>(call); });
+  return 0;
+}
+int attention(const AttentionCall& call, void*) {
+  const auto launch = [&]<int kWidth>() {
+    using Tile = AttentionTile<kWidth>;
+    simt::launch(static_cast<unsigned>(call.num_sequences * call.num_heads * ((call.most_rows + Tile::kQueries - 1) / Tile::kQueries)), Tile::kThreads, Tile::kBytes, [&] { attention_kernel<Tile>(call); });
+  };
+  if (attention_splits(call.most_keys) != 1) return 1;
+  switch (call.head_width) {
+    case 16: launch.template operator()<16>(); return 0;
+    case 32: launch.template operator()<32>(); return 0;
+    case 64: launch.template operator()<64>(); return 0;
+    default: return 1;
+  }
+}
+int soft_embedding(const SoftEmbeddingCall& call, void*) {
+  const auto rows = static_cast<unsigned>(call.rows), blocks = static_cast<unsigned>((call.vocabulary + kSoftBlockTokens - 1) / kSoftBlockTokens);
+  const auto by_row = [&](auto kernel) { simt::launch(rows, SoftTile::kThreads, 0, [&] { kernel(call); }); };
+  if (!call.logits) {
+    by_row(soft_zero_kernel);
+    return 0;
+  }
+  by_row(soft_scale_kernel);
+  if (call.least > 0) {
+    simt::launch(blocks, SoftTile::kThreads, 0, [&] { soft_keep_kernel(call); });
+    simt::launch(blocks, SoftTile::kThreads, 0, [&] { soft_place_kernel(call); });
+  }
+  by_row(soft_spread_kernel);
+  simt::launch(soft_multiply_blocks(call), TableTile::kThreads, TableTile::kBytes, [&] { soft_multiply_kernel(call); });
+  by_row(soft_add_kernel);
+  return 0;
+}
+
+}  // namespace canvaslab::cuda
