@@ -86,7 +86,7 @@ double relative_error(std::span<const float> a, std::span<const float> b) {
 
 TEST(CudaForward, GivesTheCpuPathsLogitsForCanvasesAtDifferentSteps) {
   const c10::NoGradGuard no_grad;
-  const std::string folder = std::string(CANVASLAB_SOURCE_DIR) + "/experiments/models/small-1";
+  const std::string folder = fmt::format("{}/experiments/models/small-1", CANVASLAB_SOURCE_DIR);
   const Network network = Network::load(folder, at::kBFloat16, at::Device("cpu"));
   const CpuNetwork exact(Network::load(folder, at::kFloat, at::Device("cpu"))), cpu(network);
   const ModelConfig& config = network.config();
