@@ -1,30 +1,32 @@
 #!/usr/bin/env bash
 # Everything a machine with a GPU is asked for, unattended: correctness, sanitizer, times beside cuBLAS, PyTorch and transformers, profile; ends with a table of pass, fail and ratios.
-#   ./experiments/gpu_check.sh [--stages LIST] [--out DIR] [--minutes N] [--arch SM] [--dry-run]
+#   ./experiments/gpu_check.sh [--stages LIST] [--out DIR] [--bin DIR] [--minutes N] [--arch SM] [--dry-run]
 #
 #   --stages LIST   of build,probe,correctness,sanitizer,measure,torch,profile,report (default: all, in this order; report alone makes the table anew)
 #   --out DIR       where results go (default results/gpu/DATE-DEVICE); stages of several calls may share one
+#   --bin DIR       where the built parts are or go (default build/gpu)
 #   --minutes N     all of it at most (default 25); every stage has a limit of its own besides, and what is cut short is told
 #   --arch SM       architecture to build for (default 90a)
 #   --dry-run       says what would run, with its limits; works anywhere, runs and writes nothing
 #
-# Needs nvcc 12.8 or later for `build`, which compiles the kernels alone, in a minute or two, into build/gpu: no LibTorch, no CMake. A build/gpu brought along from a like machine is used as it is (its
-# parts are linked against the toolkit's cuBLAS alone). Correctness needs GoogleTest and fmt's headers when it is built. python3 with torch and transformers 5.17 is used where it is there, and so are
+# Needs nvcc 12.8 or later for `build`, which compiles the kernels alone, in a minute or two: no LibTorch, no CMake. Parts brought along from a like machine are used as they are (they are linked
+# against the toolkit's cuBLAS alone). Correctness needs GoogleTest and fmt's headers when it is built. python3 with torch and transformers 5.17 is used where it is there, and so are
 # compute-sanitizer and ncu; what is missing or refused is told and not counted as a failure.
 # Exit: 0 all that ran passed; 1 something failed; 2 usage; 3 no GPU or nothing to build with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 fail_usage() { echo "gpu_check.sh: $*; see --help" >&2; exit 2; }
 all_stages=build,probe,correctness,sanitizer,measure,torch,profile,report
-stages=$all_stages out="" minutes=25 arch=90a dry=0
+stages=$all_stages out="" bin=build/gpu minutes=25 arch=90a dry=0
 while [ $# -gt 0 ]; do
   case "$1" in
     --stages) stages="${2:?--stages needs a list}"; shift 2 ;;
     --out) out="${2:?--out needs a folder}"; shift 2 ;;
+    --bin) bin="${2:?--bin needs a folder}"; shift 2 ;;
     --minutes) minutes="${2:?--minutes needs a number}"; shift 2 ;;
     --arch) arch="${2:?--arch needs a name like 90a}"; shift 2 ;;
     --dry-run) dry=1; shift ;;
-    -h|--help) sed -n '2,16p' "$0" | cut -c3-; exit 0 ;;
+    -h|--help) sed -n '2,15p' "$0" | cut -c3-; exit 0 ;;
     *) fail_usage "unknown option '$1'" ;;
   esac
 done
@@ -35,7 +37,6 @@ done
 wanted() { case ",$stages," in *",$1,"*) return 0 ;; *) return 1 ;; esac; }
 say() { printf 'gpu_check: %s\n' "$*" >&2; }
 
-bin=build/gpu
 nvcc="${NVCC:-$(command -v nvcc || true)}"
 [ -n "$nvcc" ] || { [ -x /usr/local/cuda/bin/nvcc ] && nvcc=/usr/local/cuda/bin/nvcc; } || true
 cuda_home="$(dirname "$(dirname "${nvcc:-/usr/local/cuda/bin/nvcc}")")"

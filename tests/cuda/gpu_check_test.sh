@@ -14,6 +14,7 @@ expect() {  # expect CODE TEXT COMMAND...
   grep -qF -- "$text" "$work/log" || complain "$*: does not say '$text'"
 }
 expect 0 "--dry-run" experiments/gpu_check.sh --help
+if grep -q pipefail "$work/log"; then complain "--help shows the script"; fi
 expect 0 "at most 25 minutes" experiments/gpu_check.sh --dry-run --out "$work/none"
 for stage in build probe correctness memcheck racecheck experts step "torch compiled" "profile experts" report; do grep -q "^$stage " "$work/log" || complain "--dry-run does not name '$stage'"; done
 [ ! -e "$work/none" ] || complain "--dry-run writes"
@@ -22,7 +23,21 @@ if grep -q '^experts' "$work/log"; then complain "--stages probe plans more than
 expect 2 "unknown stage 'nothing'" experiments/gpu_check.sh --stages probe,nothing
 expect 2 "unknown option '--bogus'" experiments/gpu_check.sh --bogus
 expect 2 "is no number" experiments/gpu_check.sh --minutes soon
+# A machine made of stand-ins: measurements work, the tests fail, the sanitizer is refused.
+mkdir -p "$work/machine" "$work/bin"
+stand_in() { printf '#!/usr/bin/env bash\n%s\n' "$2" >"$1"; chmod +x "$1"; }
+stand_in "$work/machine/nvidia-smi" 'echo "Some GPU"'
+stand_in "$work/machine/compute-sanitizer" 'echo "Device not supported"; exit 1'
+stand_in "$work/machine/ncu" 'exit 1'
+stand_in "$work/bin/measure" 'echo "{\"what\": \"memory\", \"by\": \"read\", \"us\": 1, \"least_us\": 1, \"most_us\": 1, \"bytes\": 4e6, \"flop\": 0}"'
+stand_in "$work/bin/device_tests" 'echo "a test failed"; exit 1'
+check=(env PATH="$work/machine:$PATH" experiments/gpu_check.sh --bin "$work/bin" --out "$work/run")
+expect 1 "correctness: failed" "${check[@]}" --stages build,probe,correctness,sanitizer
+for text in '"stage": "probe", "result": "passed"' '"stage": "correctness", "result": "failed"' '"stage": "sanitizer", "result": "left out"'; do grep -qF "$text" "$work/run/stages.jsonl" || complain "stages.jsonl does not say $text"; done
+grep -qF '"device": "Some-GPU"' "$work/run/context.json" || complain "the device is not named"
+expect 0 "left out, the 0 minutes are over" "${check[@]}" --stages measure --minutes 0
 command -v python3 >/dev/null || exit "$failed"
+expect 1 "failed: correctness" "${check[@]}" --stages report
 echo '{"device": "made-up", "date": "2026-01-01", "commit": "0123456789abcdef", "clocks": "", "driver": "", "nvcc": ""}' >"$work/context.json"
 echo '{"stage": "probe", "result": "passed", "code": 0, "seconds": 3}' >"$work/stages.jsonl"
 printf '%s\n' 'a library says something' '{"what": "memory", "by": "read", "us": 1000, "least_us": 990, "most_us": 1010, "bytes": 4e9, "flop": 0}' \

@@ -4,7 +4,7 @@
 
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
-#define CANVASLAB_DYNAMIC_SHARED(name) extern __shared__ double name[]
+#define CANVASLAB_DYNAMIC_SHARED(name) extern __shared__ __align__(16) double name[]  // 16 bytes: matrix loads and asynchronous copies
 #define CANVASLAB_UNROLL _Pragma("unroll")
 #elif !defined(CANVASLAB_SIMT)
 #error "kernels are compiled by nvcc, or after tests/support/simt.h"
