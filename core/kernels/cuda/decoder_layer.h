@@ -1,5 +1,5 @@
 #pragma once
-// One decoder layer of a denoise step as a sequence of kernels, in the order of core/network/cpu_layer.cpp: thirteen launches at most, no memory of its own, nothing waits, so that a step can be
+// One layer as a sequence of kernels, a decoder's in a denoise step or an encoder's that appends to a cache, in the order of core/network/cpu_layer.cpp: thirteen launches at most, no memory of its own, nothing waits, so that a step can be
 // captured in a graph. Factors of products are bf16 (as with bf16 weights on the CPU), the residual and all sums f32.
 // Letters: S rows of all canvases, D hidden width, H and Hkv heads, Dh head width, F and M inner widths of the dense block and of an expert, E experts, k slots, R = S k.
 #include <cmath>
@@ -75,6 +75,8 @@ struct LayerCall {
   int64_t table_stride = 0;
   const AttentionSequence* sequences = nullptr;   ///< on the device; `fresh` of each: its rows of fresh_k, fresh_v as fresh_keys gives them
   int32_t num_sequences = 0, most_rows = 0, most_keys = 0;
+  const int32_t *from = nullptr, *to = nullptr;   ///< [S] as in AttentionCall: what a prompt's rows see; null: everything
+  KeyRowsOut append = {};                         ///< prompts: the first free row of the one sequence's cache, bf16; its keys then count among `cached` and `fresh` is empty. Null: fresh_keys
   NormedOut next = {};                                 ///< what the layer after this one, or the head, reads
 };
 
@@ -96,10 +98,10 @@ inline int decoder_layer(const LayerCall& c, const LayerWorkspace& work, void* s
   if (const int e = matrix_product(product(work.normed, D, c.w.qkv, s.qkv_width(), false, f32(work.qkv, s.qkv_width())), stream)) return e;
   const HeadRowsCall heads{.num_rows = c.rows, .num_heads = s.num_heads, .num_kv_heads = s.num_kv_heads, .head_width = s.head_width, .has_values = s.has_values, .eps = s.eps,
                            .rows = f32(work.qkv, s.qkv_width()).in(), .q_gain = c.w.q_norm, .k_gain = c.w.k_norm, .cos = c.cos, .sin = c.sin, .table_stride = c.table_stride, .q = bf16(work.q, s.q_width()),
-                           .keys = {work.fresh_k, work.fresh_v, s.kv_width(), s.head_width, Storage::kBf16}};
+                           .keys = c.append.k ? c.append : KeyRowsOut{work.fresh_k, work.fresh_v, s.kv_width(), s.head_width, Storage::kBf16}};
   if (const int e = head_rows(heads, stream)) return e;
   const AttentionCall attend{.sequences = c.sequences, .num_sequences = c.num_sequences, .most_rows = c.most_rows, .most_keys = c.most_keys, .num_heads = s.num_heads, .num_kv_heads = s.num_kv_heads,
-                             .head_width = s.head_width, .q = work.q, .q_stride = s.q_width(), .out = bf16(work.attended, s.q_width()), .workspace = work.attention};
+                             .head_width = s.head_width, .q = work.q, .q_stride = s.q_width(), .from = c.from, .to = c.to, .out = bf16(work.attended, s.q_width()), .workspace = work.attention};
   if (const int e = attention(attend, stream)) return e;
   if (const int e = matrix_product(product(work.attended, s.q_width(), c.w.o, D, false, f32(work.projected, D)), stream)) return e;
   const auto root = static_cast<float>(std::pow(static_cast<double>(D), -0.5));

@@ -1,5 +1,6 @@
 #pragma once
-// A whole denoiser forward as a sequence of kernels: embedding with self-conditioning, decoder layers, head with soft-cap. What follows it in a step, statistics and acceptance, is in device_step.h.
+// A whole forward as a sequence of kernels: embedding with self-conditioning, layers, head with soft-cap. What follows it in a denoise step, statistics and acceptance, is in device_step.h.
+// A prompt or a finished canvas is encoded by the same: not normed, one sequence, layers with the encoder's scalars, `from`, `to` and `append`, no logits.
 // Nothing waits and nothing is allocated: a step can be captured in a graph. Letters as in decoder_layer.h; V vocabulary, L rows of a canvas, C inner width of self-conditioning.
 #include <algorithm>
 #include <cstdint>
@@ -18,6 +19,8 @@ struct ForwardLayer {
   int64_t table_stride = 0;
   const AttentionSequence* sequences = nullptr;    ///< on the device, one a canvas; `fresh` by fresh_keys
   int32_t most_keys = 0;                           ///< bound over the canvases
+  const int32_t *from = nullptr, *to = nullptr;    ///< of LayerCall
+  KeyRowsOut append = {};                          ///< of LayerCall
 };
 
 /// One canvas, on the host.
@@ -40,7 +43,9 @@ struct ForwardCall {
   Weights conditioning_gate_up = {}, conditioning_down = {};        ///< [2C, D], [D, C]
   float least = 0;                                 ///< of SoftEmbeddingCall
   float* skipped = nullptr;                        ///< [S] out, or null: mass that self-conditioning left out
-  float* logits = nullptr;                         ///< [S, V] out, after the soft-cap
+  int32_t normed = 1;                              ///< 0: encoding, whose embeddings are not normed
+  RowsOut hidden_out = {};                         ///< [S, D] states after the final norm, or null
+  float* logits = nullptr;                         ///< [S, V] out, after the soft-cap; null: no head
 };
 
 /// Where a forward's intermediate results stand.
@@ -108,14 +113,19 @@ inline int denoiser_forward(const ForwardCall& c, const ForwardWorkspace& work, 
     return NormedOut{{to, c.hidden, Storage::kBf16}, last ? c.final_norm : c.layers[layer].input_norm, 1};
   };
   const EmbedCall embed{.num_rows = c.num_rows, .width = c.hidden, .eps = c.eps, .ids = c.ids, .table = {c.embedding, c.hidden, Storage::kBf16}, .scale = c.embedding_scale,
-                        .signal = {conditioned ? work.signal : nullptr, c.hidden, Storage::kF32}, .normed = 1, .residual = {work.x, c.hidden, Storage::kF32}, .outs = {next(0), {}, {}}};
+                        .signal = {conditioned ? work.signal : nullptr, c.hidden, Storage::kF32}, .normed = c.normed, .residual = {work.x, c.hidden, Storage::kF32}, .outs = {next(0), {}, {}}};
   if (const int e = embed_rows(embed, stream)) return e;
   for (int32_t i = 0; i < c.num_layers; ++i) {
     const ForwardLayer& layer = c.layers[i];
     const LayerCall call{.shape = layer.shape, .w = layer.w, .rows = c.num_rows, .x = work.x, .cos = layer.cos, .sin = layer.sin, .table_stride = layer.table_stride, .sequences = layer.sequences,
-                         .num_sequences = c.num_canvases, .most_rows = most_rows, .most_keys = layer.most_keys, .next = next(i + 1)};
+                         .num_sequences = c.num_canvases, .most_rows = most_rows, .most_keys = layer.most_keys, .from = layer.from, .to = layer.to, .append = layer.append, .next = next(i + 1)};
     if (const int e = decoder_layer(call, work.of(layer.shape, c.num_rows), stream)) return e;
   }
+  if (c.hidden_out.data) {
+    const RowGlueCall norm{.num_rows = c.num_rows, .width = c.hidden, .eps = c.eps, .residual = {work.x, c.hidden, Storage::kF32}, .outs = {{c.hidden_out, c.final_norm, 1}, {}, {}}};
+    if (const int e = row_glue(norm, stream)) return e;
+  }
+  if (!c.logits) return 0;
   const RowsOut logits{c.logits, c.vocabulary, Storage::kF32};
   if (const int e = matrix_product({.rows = c.num_rows, .n = c.vocabulary, .k = c.hidden, .x = work.hidden, .ldx = c.hidden, .w = {.codes = c.head}, .out = logits}, stream)) return e;
   return soft_cap_rows({.num_rows = c.num_rows, .width = c.vocabulary, .cap = c.soft_cap, .x = logits.in(), .out = logits}, stream);
