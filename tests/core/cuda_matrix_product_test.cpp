@@ -16,6 +16,7 @@ void run(const ProductCall& call, unsigned blocks, bool falling) {
   if (call.w.format == WeightFormat::kBf16) run_on<ProductTile<64, WeightFormat::kBf16>>(call, blocks, falling);
   if (call.w.format == WeightFormat::kE4m3) run_on<ProductTile<64, WeightFormat::kE4m3>>(call, blocks, falling);
   if (call.w.format == WeightFormat::kE2m1) run_on<ProductTile<64, WeightFormat::kE2m1>>(call, blocks, falling);
+  if (call.w.format == WeightFormat::kInt4) run_on<ProductTile<64, WeightFormat::kInt4>>(call, blocks, falling);
 }
 /// By the wide tile, which the launcher takes for many rows.
 void run_wide(const ProductCall& call) { simt::launch(2, 256, ProductTile<128, WeightFormat::kBf16>::kBytes, [&] { matrix_product_kernel<ProductTile<128, WeightFormat::kBf16>, false>(call); }); }

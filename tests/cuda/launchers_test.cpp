@@ -34,7 +34,7 @@ TEST(Launchers, RefuseProductsWhoseRowsDoNotAlign) {
   expect_refused<ProductCall>(sound, matrix_product,
                               {[](ProductCall& c) { c.k = 12; }, [](ProductCall& c) { c.ldx = 36; }, [](ProductCall& c) { c.ldx = 24; }, [](ProductCall& c) { c.x = memory + 1; }, [](ProductCall& c) { c.n = 0; },
                                [](ProductCall& c) { c.rows = -1; }, [](ProductCall& c) { c.num_groups = 2; }, [](ProductCall& c) { c.begin = places, c.num_groups = kMaxGroups + 1; }, [](ProductCall& c) { c.out.data = nullptr; },
-                               [](ProductCall& c) { c.w.format = WeightFormat::kE2m1; }});
+                               [](ProductCall& c) { c.w.format = WeightFormat::kE2m1; }, [](ProductCall& c) { c.w.format = WeightFormat::kInt4; }});
 }
 
 TEST(Launchers, RefuseAttentionOfOtherHeads) {

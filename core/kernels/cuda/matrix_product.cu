@@ -31,7 +31,7 @@ bool aligned(const void* pointer) { return pointer && reinterpret_cast<uintptr_t
 int matrix_product(const ProductCall& call, void* stream) {
   if (call.rows < 0 || call.n < 1 || call.k < 1 || call.k % depth_step(call.w.format) != 0 || call.ldx < call.k || call.ldx % 8 != 0) return cudaErrorInvalidValue;
   if (!aligned(call.x) || !aligned(call.w.codes) || !call.out.data || call.num_groups < 1 || call.num_groups > kMaxGroups || call.slots_per_row < 1) return cudaErrorInvalidValue;
-  if ((call.w.format == WeightFormat::kE2m1 && !call.w.group_scales) || (!call.begin && call.num_groups != 1)) return cudaErrorInvalidValue;
+  if (((call.w.format == WeightFormat::kE2m1 || call.w.format == WeightFormat::kInt4) && !call.w.group_scales) || (!call.begin && call.num_groups != 1)) return cudaErrorInvalidValue;
   if (call.rows == 0) return cudaSuccess;
   switch (call.w.format) {
     case WeightFormat::kBf16:
@@ -40,6 +40,7 @@ int matrix_product(const ProductCall& call, void* stream) {
       return launch_either<ProductTile<64, WeightFormat::kBf16>>(call, stream);
     case WeightFormat::kE4m3: return launch_either<ProductTile<64, WeightFormat::kE4m3>>(call, stream);
     case WeightFormat::kE2m1: return launch_either<ProductTile<64, WeightFormat::kE2m1>>(call, stream);
+    case WeightFormat::kInt4: return launch_either<ProductTile<64, WeightFormat::kInt4>>(call, stream);
   }
   return cudaErrorInvalidValue;
 }

@@ -41,7 +41,7 @@ __device__ inline void count_tiles(const ProductCall& call, int32_t* before) {
 }
 
 template <typename Tile, bool kGated>
-__device__ inline void find_sources(const ProductCall& call, int group, int first_row, int end_row, int first_feature, TileSources<Tile>& from, const uint8_t*& scales) {
+__device__ inline void find_sources(const ProductCall& call, int group, int first_row, int end_row, int first_feature, TileSources<Tile>& from, const void*& scales) {
   using From = TileSources<Tile>;
   const int thread = static_cast<int>(threadIdx.x), weight_rows = kGated ? 2 * call.n : call.n;
   const int64_t row_bytes = static_cast<int64_t>(call.k) * Tile::kStepBytes / Tile::kDepth, matrix = static_cast<int64_t>(group) * weight_rows;
@@ -59,7 +59,11 @@ __device__ inline void find_sources(const ProductCall& call, int group, int firs
     if (row < end_row) from.x_row[i] = static_cast<uint32_t>((call.source ? call.source[row] / call.slots_per_row : row) * call.ldx / 8);
   }
   const int row = thread / 2, feature = feature_of<kGated>(first_feature, row);
-  scales = Tile::kFormat == WeightFormat::kE2m1 && feature < call.n ? call.w.group_scales + (matrix + weight_row<kGated>(feature, row, call.n)) * (call.k / 16) : nullptr;
+  scales = nullptr;
+  if (feature >= call.n) return;
+  const int64_t scale_row = matrix + weight_row<kGated>(feature, row, call.n);
+  if (Tile::kFormat == WeightFormat::kE2m1) scales = static_cast<const uint8_t*>(call.w.group_scales) + scale_row * (call.k / 16);
+  if (Tile::kFormat == WeightFormat::kInt4) scales = static_cast<const uint16_t*>(call.w.group_scales) + scale_row * (call.k / 32);
 }
 
 template <typename Tile, bool kGated>
@@ -98,7 +102,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 2) matrix_product_kernel(Produ
     const ProductTileAt tile = schedule.at(item);
     const int first_row = (call.begin ? call.begin[tile.group] : 0) + tile.row_tile * Tile::kTokens, end_row = call.begin ? call.begin[tile.group + 1] : call.rows;
     TileSources<Tile> from;
-    const uint8_t* scales;
+    const void* scales;
     find_sources<Tile, kGated>(call, tile.group, first_row, end_row, tile.feature_tile * kFeatures, from, scales);
     Sums<Tile> sums = {};
     multiply_tile<Tile>(from, scales, call.k, end_row - first_row, reinterpret_cast<uint8_t*>(memory), sums);

@@ -11,13 +11,14 @@ enum class WeightFormat : int32_t {
   kBf16,
   kE4m3,  ///< a byte each, times the row's scale
   kE2m1,  ///< two in a byte, even columns in the low nibble, times the e4m3 scale of their group of 16, times the row's scale
+  kInt4,  ///< two in a byte as well, 8 above the value, times the bf16 scale of their group of 32: the product is rounded to bf16, the others are exact in it
 };
 
 /// One or several matrices of the same shape, one behind the other. 16-byte aligned.
 struct Weights {
   WeightFormat format = WeightFormat::kBf16;
   const void* codes = nullptr;            ///< [matrices, rows, K]
-  const uint8_t* group_scales = nullptr;  ///< kE2m1: [matrices, rows, K / 16] e4m3 codes
+  const void* group_scales = nullptr;     ///< kE2m1: [matrices, rows, K / 16] e4m3 codes; kInt4: [matrices, rows, K / 32] bf16
   const float* row_scales = nullptr;      ///< [matrices, rows] f32, or null: 1. kE2m1: the matrix's own scale, as a factor, for all its rows
 };
 
@@ -25,7 +26,7 @@ struct Weights {
 /// gated: the weights have 2n rows, gates first, and out = gelu(gate) * up.
 /// Grouped: rows [begin[g], begin[g + 1]) are multiplied by matrix g; then row r of x is source[r] / slots_per_row where source is given.
 struct ProductCall {
-  int32_t rows = 0, n = 0, k = 0;      ///< k a multiple of 8, of 16 for kE4m3, of 32 for kE2m1
+  int32_t rows = 0, n = 0, k = 0;      ///< k a multiple of 8, of 16 for kE4m3, of 32 for kE2m1 and kInt4
   const uint16_t* x = nullptr;         ///< bf16, 16-byte aligned; rows ldx apart, a multiple of 8
   int64_t ldx = 0;
   Weights w = {};

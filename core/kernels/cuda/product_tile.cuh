@@ -70,9 +70,9 @@ __device__ inline void load_step(const TileSources<Tile>& from, int step, int k,
 /// Two numbers that bf16 holds exactly, as one word.
 __device__ inline uint32_t exact_pair(float low, float high) { return bits_of_float(low) >> 16 | (bits_of_float(high) & 0xFFFF0000u); }
 
-/// Codes of a step -> bf16 [kFeatures, kRow]. Thread t has half t % 2 of row t / 2; `scales` are the group scales of that row, or null.
+/// Codes of a step -> bf16 [kFeatures, kRow]. Thread t has half t % 2 of row t / 2; `scales` are the group scales of that row, or null: no such row.
 template <typename Tile>
-__device__ inline void unpack_step(const uint8_t* stage, const uint8_t* scales, int step, int k, uint16_t* unpacked) {
+__device__ inline void unpack_step(const uint8_t* stage, const void* scales, int step, int k, uint16_t* unpacked) {
   static_assert(Tile::kThreads == 2 * Tile::kFeatures);
   const int row = static_cast<int>(threadIdx.x) / 2, first = static_cast<int>(threadIdx.x) % 2 * (Tile::kDepth / 2);
   auto* to = reinterpret_cast<uint32_t*>(unpacked + row * Tile::kRow + first);
@@ -88,13 +88,22 @@ __device__ inline void unpack_step(const uint8_t* stage, const uint8_t* scales, 
     const auto* codes = reinterpret_cast<const uint32_t*>(stage + row * Tile::kCodeRow + first / 2);
     CANVASLAB_UNROLL
     for (int i = 0; i < Tile::kDepth / 16; ++i) {
-      const int column = step * Tile::kDepth + first + 8 * i;  // a word is half a group
-      const float scale = scales && column < k ? from_e4m3(scales[column / 16]) : 0.0f;
+      const int column = step * Tile::kDepth + first + 8 * i;  // a word lies in one group
       const uint32_t eight = codes[i];
-      CANVASLAB_UNROLL
-      for (int j = 0; j < 4; ++j) {
-        const auto two = static_cast<uint8_t>(eight >> 8 * j);
-        to[4 * i + j] = exact_pair(from_e2m1(two & 15) * scale, from_e2m1(two >> 4) * scale);
+      if constexpr (Tile::kFormat == WeightFormat::kE2m1) {
+        const float scale = scales && column < k ? from_e4m3(static_cast<const uint8_t*>(scales)[column / 16]) : 0.0f;
+        CANVASLAB_UNROLL
+        for (int j = 0; j < 4; ++j) {
+          const auto two = static_cast<uint8_t>(eight >> 8 * j);
+          to[4 * i + j] = exact_pair(from_e2m1(two & 15) * scale, from_e2m1(two >> 4) * scale);
+        }
+      } else {
+        const float scale = scales && column < k ? from_bf16(static_cast<const uint16_t*>(scales)[column / 32]) : 0.0f;
+        CANVASLAB_UNROLL
+        for (int j = 0; j < 4; ++j) {
+          const auto two = static_cast<uint8_t>(eight >> 8 * j);
+          to[4 * i + j] = static_cast<uint32_t>(nearest_bf16(from_int4(two & 15) * scale)) | static_cast<uint32_t>(nearest_bf16(from_int4(two >> 4) * scale)) << 16;
+        }
       }
     }
   }
@@ -150,7 +159,7 @@ __device__ inline void run_steps(int first, int end, uint8_t* memory, Load load,
 
 /// The tile's sums over all of K.
 template <typename Tile>
-__device__ inline void multiply_tile(const TileSources<Tile>& from, const uint8_t* scales, int k, int x_rows, uint8_t* memory, Sums<Tile>& sums) {
+__device__ inline void multiply_tile(const TileSources<Tile>& from, const void* scales, int k, int x_rows, uint8_t* memory, Sums<Tile>& sums) {
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp, slab = warp % Tile::kSlabs * 32;
   auto* unpacked = reinterpret_cast<uint16_t*>(memory + Tile::kStages * Tile::kStageBytes);
   run_steps<Tile>(

@@ -18,7 +18,7 @@ namespace {
 /// Weights [matrices * rows, k] as they lie in memory and as numbers.
 struct RandomWeights {
   RandomWeights(WeightFormat as, int64_t rows, int64_t depth, std::mt19937_64& random)
-      : format(as), k(static_cast<size_t>(depth)), codes(static_cast<size_t>(rows * depth) * (as == WeightFormat::kBf16 ? 2 : 1)), group_scales(as == WeightFormat::kE2m1 ? static_cast<size_t>(rows * depth / 16) : 0),
+      : format(as), k(static_cast<size_t>(depth)), codes(static_cast<size_t>(rows * depth) * (as == WeightFormat::kBf16 ? 2 : 1)), group_scales(as == WeightFormat::kE2m1 || as == WeightFormat::kInt4 ? static_cast<size_t>(rows * depth / 16) : 0),
         row_scales(static_cast<size_t>(rows), 1.0f) {
     for (uint8_t& code : codes) code = static_cast<uint8_t>(random());
     if (format == WeightFormat::kBf16) {
@@ -29,6 +29,8 @@ struct RandomWeights {
     std::uniform_real_distribution<float> scale(0.01f, 0.1f);
     for (float& s : row_scales) s = scale(random);
     for (uint8_t& s : group_scales) s = static_cast<uint8_t>(random() % 0x78);  // positive, from the subnormals up, no NaN
+    if (format == WeightFormat::kInt4)
+      for (size_t i = 0; i < group_scales.size(); i += 2) reinterpret_cast<uint16_t*>(group_scales.data())[i / 2] = nearest_bf16(scale(random));
     if (format == WeightFormat::kE4m3)
       for (uint8_t& code : codes) code = (code & 0x7F) == 0x7F ? 0 : code;
   }
@@ -37,6 +39,8 @@ struct RandomWeights {
     if (format == WeightFormat::kBf16) return static_cast<double>(from_bf16(reinterpret_cast<const uint16_t*>(codes.data())[i]));
     const double scale = static_cast<double>(row_scales[i / k]);
     if (format == WeightFormat::kE4m3) return static_cast<double>(from_e4m3(codes[i])) * scale;
+    if (format == WeightFormat::kInt4)  // as the kernel rounds it
+      return static_cast<double>(from_bf16(nearest_bf16(from_int4(static_cast<uint8_t>(codes[i / 2] >> i % 2 * 4 & 15)) * from_bf16(reinterpret_cast<const uint16_t*>(group_scales.data())[i / 32])))) * scale;
     return static_cast<double>(from_e2m1(static_cast<uint8_t>(codes[i / 2] >> i % 2 * 4 & 15))) * static_cast<double>(from_e4m3(group_scales[i / 16])) * scale;
   }
   Weights get() { return {format, codes.data(), group_scales.empty() ? nullptr : group_scales.data(), format == WeightFormat::kBf16 ? nullptr : row_scales.data()}; }
@@ -136,7 +140,8 @@ INSTANTIATE_TEST_SUITE_P(Shapes, MatrixProduct,
                                            ProductCase{"no_rows", WeightFormat::kBf16, 20, 64, false, {0}}, ProductCase{"groups", WeightFormat::kBf16, 24, 72, false, {0, 70, 0, 3, 1, 0}},
                                            ProductCase{"gated_groups", WeightFormat::kBf16, 40, 64, true, {9, 0, 66}, 8}, ProductCase{"all_in_one", WeightFormat::kBf16, 24, 64, false, {0, 0, 90}, 2},
                                            ProductCase{"e4m3", WeightFormat::kE4m3, 130, 80, false, {10}}, ProductCase{"e4m3_groups", WeightFormat::kE4m3, 40, 144, true, {3, 0, 20}, 4},
-                                           ProductCase{"e2m1", WeightFormat::kE2m1, 130, 96, false, {10}}, ProductCase{"e2m1_groups", WeightFormat::kE2m1, 40, 160, true, {3, 0, 20}, 4}),
+                                           ProductCase{"e2m1", WeightFormat::kE2m1, 130, 96, false, {10}}, ProductCase{"e2m1_groups", WeightFormat::kE2m1, 40, 160, true, {3, 0, 20}, 4},
+                                           ProductCase{"int4", WeightFormat::kInt4, 130, 96, false, {10}}, ProductCase{"int4_groups", WeightFormat::kInt4, 40, 160, true, {3, 0, 20}, 4}),
                          [](const auto& shape) { return std::string(shape.param.name); });
 
 // The checkpoint's sizes, of which the processor's simulator would make hours.
