@@ -62,6 +62,19 @@ inline KernelVector<float> normal_numbers(size_t count, std::mt19937_64& random,
   return out;
 }
 
+/// bf16 codes of normal numbers, from a table: hundreds of millions in seconds.
+inline KernelVector<uint16_t> normal_codes(size_t count, std::mt19937_64& random, float scale = 1) {
+  std::vector<uint16_t> table(1 << 12);
+  for (uint16_t& code : table) code = nearest_bf16(std::normal_distribution<float>(0, scale)(random));
+  KernelVector<uint16_t> out(count);
+  uint64_t bits = 0;
+  for (size_t i = 0; i < count; ++i, bits >>= 12) {
+    if (i % 5 == 0) bits = random();
+    out[i] = table[bits & 0xFFF];
+  }
+  return out;
+}
+
 /// What rounding a result to its storage may cost.
 inline double rounding(Storage storage, double value) { return storage == Storage::kBf16 ? 0x1p-8 * std::abs(value) : 0x1p-23 * std::abs(value); }
 
