@@ -2,11 +2,13 @@
 // Runs CUDA kernels on the processor, thread by thread: what can be checked of them without a GPU. Include before the kernel's header.
 //
 // Every thread of a block is a fiber. It runs until it waits: at __syncthreads() for its block, at a shuffle or ballot for its warp. When all that can run are waiting, those whose wait is over
-// go on; if there are none, the kernel hangs and an error says where everybody stands. Blocks run one after another, so `static` stands for __shared__. Fibers run in rising or, to
-// uncover races, in falling order; shared memory is filled with 0xFF (NaN) before every block, so that what nobody wrote shows.
+// go on; if there are none, the kernel hangs and an error says where everybody stands. Blocks run one after another, so `static` stands for __shared__. Fibers run in rising order, all warps
+// side by side, or, to uncover races, in falling order, one warp as far as it comes before the next: a barrier that is missing then shows. Shared memory is filled with 0xFF (NaN) before every
+// block, so that what nobody wrote shows.
 //
-// Tensor cores, matrix loads and asynchronous copies are there as what they mean: a copy happens no sooner than the thread waits for it, so that a wait that is missing shows; a product's sum is made in
-// f32 in rising order, where the hardware's order is its own. What it does not have: clusters, bulk copies, memory order between running threads. A kernel of these passes a GPU or is not tested.
+// Tensor cores, matrix loads and asynchronous copies are there as what they mean. A copy happens when the thread waits for it, the latest that the hardware may, or in falling order at once, the soonest: a
+// wait or a barrier that is missing shows in one of them. A product's sum is made in f32 in rising order, where the hardware's order is its own.
+// What there is not: clusters, bulk copies, memory order between running threads. A kernel of these passes a GPU or is not tested.
 #define CANVASLAB_SIMT 1
 #include <ucontext.h>
 
@@ -69,13 +71,7 @@ class Block {
       makecontext(&fiber.context, &Block::start, 0);
     }
     while (std::any_of(fibers_.begin(), fibers_.end(), [](const Fiber& f) { return f.wait != Wait::kDone; })) {
-      bool ran = false;
-      for (size_t i = 0; i < fibers_.size(); ++i) {
-        now_ = static_cast<unsigned>(falling_ ? fibers_.size() - 1 - i : i);
-        if (fibers_[now_].wait != Wait::kNothing) continue;
-        swapcontext(&scheduler_, &fibers_[now_].context);
-        ran = true;
-      }
+      const bool ran = falling_ ? run_last_warp() : run_all();
       if (!ran && !release()) throw std::logic_error(fmt::format("block {} hangs: {}", index.x, standing()));
     }
     current() = nullptr;
@@ -105,17 +101,20 @@ class Block {
   }
   void ask(void* to, const void* from, bool present) {
     if ((reinterpret_cast<uintptr_t>(to) | (present ? reinterpret_cast<uintptr_t>(from) : 0)) % 16 != 0) throw std::logic_error("an asynchronous copy of 16 bytes is not aligned to 16 bytes");
-    fibers_[now_].asked.push_back({to, from, present});
+    const Fiber::Copy copy{to, from, present};
+    if (falling_) make(copy);  // the soonest that the hardware may, where rising order has the latest
+    else fibers_[now_].asked.push_back(copy);
+  }
+  static void make(const Fiber::Copy& copy) {
+    if (copy.present) std::memcpy(copy.to, copy.from, 16);
+    else std::memset(copy.to, 0, 16);
   }
   void commit() { fibers_[now_].groups.push_back(std::exchange(fibers_[now_].asked, {})); }
   /// Makes the copies of all groups but the youngest `most`.
   void wait_for_copies(size_t most) {
     auto& groups = fibers_[now_].groups;
     while (groups.size() > most) {
-      for (const auto& copy : groups.front()) {
-        if (copy.present) std::memcpy(copy.to, copy.from, 16);
-        else std::memset(copy.to, 0, 16);
-      }
+      for (const auto& copy : groups.front()) make(copy);
       groups.erase(groups.begin());
     }
   }
@@ -129,6 +128,33 @@ class Block {
     block->fibers_[block->now_].wait = Wait::kDone;
     swapcontext(&block->fibers_[block->now_].context, &block->scheduler_);
   }
+  bool run(std::span<Fiber> some) {
+    bool ran = false;
+    for (size_t i = 0; i < some.size(); ++i) {
+      Fiber& fiber = some[falling_ ? some.size() - 1 - i : i];
+      now_ = static_cast<unsigned>(&fiber - fibers_.data());
+      if (fiber.wait != Wait::kNothing) continue;
+      swapcontext(&scheduler_, &fiber.context);
+      ran = true;
+    }
+    return ran;
+  }
+  bool run_all() { return run(std::span(fibers_)); }
+  /// Takes the last warp that can go on a step further.
+  bool run_last_warp() {
+    for (size_t first = (fibers_.size() - 1) / 32 * 32 + 32; first > 0;) {
+      first -= 32;
+      const auto warp = warp_at(first);
+      if (run(warp) || release(warp)) return true;
+    }
+    return false;
+  }
+  std::span<Fiber> warp_at(size_t first) { return std::span(fibers_).subspan(first, std::min<size_t>(32, fibers_.size() - first)); }
+  static bool release(std::span<Fiber> warp) {
+    if (!std::all_of(warp.begin(), warp.end(), [](const Fiber& f) { return f.wait == Wait::kWarp; })) return false;
+    for (auto& fiber : warp) fiber.wait = Wait::kNothing;
+    return true;
+  }
   void pause(Wait wait) {
     const unsigned self = now_;
     fibers_[self].wait = wait;
@@ -137,12 +163,7 @@ class Block {
   /// Warps that all wait for each other go on; else the block does when all of it waits. Threads that are done count as there.
   bool release() {
     bool any = false;
-    for (size_t first = 0; first < fibers_.size(); first += 32) {
-      const auto warp = std::span(fibers_).subspan(first, std::min<size_t>(32, fibers_.size() - first));
-      if (!std::all_of(warp.begin(), warp.end(), [](const Fiber& f) { return f.wait == Wait::kWarp; })) continue;
-      for (auto& fiber : warp) fiber.wait = Wait::kNothing;
-      any = true;
-    }
+    for (size_t first = 0; first < fibers_.size(); first += 32) any = release(warp_at(first)) || any;
     if (any) return true;
     if (!std::all_of(fibers_.begin(), fibers_.end(), [](const Fiber& f) { return f.wait == Wait::kBlock || f.wait == Wait::kDone; })) return false;
     for (auto& fiber : fibers_)

@@ -219,7 +219,7 @@ TEST_P(HeadRows, NormRotateAndGoWhereTheyBelong) {
   const HeadRowsCall call{.num_rows = kRows, .num_heads = H, .num_kv_heads = Hkv, .head_width = width, .has_values = has_values, .eps = kEps, .rows = rows.in(in_width), .q_gain = q_gain.data(), .k_gain = k_gain.data(),
                           .cos = cosine.data(), .sin = sine.data(), .table_stride = width, .q = q.out(int64_t{H} * width),
                           .keys = {static_cast<char*>(k.data()) + offset, static_cast<char*>(v.data()) + offset, width, int64_t{kCapacity} * width, storage}};
-  run(call, false);
+  run(call, seed % 2 == 1);
   const auto values = rows.values(), got_k = k.values(), got_v = v.values();
   std::vector<Expected> of_q, of_k, of_v;
   KernelVector<float> kernel_k, kernel_v;
