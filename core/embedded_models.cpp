@@ -18,6 +18,9 @@ std::string models_folder() {
   return CANVASLAB_MODEL_FOLDER;
 }
 
+/// What a model's name without a training seed stands for.
+constexpr const char* kUsedSeed = "-2";
+
 bool has_weights(const fs::path& folder) {
   std::error_code ignored;
   return fs::exists(folder / "model.safetensors", ignored) && fs::exists(folder / "config.json", ignored);
@@ -37,7 +40,7 @@ std::vector<std::string> embedded_models() {
 std::string model_folder(const std::string& model) {
   std::error_code ignored;
   if (model.empty() || model.find_first_of("/(") != std::string::npos || fs::exists(model, ignored)) return model;
-  for (const std::string& name : {model, model + "-1"})
+  for (const std::string& name : {model, model + kUsedSeed})
     if (const fs::path folder = fs::path(models_folder()) / name; has_weights(folder)) return folder.string();
   return model;
 }
