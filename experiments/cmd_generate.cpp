@@ -315,7 +315,7 @@ void add_generate(CommandLine& line) {
   for (const CommandOption& other : {model, prompt, file, ids, jsonl, batch, chat, thinking, tools, length, most, feedback, init, pin, dtype, device, threads, trace, logits, live}) replay.excludes(other);
   c.flag("--first-divergence", a->replay.first_divergence, "with --replay: nothing after the step at which the two part");
   c.flag("--json", a->json, "one JSON object a prompt on stdout, nothing else");
-  c.footer("Examples:\n  canvaslab generate --prompt '6+7-5-7-8+4+5='                     the small model; watch it on a terminal\n"
+  c.footer("Examples:\n  canvaslab generate --prompt '1.3..4....4.4..1'                   a Sudoku for the small model; watch it on a terminal\n"
             "  canvaslab generate --model DIR --prompt 'Why is the sky blue?'\n"
             "  canvaslab generate --model 'hmm(states=16)' --sampler ddim --steps 32 --json\n"
             "  canvaslab generate --model DIR --prompt-ids '2 17 9' --rng torch --seed 1 --trace t.h5 --trace-logits\n"

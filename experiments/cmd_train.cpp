@@ -75,7 +75,7 @@ void add_train(CommandLine& line) {
   command.flag("--quiet", a->quiet, "no progress");
   command.footer("Examples:\n  canvaslab train experiments/train/small.toml\n  canvaslab train experiments/train/small.toml --set run.seed=2 --out results/runs/small-2\n"
                  "  canvaslab train experiments/train/sudoku_lora.toml --from small\n"
-                 "  canvaslab plot results/runs/small-1        # losses and accuracies\n  canvaslab generate --model results/runs/small-1/model --prompt '6+7-5-7-8+4+5='\n"
+                 "  canvaslab plot results/runs/small-1        # losses and accuracies\n  canvaslab generate --model results/runs/small-1/model --prompt '1.3..4....4.4..1'\n"
                  "Killed or interrupted, the same command goes on from the last checkpoint; the result does not depend on it.");
   command.action([=] { return run(*a); });
 }

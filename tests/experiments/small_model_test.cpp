@@ -22,8 +22,9 @@ TEST(SmallModelByName, AnswersWithoutBeingNamed) {
   const Json json = parse_json(result.output);
   EXPECT_EQ(json["text"], "<|channel>thought\n3,8,1,3,7,2<channel|>2<turn|>");
   EXPECT_EQ(json["config"]["model"], "small");
-  const auto denoised = shell(kProgram + " generate --prompt '6+7-5-7-8+4+5=' --json");
+  const auto denoised = shell(kProgram + " generate --prompt '1.3..4....4.4..1' --json");
   ASSERT_EQ(denoised.exit_code, 0) << denoised.output;
+  EXPECT_EQ(parse_json(denoised.output)["text"], "1234341221434321<turn|>") << "the README's Sudoku";
   EXPECT_GT(parse_json(denoised.output)["forwards"]["denoise"], 1);
 }
 
