@@ -37,7 +37,7 @@ struct GemmKernel {
   }
 };
 
-/// The best for right-hand sides that are met once.
+/// The best for right-hand sides that are met once, or not laid out.
 const GemmKernel& gemm_kernel();
 /// The best for weights [n, k] that are laid out once; a matter of their size alone, so that results are not one of m.
 const GemmKernel& gemm_kernel_for(int64_t n, int64_t k);

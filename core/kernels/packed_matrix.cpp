@@ -31,7 +31,7 @@ const UnpackKernel& unpack_kernel() {
   return best;
 }
 
-void multiply_packed(const float* a, int64_t lda, int64_t m, const PackedMatrix& w, float* c, int64_t ldc, const GemmKernel& kernel) {
+void multiply_packed(const float* a, int64_t lda, int64_t m, const PackedMatrix& w, float* c, int64_t ldc) {
   if (m == 0) return;
   alignas(64) float unpacked[kRows * kDepth];
   for (int64_t row = 0; row < w.rows; row += kRows) {
@@ -39,7 +39,7 @@ void multiply_packed(const float* a, int64_t lda, int64_t m, const PackedMatrix&
     for (int64_t column = 0; column < w.columns; column += kDepth) {
       const int64_t depth = w.columns - column < kDepth ? w.columns - column : kDepth;
       unpack_kernel().unpack(w, row, rows, column, depth, unpacked, kDepth);
-      kernel.multiply({.m = m, .n = rows, .k = depth, .a = a + column, .lda = lda, .b = unpacked, .ldb = kDepth, .transposed = true, .c = c + row, .ldc = ldc, .accumulate = column > 0});
+      gemm_kernel().multiply({.m = m, .n = rows, .k = depth, .a = a + column, .lda = lda, .b = unpacked, .ldb = kDepth, .transposed = true, .c = c + row, .ldc = ldc, .accumulate = column > 0});
     }
   }
 }

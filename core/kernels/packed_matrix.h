@@ -3,8 +3,6 @@
 #include <cstdint>
 #include <span>
 
-#include "core/kernels/gemm.h"
-
 namespace canvaslab {
 
 /// How a row's numbers are stored; the arithmetic of each is in dequantise.h.
@@ -46,8 +44,8 @@ const UnpackKernel& unpack_kernel();
 std::span<const UnpackKernel> all_unpack_kernels();
 
 /// c [m, rows] = a [m, columns] times the matrix transposed; rows lda and ldc apart. Unpacks 32 rows by 256 columns at a time,
-/// which stay in the first caches for all rows of a. The sums are the kernel's, so that c has the bits of its product with
+/// which stay in the first caches for all rows of a. The sums are gemm_kernel()'s, so that c has the bits of the product with
 /// the unpacked matrix, and a row of c depends on its row of a alone.
-void multiply_packed(const float* a, int64_t lda, int64_t m, const PackedMatrix& matrix, float* c, int64_t ldc, const GemmKernel& kernel = gemm_kernel());
+void multiply_packed(const float* a, int64_t lda, int64_t m, const PackedMatrix& matrix, float* c, int64_t ldc);
 
 }  // namespace canvaslab

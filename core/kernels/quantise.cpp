@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "core/kernels/dequantise.h"
+#include "core/kernels/stored_rows.h"
 
 namespace canvaslab {
 namespace {
@@ -19,11 +20,6 @@ float largest_of(const float* w, int64_t count) {
 float nearest(float x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
 
 }  // namespace
-
-uint16_t to_bf16(float x) {
-  const uint32_t bits = std::bit_cast<uint32_t>(x);
-  return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
-}
 
 uint8_t to_e4m3(float x) {
   const auto sign = static_cast<uint8_t>(std::bit_cast<uint32_t>(x) >> 24 & 0x80);
@@ -45,7 +41,7 @@ uint8_t to_e2m1(float x) {
 void quantise_fp8(const float* w, int64_t rows, int64_t columns, uint8_t* codes, uint16_t* scales) {
   for (int64_t r = 0; r < rows; ++r) {
     const float* row = w + r * columns;
-    scales[r] = to_bf16(largest_of(row, columns) / 448);
+    scales[r] = nearest_bf16(largest_of(row, columns) / 448);
     const float scale = from_bf16(scales[r]);
     for (int64_t k = 0; k < columns; ++k) codes[r * columns + k] = scale > 0 ? to_e4m3(row[k] / scale) : 0;
   }
@@ -54,7 +50,7 @@ void quantise_fp8(const float* w, int64_t rows, int64_t columns, uint8_t* codes,
 void quantise_int4(const float* w, int64_t rows, int64_t columns, uint8_t* codes, uint16_t* scales) {
   for (int64_t group = 0; group < rows * columns / kInt4Group; ++group) {
     const float* from = w + group * kInt4Group;
-    scales[group] = to_bf16(largest_of(from, kInt4Group) / 7.5f);
+    scales[group] = nearest_bf16(largest_of(from, kInt4Group) / 7.5f);
     const float scale = from_bf16(scales[group]);
     const auto code = [&](float x) {
       const float q = scale > 0 ? nearest(x / scale) : 0;

@@ -10,8 +10,6 @@ inline constexpr int64_t kInt4Group = 32, kNvfp4Group = 16;
 uint8_t to_e4m3(float x);
 /// Nearest e2m1 code; beyond 6 the largest. x is no NaN.
 uint8_t to_e2m1(float x);
-/// Nearest bf16 code.
-uint16_t to_bf16(float x);
 
 /// w [rows, columns] -> codes of the same shape and a bf16 scale a row: its largest magnitude over 448.
 /// |error| <= max(2^-4 |w|, 2^-10 scale).

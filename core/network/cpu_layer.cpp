@@ -272,7 +272,7 @@ void multiply_in_place(const float* x, const uint16_t* x16, int64_t ldx, int64_t
   for (const at::Tensor& part : w.in_place) {
     const int64_t n = part.size(-2), first = index * n * w.k;
     if (w.bf16) bf16_gemm_kernel().multiply({.m = rows, .n = n, .k = w.k, .a = x16, .lda = ldx, .b = static_cast<const uint16_t*>(part.const_data_ptr()) + first, .ldb = w.k, .transposed = true, .c = y, .ldc = ldy});
-    else w.kernel->multiply({.m = rows, .n = n, .k = w.k, .a = x, .lda = ldx, .b = part.const_data_ptr<float>() + first, .ldb = w.k, .transposed = true, .c = y, .ldc = ldy});
+    else gemm_kernel().multiply({.m = rows, .n = n, .k = w.k, .a = x, .lda = ldx, .b = part.const_data_ptr<float>() + first, .ldb = w.k, .transposed = true, .c = y, .ldc = ldy});
     y += n;
   }
 }
@@ -282,7 +282,7 @@ void multiply_in_place(const float* x, const uint16_t* x16, int64_t ldx, int64_t
 void multiply(const float* x, int64_t rows, const LaidMatrix& w, int64_t index, float* y, int64_t ldy, CpuWorkspace& ws) {
   if (!w.quantised.empty()) {
     for (const PackedMatrix& part : std::span(w.quantised).subspan(static_cast<size_t>(index) * w.parts, w.parts)) {
-      multiply_packed(x, w.k, rows, part, y, ldy, *w.kernel);
+      multiply_packed(x, w.k, rows, part, y, ldy);
       y += part.rows;
     }
     return;
@@ -292,7 +292,7 @@ void multiply(const float* x, int64_t rows, const LaidMatrix& w, int64_t index, 
   if (!w.data) return multiply_in_place(x, x16, ld, rows, w, index, y, ldy);
   const float* packed = w.data + index * w.stride;
   if (w.bf16) bf16_gemm_kernel().multiply({.m = rows, .n = w.n, .k = w.k, .a = x16, .lda = ld, .transposed = true, .packed = packed, .c = y, .ldc = ldy});
-  else w.kernel->multiply({.m = rows, .n = w.n, .k = w.k, .a = x, .lda = ld, .transposed = true, .packed = packed, .c = y, .ldc = ldy});
+  else gemm_kernel_for(w.n, w.k).multiply({.m = rows, .n = w.n, .k = w.k, .a = x, .lda = ld, .transposed = true, .packed = packed, .c = y, .ldc = ldy});
 }
 
 void gated_mlp(const float* x, int64_t rows, const LaidMatrix& gate_up, const LaidMatrix& down, float* out, CpuWorkspace& ws) {

@@ -55,8 +55,8 @@ PackedMlp::PackedMlp(const at::Tensor& gate, const at::Tensor& up, const at::Ten
   float* at = memory.get(first + packed_size(D, F, bf16));
   pack_matrix(at::cat({gate, up}, 0), at);
   pack_matrix(down_proj, at + first);
-  gate_up = {.data = at, .n = 2 * F, .k = D, .stride = first, .bf16 = bf16, .kernel = &gemm_kernel_for(2 * F, D)};
-  down = {.data = at + first, .n = D, .k = F, .stride = 0, .bf16 = bf16, .kernel = &gemm_kernel_for(D, F)};
+  gate_up = {.data = at, .n = 2 * F, .k = D, .stride = first, .bf16 = bf16};
+  down = {.data = at + first, .n = D, .k = F, .stride = 0, .bf16 = bf16};
 }
 
 PackedLayers::PackedLayers(std::vector<LayerWeights> decoder, std::vector<LayerWeights> encoder, QuantisedByPlace quantised, int64_t most_bytes) : quantised_(std::move(quantised)) {
@@ -92,7 +92,6 @@ LaidMatrix PackedLayers::place(const std::vector<at::Tensor>& parts, bool in_f32
   const int64_t count = several ? first.size(0) : 1;
   LaidMatrix out{.data = memory_.data() + floats_, .n = 0, .k = first.size(-1), .stride = 0, .bf16 = first.scalar_type() == at::kBFloat16 && !in_f32};
   for (const auto& part : parts) out.n += part.size(-2);
-  out.kernel = &gemm_kernel_for(out.n, out.k);
   if (in_place_ && !in_f32) {
     out.data = nullptr;
     if (counting_) return out;
@@ -133,7 +132,6 @@ LaidMatrix PackedLayers::view(const std::vector<at::Tensor>& parts) {
       out.parts += 1;
     }
   }
-  out.kernel = &gemm_kernel_for(out.n, out.k);
   return out;
 }
 

@@ -11,21 +11,20 @@
 
 namespace canvaslab {
 
-struct GemmKernel;
 struct LayerWeights;
 struct PackedWeight;
 
 /// Quantised weights that stay as their files hold them, by the tensor that stands for each (Network::keep_packed).
 using QuantisedByPlace = std::map<const void*, std::shared_ptr<const PackedWeight>>;
 
-/// The right-hand sides [n, k] of products x w^T, packed by gemm_kernel_for or bf16_gemm_kernel, the experts' `stride` apart; or the
-/// tensors themselves, columns one after another, which come out the same to the bit; or quantised matrices of the checkpoint's
-/// files, `parts` of which, one below the other, make one right-hand side.
+/// The right-hand sides [n, k] of products x w^T, packed by gemm_kernel_for or bf16_gemm_kernel, the experts' `stride` apart; or
+/// the tensors themselves, columns one after another; or quantised matrices of the checkpoint's files, `parts` of which, one below
+/// the other, make one right-hand side. The latter two are multiplied by gemm_kernel in f32, which gives the same bits where
+/// gemm_kernel_for is the same: its AMX version would lay every one out again for a few rows.
 struct LaidMatrix {
   const float* data = nullptr;      ///< null: in place
   int64_t n = 0, k = 0, stride = 0;
   bool bf16 = false;
-  const GemmKernel* kernel = nullptr;  ///< of products in f32
   std::vector<at::Tensor> in_place = {};
   std::vector<PackedMatrix> quantised = {};
   size_t parts = 0;

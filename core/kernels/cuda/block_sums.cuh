@@ -1,5 +1,5 @@
 #pragma once
-// Sums, maxima and prefix sums over the threads of a warp or block, in an order that the block's size alone decides.
+// Sums, maxima, places of maxima and prefix sums over the threads of a warp or block, in an order that the block's size alone decides.
 #include "core/kernels/cuda/dialect.cuh"
 
 namespace canvaslab::cuda {
@@ -42,6 +42,21 @@ __device__ inline float block_max(float value, float* scratch) {
   for (int w = 1; w < kWarps; ++w) top = scratch[w] > top ? scratch[w] : top;
   __syncthreads();
   return top;
+}
+
+/// First index in rising order whose value is the largest, by one warp; the same in all lanes. `value(i)` is -inf where i takes no part. -1 when all are.
+template <typename Value>
+__device__ inline int warp_best(int lane, int count, Value value) {
+  float top = -INFINITY;
+  int best = -1;
+  for (int i = lane; i < count; i += kWarp)
+    if (value(i) > top) top = value(i), best = i;
+  for (int step = kWarp / 2; step > 0; step /= 2) {
+    const float other = __shfl_xor_sync(kWholeWarp, top, step);
+    const int other_best = __shfl_xor_sync(kWholeWarp, best, step);
+    if (other_best >= 0 && (best < 0 || other > top || (other == top && other_best < best))) top = other, best = other_best;
+  }
+  return best;
 }
 
 /// The sum of the values of the lanes below.

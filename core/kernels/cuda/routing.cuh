@@ -16,20 +16,6 @@ struct RouteTile {
   static constexpr size_t bytes(int num_experts) { return kWarps * static_cast<size_t>(num_experts) * sizeof(float); }
 };
 
-/// The lowest index of the largest value, -1 when there is no value above -inf; the same in all lanes.
-__device__ inline int warp_largest(const float* values, int count, int lane) {
-  float top = -INFINITY;
-  int best = -1;
-  for (int i = lane; i < count; i += kWarp)
-    if (values[i] > top) top = values[i], best = i;
-  for (int step = kWarp / 2; step > 0; step /= 2) {
-    const float other = __shfl_xor_sync(kWholeWarp, top, step);
-    const int other_best = __shfl_xor_sync(kWholeWarp, best, step);
-    if (other_best >= 0 && (best < 0 || other > top || (other == top && other_best < best))) top = other, best = other_best;
-  }
-  return best;
-}
-
 __global__ void __launch_bounds__(RouteTile::kThreads) route_kernel(RouteCall call) {
   CANVASLAB_DYNAMIC_SHARED(memory);
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp, E = call.num_experts;
@@ -52,7 +38,7 @@ __global__ void __launch_bounds__(RouteTile::kThreads) route_kernel(RouteCall ca
   __syncwarp();
   float sum = 0;
   for (int slot = 0; slot < call.slots; ++slot) {
-    const int found = warp_largest(p, E, lane);
+    const int found = warp_best(lane, E, [&](int e) { return p[e]; });
     const int best = found < 0 ? slot : found;  // rows of NaN: some expert, and weights that are NaN
     const float value = p[best];
     __syncwarp();

@@ -11,7 +11,7 @@
 #include <cmath>
 
 #include "core/kernels/cuda/device_step.h"
-#include "core/kernels/cuda/dialect.cuh"
+#include "core/kernels/cuda/block_sums.cuh"
 #include "core/kernels/tile_arithmetic.h"
 #include "core/kernels/tile_sums.h"
 
@@ -82,21 +82,6 @@ struct RowTiles {
       : count(tiles), z(memory), weight(z + tiles), share_s(weight + tiles), plain_z(share_s + tiles), plain_s(plain_z + tiles), top(reinterpret_cast<float*>(plain_s + tiles)),
         place(reinterpret_cast<int32_t*>(top + tiles)) {}
 };
-
-/// First index in rising order whose value is the largest, by one warp; the same in all lanes. `value(i)` is -inf where i takes no part. -1 when all are.
-template <typename Value>
-__device__ inline int warp_best(int lane, int count, Value value) {
-  float top = -INFINITY;
-  int best = -1;
-  for (int i = lane; i < count; i += kWarp)
-    if (value(i) > top) top = value(i), best = i;
-  for (int step = kWarp / 2; step > 0; step /= 2) {
-    const float other = __shfl_xor_sync(kWholeWarp, top, step);
-    const int other_best = __shfl_xor_sync(kWholeWarp, best, step);
-    if (other_best >= 0 && (best < 0 || other > top || (other == top && other_best < best))) top = other, best = other_best;
-  }
-  return best;
-}
 
 /// Shares of a tile's sums in units of the row's maximum, in place.
 __device__ inline void to_row_units(float top, float row_top, double inverse_t, double z, double s, double& share_z, double& share_s) {
