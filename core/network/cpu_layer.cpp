@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 #include "core/kernels/gemm.h"
@@ -18,7 +17,6 @@ namespace {
 
 constexpr int64_t kCausalChunk = 64;   // causal queries attended at once: the more, the more keys are met in vain
 constexpr int64_t kQueryChunk = 256;   // others
-constexpr int64_t kKeyBlock = 512;     // scores of a chunk and a block stay in the second-level cache
 
 class Layer {
  public:
@@ -124,61 +122,10 @@ class Layer {
     keys.filled += S;
   }
 
-  void attend(const std::array<KeyRows, 2>& parts, int64_t chunk) {
-    ws.attended.get(S * q_width());
-    ws.top.resize(static_cast<size_t>(S));
-    ws.sum.resize(static_cast<size_t>(S));
-    for (int64_t begin = 0; begin < S; begin += chunk)
-      for (int64_t head = 0; head < config.num_heads; ++head) attend_head(parts, head, begin, std::min(S, begin + chunk));
-  }
-
-  /// Queries [begin, end) of one head, block of keys by block: softmax over what came so far, put right when a larger score
-  /// comes (Milakov and Gimelshein 2018).
-  void attend_head(const std::array<KeyRows, 2>& parts, int64_t head, int64_t begin, int64_t end) {
-    const int64_t Dh = shape.head_dim, n = end - begin, kv = head * shape.num_kv_heads / config.num_heads, out_stride = q_width();
-    const float* q = ws.qkv.data() + begin * row_width() + head * Dh;
-    float *out = ws.attended.data() + begin * out_stride + head * Dh, *scores = ws.scores.get(n * kKeyBlock);
-    const int64_t first = *std::min_element(ws.from.begin() + begin, ws.from.begin() + end), last = *std::max_element(ws.to.begin() + begin, ws.to.begin() + end);
-    bool any = false;
-    int64_t base = 0;
-    for (const KeyRows& part : parts) {
-      const int64_t stop = std::min(part.count, last - base);
-      for (int64_t at = std::max<int64_t>(0, first - base); at < stop; at += kKeyBlock) {
-        const int64_t width = std::min(kKeyBlock, stop - at);
-        gemm_kernel().multiply({.m = n, .n = width, .k = Dh, .a = q, .lda = row_width(), .b = part.k + kv * part.head_stride + at * part.row_stride, .ldb = part.row_stride,
-                                .transposed = true, .c = scores, .ldc = width});
-        for (int64_t s = begin; s < end; ++s) weigh(scores + (s - begin) * width, width, base + at, s, any ? out + (s - begin) * out_stride : nullptr);
-        gemm_kernel().multiply({.m = n, .n = Dh, .k = width, .a = scores, .lda = width, .b = part.v + kv * part.head_stride + at * part.row_stride, .ldb = part.row_stride,
-                                .c = out, .ldc = out_stride, .accumulate = any});
-        any = true;
-      }
-      base += part.count;
-    }
-    for (int64_t s = begin; s < end; ++s) ops.scale(1.0f / ws.sum[static_cast<size_t>(s)], static_cast<size_t>(Dh), out + (s - begin) * out_stride);
-  }
-
-  /// One query's scores of keys [first, first + width) become weights. `out`: what it has gathered so far, or null at first.
-  void weigh(float* row, int64_t width, int64_t first, int64_t query, float* out) {
-    const auto s = static_cast<size_t>(query);
-    const int64_t from = std::clamp<int64_t>(ws.from[s] - first, 0, width), to = std::clamp<int64_t>(ws.to[s] - first, from, width);
-    float &top = ws.top[s], &sum = ws.sum[s];
-    if (!out) {
-      top = -std::numeric_limits<float>::infinity();
-      sum = 0;
-    }
-    std::fill(row, row + from, 0.0f);
-    std::fill(row + to, row + width, 0.0f);
-    if (from == to) return;
-    const float largest = ops.largest(row + from, static_cast<size_t>(to - from));
-    if (largest > top) {
-      if (sum > 0) {
-        const float factor = std::exp(top - largest);
-        sum *= factor;
-        ops.scale(factor, static_cast<size_t>(shape.head_dim), out);
-      }
-      top = largest;
-    }
-    sum += ops.exponentials(row + from, static_cast<size_t>(to - from), top);
+  void attend(const std::array<KeyRows, 2>& keys, int64_t chunk) {
+    canvaslab::attend({.num_queries = S, .num_heads = config.num_heads, .num_kv_heads = shape.num_kv_heads, .head_dim = shape.head_dim, .q = ws.qkv.data(), .q_stride = row_width(), .keys = keys,
+                       .from = ws.from, .to = ws.to, .chunk = chunk, .out = ws.attended.get(S * q_width())},
+                      ws.attention);
   }
 
   /// From the attended heads to the layer's end.

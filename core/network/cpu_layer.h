@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/kernels/buffer.h"
+#include "core/network/cpu_attention.h"
 #include "core/network/packed_layers.h"
 
 namespace canvaslab {
@@ -14,11 +15,12 @@ struct LayerConfig;
 
 /// One thread's memory, kept from call to call: after the first step of a shape nothing is allocated.
 struct CpuWorkspace {
-  Buffer<float> x, normed, qkv, scores, attended, projected, both, inner, dense, sparse, router, grouped, parts, probabilities;
+  Buffer<float> x, normed, qkv, attended, projected, both, inner, dense, sparse, router, grouped, parts, probabilities;
   Buffer<uint16_t> rounded;
   std::vector<int32_t> expert, order, place, begin, picked;
   std::vector<int64_t> from, to;
-  std::vector<float> weight, top, sum;
+  std::vector<float> weight;
+  AttentionWorkspace attention;
 };
 
 /// y [rows, w.n], rows ldy apart = x [rows, w.k] times matrix `index` of w transposed. Rounds x to bf16 where w is.
@@ -26,12 +28,6 @@ void multiply(const float* x, int64_t rows, const LaidMatrix& w, int64_t index, 
 
 /// x [rows, k], the rows of a bf16 product's left side, rounded; rows `ld` apart, as Bf16Product::a wants them.
 const uint16_t* round_rows(const float* x, int64_t rows, int64_t k, int64_t& ld, CpuWorkspace& ws);
-
-/// Some of the keys and values that queries meet: `count` rows of all key-value heads.
-struct KeyRows {
-  const float *k = nullptr, *v = nullptr;
-  int64_t row_stride = 0, head_stride = 0, count = 0;
-};
 
 /// Keys and values of one layer while tokens are appended: [Hkv, capacity, Dh], of which `filled` rows are there.
 struct GrowingKeys {

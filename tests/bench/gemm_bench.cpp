@@ -6,11 +6,9 @@
 #include <benchmark/benchmark.h>
 #include <c10/core/GradMode.h>
 
-#include <algorithm>
-#include <chrono>
-
 #include "core/kernels/gemm.h"
 #include "core/kernels/gemm_bf16.h"
+#include "tests/bench/timing.h"
 
 namespace canvaslab {
 namespace {
@@ -54,18 +52,17 @@ void product(benchmark::State& state, By by, bool bf16) {
   const auto expected = bf16 ? at::mm(p.a16.to(at::kDouble), p.w16.to(at::kDouble).t()) : at::mm(p.a.to(at::kDouble), p.w.to(at::kDouble).t());
   const double error = ((result - expected).norm() / expected.norm()).item<double>();
   if (!(error < 3e-3)) return state.SkipWithError(("wrong by " + std::to_string(error) + " in the Frobenius norm").c_str());
-  std::vector<double> times;
+  Times times;
   for (auto _ : state) {
-    const auto begin = std::chrono::steady_clock::now();
-    run();
+    const double seconds = seconds_of(run);
     benchmark::ClobberMemory();
-    times.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-    state.SetIterationTime(times.back());
+    times.add(seconds);
+    state.SetIterationTime(seconds);
   }
   const double flops = 2e-9 * static_cast<double>(p.m * p.n * p.k);
-  std::sort(times.begin(), times.end());
-  state.counters["best_GFLOP/s"] = flops / times.front();
-  state.counters["median_GFLOP/s"] = flops / times[times.size() / 2];
+  report(state, times, "us");
+  state.counters["best_GFLOP/s"] = flops / times.best();
+  state.counters["median_GFLOP/s"] = flops / times.median();
 }
 
 void shapes(benchmark::internal::Benchmark* b) {

@@ -6,12 +6,10 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cmath>
 #include <string>
-#include <vector>
 
 #include "core/kernels/row_ops.h"
+#include "tests/bench/timing.h"
 
 namespace canvaslab {
 namespace {
@@ -30,14 +28,6 @@ struct Rows {
   }
 };
 
-double seconds_of(const auto& run) {
-  const auto begin = std::chrono::steady_clock::now();
-  run();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-double quantile(std::vector<double>& sorted, double share) { return sorted[static_cast<size_t>(share * static_cast<double>(sorted.size() - 1))]; }
-
 /// One operation: ours fills y, theirs gives the same; `passes` over rows of memory, reads and writes. Both alternate.
 template <typename Ours, typename Theirs>
 void compare(benchmark::State& state, int passes, const Ours& ours, const Theirs& theirs) {
@@ -49,24 +39,22 @@ void compare(benchmark::State& state, int passes, const Ours& ours, const Theirs
   const double error = ((rows.y - expected).abs().max() / expected.abs().max()).item<double>();
   // Both round to f32 a few times, take exponentials within 2e-7, and add some thousand terms in different orders.
   if (!(error < 3e-6)) return state.SkipWithError(("differs from LibTorch by " + std::to_string(error)).c_str());
-  std::vector<double> mine, other;
+  Times mine, other, copies;
   for (auto _ : state) {
-    other.push_back(seconds_of([&] { benchmark::DoNotOptimize(theirs(rows)); }));
-    mine.push_back(seconds_of([&] { ours(rows); }));
+    other.add(seconds_of([&] { benchmark::DoNotOptimize(theirs(rows)); }));
+    const double seconds = seconds_of([&] { ours(rows); });
     benchmark::ClobberMemory();
-    state.SetIterationTime(mine.back());
+    mine.add(seconds);
+    state.SetIterationTime(seconds);
   }
   // The machine's own speed for as many bytes: a copy of the same rows, one read and one write.
-  std::vector<double> copies;
   at::Tensor to = at::empty_like(rows.x);
-  for (int i = 0; i < 50; ++i) copies.push_back(seconds_of([&] { to.copy_(rows.x); }));
-  for (auto* times : {&mine, &other, &copies}) std::sort(times->begin(), times->end());
-  const double median = quantile(mine, 0.5), bytes = static_cast<double>(rows.x.nbytes());
-  state.counters["median_us"] = median * 1e6;
-  state.counters["spread"] = (quantile(mine, 0.9) - quantile(mine, 0.1)) / median;
+  for (int i = 0; i < 50; ++i) copies.add(seconds_of([&] { to.copy_(rows.x); }));
+  const double median = mine.median(), bytes = static_cast<double>(rows.x.nbytes());
+  report(state, mine, "us");
   state.counters["GB/s"] = passes * bytes * 1e-9 / median;
-  state.counters["share_of_copy"] = passes / median / (2 / quantile(copies, 0.5));
-  state.counters["libtorch_ratio"] = quantile(other, 0.5) / median;
+  state.counters["share_of_copy"] = passes / median / (2 / copies.median());
+  state.counters["libtorch_ratio"] = other.median() / median;
 }
 
 constexpr float kEps = 1e-6f;

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "core/row_statistics.h"
+#include "tests/bench/timing.h"
 
 namespace canvaslab {
 namespace {
@@ -78,16 +79,18 @@ void row_statistics(benchmark::State& state, StatisticSet wanted) {
     return;
   }
   const double yardstick = plain_read_speed(logits);
-  double seconds = 0;
+  Times times;
   for (auto _ : state) {
-    const auto begin = std::chrono::steady_clock::now();
-    compute_row_statistics(logits, static_cast<int32_t>(vocabulary), 0, rows, request, out);
-    benchmark::DoNotOptimize(out);
-    seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    times.add(seconds_of([&] {
+      compute_row_statistics(logits, static_cast<int32_t>(vocabulary), 0, rows, request, out);
+      benchmark::DoNotOptimize(out);
+    }));
   }
-  const double speed = static_cast<double>(state.iterations()) * static_cast<double>(logits.size() * sizeof(float)) * 1e-9 / seconds;
+  const double speed = static_cast<double>(logits.size() * sizeof(float)) * 1e-9 / times.median();
+  report(state, times, "ms");
   state.counters["GB/s"] = speed;
   state.counters["read_GB/s"] = yardstick;
+  state.counters["read_ms"] = static_cast<double>(logits.size() * sizeof(float)) * 1e-6 / yardstick;
   state.counters["share"] = speed / yardstick;
 }
 

@@ -9,7 +9,6 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -22,6 +21,7 @@
 #include "core/network/cpu_network.h"
 #include "core/network/model_config.h"
 #include "samplers/engine.h"
+#include "tests/bench/timing.h"
 
 namespace canvaslab {
 namespace {
@@ -38,17 +38,6 @@ std::vector<int32_t> some_ids(size_t count, int32_t vocabulary) {
   std::vector<int32_t> ids(count);
   for (auto& id : ids) id = static_cast<int32_t>(4 + random() % static_cast<uint32_t>(vocabulary - 8));
   return ids;
-}
-
-double seconds_of(const auto& run) {
-  const auto begin = std::chrono::steady_clock::now();
-  run();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-double median(std::vector<double> x) {
-  std::nth_element(x.begin(), x.begin() + static_cast<ptrdiff_t>(x.size() / 2), x.end());
-  return x[x.size() / 2];
 }
 
 /// Two per weight and row that meet, attention's products included: `rows` tokens that see `keys` keys each through all layers.
@@ -79,15 +68,15 @@ void whole_step(benchmark::State& state, const char* model, const char* dtype) {
   request.stop = "never";
   const auto plan = resolve_plan(request, *denoiser);
   const RowInput input{.prompt = {.ids = some_ids(kPrompt, denoiser->facts().vocabulary), .token_types = {}, .media = {}, .left_padding = 0}, .seed = 1, .init_canvas = {}, .pins = {}};
-  std::vector<double> times;
+  Times times;
   for (auto _ : state) {
     const auto result = generate(*denoiser, plan, std::span(&input, 1)).front();
     const int32_t steps = std::accumulate(result.steps_per_canvas.begin(), result.steps_per_canvas.end(), 0);
-    times.push_back(result.seconds.denoise / steps);
-    state.SetIterationTime(times.back());
+    const double seconds = result.seconds.denoise / steps;
+    times.add(seconds);
+    state.SetIterationTime(seconds);
   }
-  state.counters["median_ms"] = median(times) * 1e3;
-  state.counters["best_ms"] = *std::min_element(times.begin(), times.end()) * 1e3;
+  report(state, times, "ms");
   state.counters["gflops"] = flops_of_step(ModelConfig::read(folder)) * 1e-9;
 }
 
@@ -119,15 +108,16 @@ void forward(benchmark::State& state, const char* model) {
   const double error = ((logits - expected).abs().max() / expected.abs().max()).item<double>();
   // One unit in the last place of one matrix moves the tensor path's own logits by up to 5e-5 on "small".
   if (!(error < 1.5e-4)) return state.SkipWithError(("logits differ by " + std::to_string(error) + " of the largest").c_str());
-  std::vector<double> ours, theirs;
+  Times ours, theirs;
   for (auto _ : state) {
-    theirs.push_back(seconds_of(slow));
-    ours.push_back(seconds_of(fast));
-    state.SetIterationTime(ours.back());
+    theirs.add(seconds_of(slow));
+    const double seconds = seconds_of(fast);
+    ours.add(seconds);
+    state.SetIterationTime(seconds);
   }
-  state.counters["median_ms"] = median(ours) * 1e3;
-  state.counters["GFLOP/s"] = flops_of_step(network.config()) * 1e-9 / median(ours);
-  state.counters["tensor_path_ratio"] = median(theirs) / median(ours);
+  report(state, ours, "ms");
+  state.counters["GFLOP/s"] = flops_of_step(network.config()) * 1e-9 / ours.median();
+  state.counters["tensor_path_ratio"] = theirs.median() / ours.median();
 }
 
 void prefill(benchmark::State& state, const char* model) {
@@ -135,13 +125,13 @@ void prefill(benchmark::State& state, const char* model) {
   if (folder.empty()) return state.SkipWithError("CANVASLAB_BENCH_MODELS names no folder; see tests/bench/reference_step.py");
   const auto denoiser = open_model(folder, {});
   const Prompt prompt{.ids = some_ids(512, denoiser->facts().vocabulary), .token_types = {}, .media = {}, .left_padding = 0};
-  std::vector<double> times;
+  Times times;
   for (auto _ : state) {
-    times.push_back(seconds_of([&] { benchmark::DoNotOptimize(denoiser->prefill(prompt)); }));
-    state.SetIterationTime(times.back());
+    const double seconds = seconds_of([&] { benchmark::DoNotOptimize(denoiser->prefill(prompt)); });
+    times.add(seconds);
+    state.SetIterationTime(seconds);
   }
-  state.counters["median_ms"] = median(times) * 1e3;
-  state.counters["best_ms"] = *std::min_element(times.begin(), times.end()) * 1e3;
+  report(state, times, "ms");
   state.counters["gflops"] = flops_of_layers(ModelConfig::read(folder), 512, 513.0 / 2) * 1e-9;  // causal: half the keys on the average
 }
 
@@ -178,7 +168,8 @@ void load(benchmark::State& state, const char* model, bool cold) {
   if (folder.empty()) return state.SkipWithError("CANVASLAB_BENCH_MODELS names no folder; see tests/bench/reference_step.py");
   const std::string file = folder + "/model.safetensors";
   const auto size = static_cast<double>(std::filesystem::file_size(file));
-  std::vector<double> times, peaks;
+  Times times;
+  std::vector<double> peaks;
   if (cold) make_cold(file);
   else reading(file);  // into the page cache
   const double read = reading(file);
@@ -187,12 +178,12 @@ void load(benchmark::State& state, const char* model, bool cold) {
     std::ofstream("/proc/self/clear_refs") << "5";  // the high-water mark starts anew
     const double before = memory("VmRSS");
     std::unique_ptr<Denoiser> denoiser;
-    times.push_back(seconds_of([&] { denoiser = open_model(folder, {.dtype = "bf16"}); }));
+    const double seconds = seconds_of([&] { denoiser = open_model(folder, {.dtype = "bf16"}); });
     peaks.push_back((memory("VmHWM") - before) / size);
-    state.SetIterationTime(times.back());
+    times.add(seconds);
+    state.SetIterationTime(seconds);
   }
-  state.counters["median_ms"] = median(times) * 1e3;
-  state.counters["best_ms"] = *std::min_element(times.begin(), times.end()) * 1e3;
+  report(state, times, "ms");
   state.counters["read_ms"] = read * 1e3;
   state.counters["peak_over_file"] = *std::max_element(peaks.begin(), peaks.end());
 }

@@ -3,23 +3,17 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
-#include <chrono>
 #include <random>
 #include <vector>
 
 #include "core/kernels/mt19937.h"
 #include "core/torch_candidate.h"
+#include "tests/bench/timing.h"
 
 namespace canvaslab {
 namespace {
 
 constexpr float kTemperature = 0.8f;
-
-double seconds_of(const auto& run) {
-  const auto begin = std::chrono::steady_clock::now();
-  run();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
 
 void torch_draw(benchmark::State& state) {
   const auto rows = static_cast<size_t>(state.range(0)), V = static_cast<size_t>(state.range(1));
@@ -37,16 +31,16 @@ void torch_draw(benchmark::State& state) {
   });
   for (size_t r = 0; r < checked; ++r) ours[r] = draw_torch_candidate(row(r), kTemperature, largest[r], fast);
   if (ours != theirs) return state.SkipWithError("the tokens differ from the plain loop's");
-  std::vector<double> times;
+  Times times;
   for (auto _ : state) {
-    times.push_back(seconds_of([&] {
+    const double seconds = seconds_of([&] {
       for (size_t r = 0; r < rows; ++r) benchmark::DoNotOptimize(draw_torch_candidate(row(r), kTemperature, largest[r], fast));
-    }));
-    state.SetIterationTime(times.back());
+    });
+    times.add(seconds);
+    state.SetIterationTime(seconds);
   }
-  std::nth_element(times.begin(), times.begin() + static_cast<ptrdiff_t>(times.size() / 2), times.end());
-  const double median = times[times.size() / 2];
-  state.counters["median_ms"] = median * 1e3;
+  report(state, times, "ms");
+  const double median = times.median();
   state.counters["GB/s"] = static_cast<double>(logits.size() * sizeof(float)) * 1e-9 / median;
   // Not one word of the stream can be left out: two for each element, made and thrown away.
   std::vector<uint32_t> block(kMtWords), words(kMtWords);
