@@ -228,14 +228,17 @@ void copy_small_files(const std::string& from, const std::string& to, QuantisedF
   write_text_durably(to + "/config.json", json_text(config, 2) + "\n");
 }
 
-/// A folder that goes away unless it was put in its place.
+/// A folder that goes away unless it was put in its place. A file in it says that it is ours, so that what a killed run left can
+/// be cleared away and nobody else's folder is.
 class NewFolder {
  public:
   explicit NewFolder(const std::string& place) : place_(place), path_(place + ".tmp") {
     std::error_code error;
-    fs::remove_all(path_, error);  // of a run that was killed
+    if (fs::exists(path_, error) && !fs::exists(marker(), error)) throw usage_error("{}: is in the way and was not made by an unfinished run; move it, or give another folder than {}", path_, place_);
+    fs::remove_all(path_, error);
     fs::create_directories(path_, error);
     if (error) throw input_error("{}: the folder cannot be created ({})", path_, error.message());
+    if (!std::ofstream(marker())) throw input_error("{}: cannot be written (disk full or no permission?)", marker());
   }
   ~NewFolder() {
     std::error_code ignored;
@@ -246,12 +249,14 @@ class NewFolder {
   const std::string& path() const { return path_; }
   void keep() const {
     std::error_code error;
+    fs::remove(marker(), error);
     fs::rename(path_, place_, error);
     if (error) throw input_error("{}: cannot be renamed into place ({})", place_, error.message());
   }
 
  private:
   std::string place_, path_;
+  std::string marker() const { return path_ + "/unfinished"; }
 };
 
 }  // namespace

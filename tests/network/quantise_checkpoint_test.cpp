@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include <nlohmann/json.hpp>
 
@@ -109,6 +110,19 @@ TEST(QuantiseCheckpoint, NothingStaysOfWhatFails) {
   quantise_checkpoint(kBase, to, QuantisedFormat::kFp8, kQuiet);
   EXPECT_THAT(message([&] { quantise_checkpoint(kBase, to, QuantisedFormat::kFp8, kQuiet); }), HasSubstr("exists already"));
   EXPECT_THAT(message([&] { quantise_checkpoint(to, folder / "twice", QuantisedFormat::kFp8, kQuiet); }), HasSubstr("is quantised already"));
+}
+
+TEST(QuantiseCheckpoint, ClearsAwayWhatAKilledRunLeftAndNothingElse) {
+  const TemporaryFolder folder;
+  const std::string to = folder / "out", mine = to + ".tmp/mine.txt";
+  std::filesystem::create_directories(to + ".tmp");
+  std::ofstream(mine) << "precious";
+  EXPECT_THAT(message([&] { quantise_checkpoint(kBase, to, QuantisedFormat::kFp8, kQuiet); }), HasSubstr("out.tmp: is in the way"));
+  EXPECT_TRUE(std::filesystem::exists(mine));
+  std::ofstream(to + ".tmp/unfinished") << "";
+  quantise_checkpoint(kBase, to, QuantisedFormat::kFp8, kQuiet);
+  EXPECT_FALSE(std::filesystem::exists(to + ".tmp"));
+  EXPECT_FALSE(std::filesystem::exists(to + "/unfinished"));
 }
 
 /// More bits, less difference; none between a checkpoint and itself.
