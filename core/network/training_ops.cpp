@@ -6,6 +6,7 @@
 #include <cstring>
 #include <optional>
 
+#include "core/kernels/gemm_bf16.h"
 #include "core/kernels/row_gradients.h"
 #include "core/kernels/row_ops.h"
 
@@ -134,22 +135,32 @@ at::Tensor factor(const at::Tensor& x, bool bf16) {
   return y;
 }
 
-/// y [rows, n] in f32 or bf16, rows y.stride(0) apart, into `place` [rows, n] f32.
-void widen(const at::Tensor& y, float* place) {
+void copy_rows(const at::Tensor& y, float* place) {
   const auto rows = y.size(0), n = y.size(1), step = y.stride(0);
-  if (y.scalar_type() == at::kFloat) {
-    for (int64_t r = 0; r < rows; ++r) std::memcpy(place + r * n, in(y) + r * step, static_cast<size_t>(n) * sizeof(float));
-    return;
-  }
-  const uint16_t* from = bits(y);
-  if (step == n) return row_ops().scaled_bf16(1, from, static_cast<size_t>(rows * n), place);
-  for (int64_t r = 0; r < rows; ++r) row_ops().scaled_bf16(1, from + r * step, static_cast<size_t>(n), place + r * n);
+  for (int64_t r = 0; r < rows; ++r) std::memcpy(place + r * n, in(y) + r * step, static_cast<size_t>(n) * sizeof(float));
 }
-at::Tensor widened(const at::Tensor& y) {
-  if (y.scalar_type() == at::kFloat) return y;
-  const auto out = at::empty(y.sizes(), at::kFloat);
-  widen(y, out.mutable_data_ptr<float>());
-  return out;
+
+/// x [m, k] with zeros behind rows of an odd number of elements, as a bf16 product wants its left side.
+at::Tensor in_pairs(const at::Tensor& x) {
+  if (x.size(1) % 2 == 0) return x.contiguous();
+  const auto padded = at::zeros({x.size(0), x.size(1) + 1}, x.options());
+  padded.narrow(1, 0, x.size(1)).copy_(x);
+  return padded;
+}
+
+/// c [m, n] = a [m, k] times b [k, n] or, `transposed`, b [n, k], both in f32 (by LibTorch) or in bf16 (by our kernel, which sums and
+/// writes f32).
+void multiply(const at::Tensor& given, const at::Tensor& b, bool transposed, float* c) {
+  if (given.scalar_type() == at::kFloat) return copy_rows(transposed ? at::linear(given, b) : at::mm(given, b), c);
+  const int64_t n = b.size(transposed ? 0 : 1);
+  const auto a = in_pairs(given);
+  bf16_gemm_kernel().multiply({.m = a.size(0), .n = n, .k = given.size(1), .a = bits(a), .lda = a.stride(0), .b = bits(b), .ldb = b.stride(0), .transposed = transposed, .c = c, .ldc = n});
+}
+
+/// c [m, n] = a [k, m] transposed times b [k, n].
+void multiply_columns(const at::Tensor& a, const at::Tensor& b, float* c) {
+  if (a.scalar_type() == at::kFloat) return copy_rows(at::mm(a.t(), b), c);
+  multiply(a.t(), b, false, c);
 }
 
 /// x, rows of n floats, rounded into `place` [rows, n] bf16, whose rows may stand apart.
@@ -163,15 +174,16 @@ struct Products : Function<Products> {
   static variable_list forward(AutogradContext* ctx, const at::Tensor& x, at::TensorList w, bool bf16) {
     const auto rows = factor(x.reshape({-1, x.size(-1)}), bf16);
     const auto weights = factor(w.size() == 1 ? w[0] : at::cat(w, 0), bf16);
-    const auto y = at::linear(rows, weights);  // [T, sum of N]
+    const auto all = bf16 ? at::Tensor() : at::linear(rows, weights);  // [T, sum of N]
     std::vector<int64_t> widths;
     variable_list results;
     int64_t first = 0;
     for (const auto& one : w) {
       auto shape = x.sizes().vec();
       shape.back() = one.size(0);
-      auto part = at::empty({y.size(0), one.size(0)}, at::kFloat);
-      widen(y.narrow(1, first, one.size(0)), out(part));
+      auto part = at::empty({rows.size(0), one.size(0)}, at::kFloat);
+      if (bf16) multiply(rows, weights.narrow(0, first, one.size(0)), true, out(part));
+      else copy_rows(all.narrow(1, first, one.size(0)), out(part));
       results.push_back(part.view(shape));
       widths.push_back(one.size(0));
       first += one.size(0);
@@ -202,11 +214,14 @@ struct Products : Function<Products> {
         return std::vector<int64_t>{rows.size(0), 1};
       }();
       shape.back() = rows.size(1);
-      result.push_back(widened(at::mm(dy, weights)).view(shape));
+      const auto dx = at::empty({dy.size(0), weights.size(1)}, at::kFloat);
+      multiply(dy, weights, false, out(dx));
+      result.push_back(dx.view(shape));
     } else {
       result.push_back(at::Tensor());
     }
-    const auto dw = widened(at::mm(dy.t(), rows));
+    const auto dw = at::empty({dy.size(1), rows.size(1)}, at::kFloat);
+    multiply_columns(dy, rows, out(dw));
     first = 0;
     for (const int64_t width : widths) {
       result.push_back(dw.narrow(0, first, width));
@@ -217,13 +232,10 @@ struct Products : Function<Products> {
   }
 };
 
-/// Rows of one expert come in whole blocks: oneDNN compiles a kernel for every shape it meets, and counts change each time.
-constexpr int64_t kRowBlock = 64;
-
 /// Slots (t, j) in the order of their experts.
 struct Grouping {
   std::vector<int64_t> first;   ///< [E + 1] where each expert's rows begin
-  std::vector<int64_t> slot;    ///< [R] ascending within an expert; -1: a row of zeros that fills a block
+  std::vector<int64_t> slot;    ///< [R] ascending within an expert
   std::vector<int64_t> row_of;  ///< [T * k] by slot
   int64_t num_rows() const { return static_cast<int64_t>(slot.size()); }
   /// visit(expert, first row, count)
@@ -232,11 +244,10 @@ struct Grouping {
     for (size_t e = 0; e + 1 < first.size(); ++e)
       if (first[e + 1] > first[e]) visit(static_cast<int64_t>(e), first[e], first[e + 1] - first[e]);
   }
-  /// visit(row, slot) for rows that are no filling
+  /// visit(row, slot)
   template <typename Visit>
   void each_row(const Visit& visit) const {
-    for (size_t r = 0; r < slot.size(); ++r)
-      if (slot[r] >= 0) visit(static_cast<int64_t>(r), slot[r]);
+    for (size_t r = 0; r < slot.size(); ++r) visit(static_cast<int64_t>(r), slot[r]);
   }
 };
 
@@ -246,8 +257,8 @@ Grouping group(const at::Tensor& expert, int64_t num_experts) {
   std::vector<int64_t> count(static_cast<size_t>(num_experts), 0);
   for (size_t i = 0; i < n; ++i) ++count[static_cast<size_t>(e[i])];
   Grouping out{.first = {0}, .slot = {}, .row_of = std::vector<int64_t>(n)};
-  for (const int64_t rows : count) out.first.push_back(out.first.back() + (rows + kRowBlock - 1) / kRowBlock * kRowBlock);
-  out.slot.assign(static_cast<size_t>(out.first.back()), -1);
+  for (const int64_t rows : count) out.first.push_back(out.first.back() + rows);
+  out.slot.resize(n);
   auto next = out.first;
   for (size_t i = 0; i < n; ++i) {
     const int64_t row = next[static_cast<size_t>(e[i])]++;
@@ -263,7 +274,7 @@ struct Experts : Function<Experts> {
     const int64_t T = x.size(0), D = x.size(1), k = weight.size(1), F = down.size(2);
     const auto order = group(expert, gate_up.size(0));
     const int64_t R = order.num_rows();
-    const auto grouped = at::zeros({R, D}, at::kFloat);
+    const auto grouped = at::empty({R, D}, at::kFloat);
     const float* px = in(x);
     float* pgrouped = out(grouped);
     order.each_row([&](int64_t r, int64_t slot) { std::memcpy(pgrouped + r * D, px + slot / k * D, static_cast<size_t>(D) * sizeof(float)); });
@@ -271,12 +282,12 @@ struct Experts : Function<Experts> {
     const auto halves = at::empty({R, 2 * F}, at::kFloat), inner = at::empty({R, F}, at::kFloat), results = at::empty({R, D}, at::kFloat);
     float *phalves = out(halves), *pinner = out(inner), *presults = out(results);
     order.each_expert([&](int64_t e, int64_t begin, int64_t count) {
-      widen(at::linear(rows.narrow(0, begin, count), gate_up_rounded.select(0, e)), phalves + begin * 2 * F);
+      multiply(rows.narrow(0, begin, count), gate_up_rounded.select(0, e), true, phalves + begin * 2 * F);
     });
     for (int64_t r = 0; r < R; ++r) row_ops().gelu_times(phalves + r * 2 * F, phalves + r * 2 * F + F, static_cast<size_t>(F), pinner + r * F);
     const auto inner_rounded = factor(inner, bf16);
     order.each_expert([&](int64_t e, int64_t begin, int64_t count) {
-      widen(at::linear(inner_rounded.narrow(0, begin, count), down_rounded.select(0, e)), presults + begin * D);
+      multiply(inner_rounded.narrow(0, begin, count), down_rounded.select(0, e), true, presults + begin * D);
     });
     const auto y = at::zeros({T, D}, at::kFloat);
     const float* pweight = in(weight);
@@ -307,8 +318,8 @@ struct Experts : Function<Experts> {
     float *pdinner = out(dinner), *pdhalves = out(dhalves), *pdrows = out(drows), *pdgate_up = out(dgate_up), *pddown = out(ddown);
     order.each_expert([&](int64_t e, int64_t begin, int64_t count) {
       const auto d = dresults_rounded.narrow(0, begin, count);
-      widen(at::mm(d, down.select(0, e)), pdinner + begin * F);
-      widen(at::mm(d.t(), inner.narrow(0, begin, count)), pddown + e * D * F);
+      multiply(d, down.select(0, e), false, pdinner + begin * F);
+      multiply_columns(d, inner.narrow(0, begin, count), pddown + e * D * F);
     });
     for (int64_t r = 0; r < R; ++r) {
       const int64_t place = r * 2 * F;
@@ -317,8 +328,8 @@ struct Experts : Function<Experts> {
     const auto dhalves_rounded = factor(dhalves, bf16);
     order.each_expert([&](int64_t e, int64_t begin, int64_t count) {
       const auto d = dhalves_rounded.narrow(0, begin, count);
-      widen(at::mm(d, gate_up.select(0, e)), pdrows + begin * D);
-      widen(at::mm(d.t(), rows.narrow(0, begin, count)), pdgate_up + e * 2 * F * D);
+      multiply(d, gate_up.select(0, e), false, pdrows + begin * D);
+      multiply_columns(d, rows.narrow(0, begin, count), pdgate_up + e * 2 * F * D);
     });
     const auto dx = at::zeros({T, D}, at::kFloat);
     // In slot order, so that the sum does not depend on how rows were grouped.

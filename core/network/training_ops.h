@@ -16,8 +16,8 @@ at::Tensor add_norm(const at::Tensor& x, const at::Tensor& a, const at::Tensor& 
 at::Tensor norm_rotate(const at::Tensor& x, const at::Tensor& w, double eps, const at::Tensor& cos, const at::Tensor& sin);
 /// gelu(gate) * up, the tanh form.
 at::Tensor gelu_times(const at::Tensor& gate, const at::Tensor& up);
-/// x [.., K] times each w [N_i, K] transposed, in one product. With bf16 both are rounded to it, and so are results and
-/// gradients; sums are f32.
+/// x [.., K] times each w [N_i, K] transposed. With bf16 the factors of this and of the gradients' products are rounded to it;
+/// sums and results are f32.
 std::vector<at::Tensor> products(const at::Tensor& x, const std::vector<at::Tensor>& w, bool bf16);
 /// sum over slots of weight [T, k] * expert MLP(x): x [T, D], expert [T, k] i64, gate_up [E, 2F, D], down [E, D, F].
 at::Tensor experts(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& expert, const at::Tensor& gate_up, const at::Tensor& down, bool bf16);

@@ -62,7 +62,7 @@ class TrainingOps : public testing::Test {
 // Sums of at most some hundred terms in f32, each of relative error 2^-24, in lanes: a share of 1e-6 holds 10 of them in
 // one direction at the largest element; derivatives of weights sum over rows too.
 constexpr double kF32 = 4e-6;
-// Factors rounded to bf16 (2^-9 each), results again: three roundings, in random directions over the sums.
+// Factors rounded to bf16 (2^-9 each) in up to three products one behind the other, in random directions over the sums.
 constexpr double kBf16 = 2e-2;
 
 TEST_F(TrainingOps, Norms) {
@@ -94,7 +94,7 @@ TEST_F(TrainingOps, GeluTimes) {
 }
 
 TEST_F(TrainingOps, ProductsInF32AndBf16) {
-  const Tensors inputs{numbers({2, 9, 24}), numbers({16, 24}), numbers({7, 24})};
+  const Tensors inputs{numbers({2, 9, 24}), numbers({16, 24}), numbers({7, 24})}, odd{numbers({9, 25}), numbers({16, 25}), numbers({7, 25})};
   const auto fused = [](bool bf16) {
     return [bf16](const Tensors& t) {
       const auto y = training_ops::products(t[0], {t[1], t[2]}, bf16);
@@ -104,6 +104,7 @@ TEST_F(TrainingOps, ProductsInF32AndBf16) {
   const auto formula = [](const Tensors& t) { return at::cat({at::linear(t[0], t[1]), at::linear(t[0], t[2])}, -1); };
   expect_same(fused(false), formula, inputs, kF32);
   expect_same(fused(true), formula, inputs, kBf16);
+  expect_same(fused(true), formula, odd, kBf16);
   // A result that nothing depends on has no gradient.
   expect_same([](const Tensors& t) { return training_ops::products(t[0], {t[1], t[2]}, false)[1] + t[1].sum(); },
               [](const Tensors& t) { return at::linear(t[0], t[2]) + t[1].sum(); }, inputs, kF32);
@@ -112,7 +113,7 @@ TEST_F(TrainingOps, ProductsInF32AndBf16) {
 TEST_F(TrainingOps, Experts) {
   for (const int64_t k : {1, 2, 4}) {
     SCOPED_TRACE(fmt::format("{} of 4 experts", k));
-    const int64_t T = 70, D = 24, F = 10, E = 4;  // 70 rows: blocks of 64 are filled up; the last expert gets none when k < 4
+    const int64_t T = 70, D = 24, F = 10, E = 4;  // odd counts of rows are among them; the last expert gets none when k < 4
     const auto expert = k == 4 ? at::arange(4).expand({T, 4}).contiguous() : std::get<1>(at::rand({T, E - 1}, random, at::kDouble).topk(k));
     const Tensors inputs{numbers({T, D}), numbers({T, k}), expert, numbers({E, 2 * F, D}, 0.3), numbers({E, D, F}, 0.3)};
     const auto formula = [&](const Tensors& t) {
