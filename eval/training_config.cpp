@@ -114,6 +114,7 @@ std::string TrainingConfig::settings() const {
       "canvases_per_sequence = {}\nall_noise_share = {}\nself_conditioning_share = {}\ncausal_weight = {}\nbalance_weight = {}\nproducts = {}\nfused = {}\nrows = {}\nbatches_per_step = {}\ncheckpoint_every = {}\n",
       o.seed, o.num_steps, o.warmup_steps, o.constant_until, o.final_rate, o.learning_rate, o.beta1, o.beta2, o.epsilon, o.weight_decay, o.clip_norm, o.average_decay, o.canvases_per_sequence,
       o.all_noise_share, o.self_conditioning_share, o.causal_weight, o.balance_weight, o.bf16_products ? "bf16" : "f32", o.fused, rows, batches_per_step, checkpoint_every);
+  if (o.device != "cpu") out += fmt::format("device = {}\n", o.device);
   if (o.lora.rank > 0) out += fmt::format("lora_rank = {}\nlora_alpha = {}\nlora_attention = {}\nlora_experts = {}\n", o.lora.rank, o.lora.alpha, o.lora.attention, o.lora.experts);
   for (const auto& [length, weight] : canvas_lengths) out += fmt::format("canvas_length {} = {}\n", length, weight);
   for (const auto& task : tasks) out += fmt::format("task {} = {}\n", task.dataset, task.weight);
@@ -132,7 +133,7 @@ TrainingConfig read_training_config(const std::string& path, const std::vector<s
   c.options.seed = static_cast<uint64_t>(r.integer("seed", 1, 0));
   c.log_every = r.integer("log_every", c.log_every, 1);
   c.checkpoint_every = r.integer("checkpoint_every", c.checkpoint_every, 1);
-  const TomlTable m(path, "model", model, {"base", "products", "dtype"});
+  const TomlTable m(path, "model", model, {"base", "products", "dtype", "device"});
   c.base = from.empty() ? m.text("base", "") : from;
   if (c.base.empty()) throw usage_error("{}: names no model; expected 'base' under [model], or --from DIR to fine-tune the model in DIR", path);
   c.options.fine_tunes = !from.empty();
@@ -140,6 +141,8 @@ TrainingConfig read_training_config(const std::string& path, const std::vector<s
   if (products != "f32" && products != "bf16") throw usage_error("{}: 'products' is '{}'; expected f32 or bf16", m.at("products"), products);
   if (dtype != "f32" && dtype != "bf16") throw usage_error("{}: 'dtype' is '{}'; expected f32 or bf16", m.at("dtype"), dtype);
   c.options.bf16_products = products == "bf16";
+  c.options.device = m.text("device", "cpu");
+  if (c.options.device != "cpu" && c.options.device != "cuda") throw usage_error("{}: 'device' is '{}'; expected cpu or cuda", m.at("device"), c.options.device);
   c.dtype = dtype == "bf16" ? "BF16" : "F32";
   read_optimiser(path, root, c.options);
   read_loss(path, root, c.options);

@@ -13,7 +13,7 @@ namespace canvaslab {
 namespace {
 
 struct Arguments {
-  std::string config, from, out;
+  std::string config, from, out, device;
   std::vector<std::string> set;
   int64_t stop_after = 0;
   bool quiet = false;
@@ -42,7 +42,9 @@ void show(const TrainingProgress& p) {
 }
 
 ExitCode run(const Arguments& a) {
-  const TrainingConfig config = read_training_config(a.config, a.set, model_folder(a.from));
+  auto set = a.set;
+  if (!a.device.empty()) set.push_back(fmt::format("model.device=\"{}\"", a.device));
+  const TrainingConfig config = read_training_config(a.config, set, model_folder(a.from));
   TrainingRunOptions options;
   options.out_dir = a.out.empty() ? "results/runs/" + config.name : a.out;
   options.stop_after = a.stop_after;
@@ -71,6 +73,7 @@ void add_train(CommandLine& line) {
   command.option("--from", a->from, "fine-tune the model in this folder (the file's model.base otherwise)");
   command.option("--out", a->out, "folder for model, state and log (default: results/runs/NAME)");
   command.option("--set", a->set, "key=value in the file's place, with a dotted key; may be repeated").one_each();
+  command.option("--device", a->device, "cpu or cuda (the file's model.device otherwise, else cpu)");
   command.option("--stop-after", a->stop_after, "stop, resumable, when so many steps are done").positive();
   command.flag("--quiet", a->quiet, "no progress");
   command.footer("Examples:\n  canvaslab train experiments/train/small.toml\n  canvaslab train experiments/train/small.toml --set run.seed=2 --out results/runs/small-2\n"

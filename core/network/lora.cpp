@@ -26,7 +26,7 @@ bool is_named(const std::vector<std::string>& targets, const std::string& name) 
   return std::any_of(targets.begin(), targets.end(), [&](const std::string& target) { return name == target || name.ends_with("." + target); });
 }
 
-at::Tensor contiguous_floats(const at::Tensor& tensor) { return tensor.to(at::kFloat).contiguous(); }
+at::Tensor contiguous_floats(const at::Tensor& tensor) { return tensor.to(at::kFloat).cpu().contiguous(); }
 
 std::string_view bytes_of(const at::Tensor& tensor) { return {static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()}; }
 

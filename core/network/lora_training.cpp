@@ -42,8 +42,8 @@ LoraTargets::LoraTargets(Network& network, const LoraOptions& options, uint64_t 
     b_sizes.back() = options.rank;
     const auto a = at::empty(a_sizes, at::kFloat);
     fill_uniform(a, 1 / std::sqrt(static_cast<double>(sizes.back())), seed, targets_.size());
-    parameters_[name + kA] = a;
-    parameters_[name + kB] = at::zeros(b_sizes, at::kFloat);
+    parameters_[name + kA] = a.to(parameter.device());
+    parameters_[name + kB] = at::zeros(b_sizes, at::kFloat).to(parameter.device());
     parameter.mutable_grad() = at::zeros_like(parameter.detach());
     targets_[name] = {.base = parameter.detach().clone(), .weight = parameter};
   }

@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "core/error.h"
 #include "core/network/training_ops.h"
 
 namespace canvaslab {
@@ -83,6 +84,12 @@ KvCache Network::empty_cache(int64_t left_padding, int64_t batch) const {
     cache.layers.push_back({nothing, nothing});
   }
   return cache;
+}
+
+at::Device device_named(const std::string& name) {
+  if (name != "cpu" && name != "cuda") throw usage_error("device '{}' is unknown; expected cpu or cuda", name);
+  if (name == "cuda" && !at::hasCUDA()) throw usage_error("device cuda: this build holds no CUDA kernels, or there is no GPU; use cpu");
+  return at::Device(name);
 }
 
 void Network::make_trainable() {

@@ -40,6 +40,9 @@ struct LayerWeights {
   at::Tensor decoder_scalar, encoder_scalar;                                 // [1]
 };
 
+/// "cpu" or "cuda". Errors: usage for other names, and where this build or machine has no GPU.
+at::Device device_named(const std::string& name);
+
 /// Numbers runs of image or video tokens; -1 elsewhere. Empty when there are none.
 std::vector<int64_t> vision_blocks(const std::vector<uint8_t>& token_types);
 
@@ -70,8 +73,8 @@ class Network {
   /// Errors: input errors naming missing, surplus or misshapen tensors.
   static Network load(const std::string& folder, at::ScalarType dtype, at::Device device, const std::string& adapter = "", QuantisedWeights quantised = QuantisedWeights::kUnpacked);
 
-  /// Random weights in f32 on the CPU for DIR/config.json, a pure function of it and the seed.
-  static Network fresh(const std::string& folder, uint64_t seed);
+  /// Random weights in f32 for DIR/config.json, a pure function of it and the seed.
+  static Network fresh(const std::string& folder, uint64_t seed, at::Device device = at::kCPU);
 
   const ModelConfig& config() const { return config_; }
   const std::string& content_hash() const { return content_hash_; }

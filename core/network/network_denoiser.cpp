@@ -92,11 +92,10 @@ class NetworkDenoiser final : public Denoiser {
 
 Network load_network(const std::string& folder, const ModelOptions& options, QuantisedWeights quantised) {
   if (options.dtype != "f32" && options.dtype != "bf16") throw usage_error("dtype '{}' is unknown; expected f32 or bf16", options.dtype);
-  if (options.device != "cpu" && options.device != "cuda") throw usage_error("device '{}' is unknown; expected cpu or cuda", options.device);
-  if (options.device == "cuda" && !at::hasCUDA()) throw usage_error("--device cuda: this build holds no CUDA kernels, or there is no GPU; use --device cpu");
+  const at::Device device = device_named(options.device);
   // Parallelism is over sequences, each with single-thread maths: results never depend on the number of threads.
   at::set_num_threads(1);
-  return Network::load(folder, options.dtype == "bf16" ? at::kBFloat16 : at::kFloat, at::Device(options.device), options.adapter, quantised);
+  return Network::load(folder, options.dtype == "bf16" ? at::kBFloat16 : at::kFloat, device, options.adapter, quantised);
 }
 
 DenoiserFacts facts_of(const std::string& folder, const Network& network) {

@@ -11,7 +11,7 @@
 #include <optional>
 
 #include "core/error.h"
-#include "core/kernels/adamw.h"
+#include "core/network/adamw.h"
 #include "core/network/corruption.h"
 #include "core/network/lora_training.h"
 #include "core/network/network.h"
@@ -44,9 +44,10 @@ bool has_weights(const std::string& folder) {
 }
 
 Network starting_network(const std::string& folder, const TrainerOptions& options) {
-  if (has_weights(folder)) return Network::load(folder, at::kFloat, at::kCPU);
+  const at::Device device = device_named(options.device);
+  if (has_weights(folder)) return Network::load(folder, at::kFloat, device);
   if (options.fine_tunes || options.lora.rank > 0) throw input_error("{}: holds no weights to start from (model*.safetensors); fine-tuning needs a trained model's folder", folder);
-  return Network::fresh(folder, options.seed);
+  return Network::fresh(folder, options.seed, device);
 }
 
 }  // namespace
@@ -72,6 +73,7 @@ struct Trainer::State {
   State(const std::string& from, const TrainerOptions& chosen)
       : folder(from), options(chosen), network(starting_network(from, chosen)) {
     at::set_num_threads(1);
+    options.fused = options.fused && network.device().is_cpu();
     network.make_trainable();
     if (options.lora.rank > 0) lora.emplace(network, options.lora, options.seed);
     int64_t total = 0;
@@ -83,10 +85,10 @@ struct Trainer::State {
       }
       if (matrices) num_decayed = total;
     }
-    weights = at::empty({total}, at::kFloat);
-    gradient = at::zeros({total}, at::kFloat);
-    moment1 = at::zeros({total}, at::kFloat);
-    moment2 = at::zeros({total}, at::kFloat);
+    weights = at::zeros({total}, at::TensorOptions().dtype(at::kFloat).device(network.device()));
+    gradient = at::zeros_like(weights);
+    moment1 = at::zeros_like(weights);
+    moment2 = at::zeros_like(weights);
     for (const auto& [name, first] : places) {
       at::Tensor& parameter = trained().at(name);
       const auto view = weights.narrow(0, first, parameter.numel()).view(parameter.sizes());
@@ -128,6 +130,8 @@ struct Trainer::State {
     return lora || options.fine_tunes ? fmt::format("{}started from weights {}\n", settings, network.content_hash()) : settings;
   }
 
+  at::Tensor on_device(const at::Tensor& t) const { return t.to(network.device()); }
+
   DrawKey draw(size_t batch) const {
     return {.seed = options.seed, .item = static_cast<uint64_t>(num_done), .canvas_idx = static_cast<uint32_t>(batch)};
   }
@@ -151,7 +155,8 @@ struct Trainer::State {
   /// Adds the gradient of one batch, divided by num_batches.
   BatchLosses accumulate(const TrainingBatch& batch, size_t index, size_t num_batches) {
     const auto B = static_cast<int64_t>(batch.rows), L = static_cast<int64_t>(length_of(batch));
-    const auto prompts = to_ids(batch.prompts, B), answers = to_ids(batch.answers, B);
+    const auto clean = to_ids(batch.answers, B);
+    const auto prompts = on_device(to_ids(batch.prompts, B)), answers = on_device(clean);
     const int64_t P = prompts.size(1), C = answers.size(1) / L;
     DrawKey key = draw(index);
     const auto c = static_cast<int64_t>(key.below(static_cast<uint32_t>(C), Purpose::kTraining, 0, kTargetCanvas));
@@ -164,7 +169,7 @@ struct Trainer::State {
     const auto rest_hidden = network.encode(answers.narrow(1, c * L, (C - c) * L), {}, rest, true, &pass);
     const auto causal = causal_loss(at::cat({context_hidden, rest_hidden}, 1).narrow(1, P - 1, C * L), answers, batch.answer_lengths, pass);
     BatchLosses out;
-    const auto diffusion = diffusion_loss(answers.narrow(1, c * L, L).contiguous(), before, key, pass, out.noisiest);
+    const auto diffusion = diffusion_loss(clean.narrow(1, c * L, L).contiguous(), before, key, pass, out.noisiest);
     const auto balance = pass.balance / static_cast<double>(3 * network.config().num_layers);
     const auto loss = diffusion + options.causal_weight * causal + options.balance_weight * balance;
     out.diffusion = diffusion.item<double>();
@@ -183,11 +188,11 @@ struct Trainer::State {
     std::vector<int64_t> counted;
     for (size_t b = 0; b < lengths.size(); ++b)
       for (int64_t j = 0; j < lengths[b]; ++j) counted.push_back(static_cast<int64_t>(b) * answers.size(1) + j);
-    const auto rows = at::tensor(counted, at::kLong);
+    const auto rows = on_device(at::tensor(counted, at::kLong));
     return network.cross_entropy(hidden.flatten(0, 1).index_select(0, rows), answers.flatten().index_select(0, rows), pass);
   }
 
-  /// clean [B, L]; the cache holds what stands before it. noisiest: see BatchLosses.
+  /// clean [B, L] on the CPU; the cache holds what stands before it. noisiest: see BatchLosses.
   at::Tensor diffusion_loss(const at::Tensor& clean, const KvCache& before, const DrawKey& key, TrainingPass& pass, double& noisiest) const {
     const int64_t B = clean.size(0), L = clean.size(1), n = options.canvases_per_sequence, N = n * B;
     const auto F = static_cast<int64_t>(std::floor(options.self_conditioning_share * static_cast<double>(N)));
@@ -203,11 +208,11 @@ struct Trainer::State {
         layer.v = layer.v.narrow(0, 0, F);
       }
       TrainingPass unrecorded{.bf16_products = options.bf16_products, .fused = options.fused, .balance = {}};
-      feedback = network.decode(at::tensor(noisy.noisier, at::kLong).view({F, L}), first, {}, &unrecorded) / at::tensor(noisy.temperature).view({F, 1, 1});
+      feedback = network.decode(on_device(at::tensor(noisy.noisier, at::kLong)).view({F, L}), first, {}, &unrecorded) / on_device(at::tensor(noisy.temperature)).view({F, 1, 1});
     }
-    const auto hidden = network.decode_hidden(at::tensor(noisy.canvas, at::kLong).view({N, L}), cache, feedback, &pass);
+    const auto hidden = network.decode_hidden(on_device(at::tensor(noisy.canvas, at::kLong)).view({N, L}), cache, feedback, &pass);
     std::vector<float> each;  // [N * L]
-    auto loss = network.cross_entropy(hidden.flatten(0, 1), clean.repeat({n, 1}).flatten(), pass, &each);
+    auto loss = network.cross_entropy(hidden.flatten(0, 1), on_device(clean.repeat({n, 1}).flatten()), pass, &each);
     double sum = 0, count = 0;
     for (size_t i = 0; i < each.size(); ++i)
       if (noisy.level[i / static_cast<size_t>(L)] >= 0.9) sum += static_cast<double>(each[i]), ++count;
@@ -230,8 +235,8 @@ struct Trainer::State {
                     .gradient_scale = static_cast<float>(std::min(1.0, options.clip_norm / std::max(losses.gradient_norm, 1e-30))),
                     .average_decay = static_cast<float>(options.average_decay)};
     const auto run = [&](int64_t first, int64_t last) {
-      const auto at = [first](at::Tensor& buffer) { return buffer.mutable_data_ptr<float>() + first; };
-      adamw_step(adamw, at(gradient), static_cast<size_t>(last - first), at(weights), at(moment1), at(moment2), at(average));
+      const auto part = [&](const at::Tensor& buffer) { return buffer.narrow(0, first, last - first); };
+      adamw_step(adamw, part(gradient), {.weights = part(weights), .moment1 = part(moment1), .moment2 = part(moment2), .average = part(average)});
     };
     run(0, num_decayed);
     adamw.weight_decay = 0;
@@ -273,12 +278,12 @@ void Trainer::save_state(const std::string& path, const std::string& given_setti
   const bool rounded = moments == Moments::kRounded;
   const auto type = rounded ? at::kBFloat16 : at::kFloat;
   const std::string dtype = rounded ? "BF16" : "F32";
-  const auto moment1 = s.moment1.to(type), moment2 = s.moment2.to(type);
+  const auto weights = s.weights.cpu(), average = s.average.cpu(), moment1 = s.moment1.to(type).cpu(), moment2 = s.moment2.to(type).cpu();
   s.moment1.copy_(moment1);
   s.moment2.copy_(moment2);
   const int64_t n = s.weights.numel(), length = static_cast<int64_t>(settings.size());
   const std::string_view done(reinterpret_cast<const char*>(&s.num_done), sizeof s.num_done);
-  const std::vector<TensorToWrite> tensors{{"weights", "F32", {n}, bytes_of(s.weights)}, {"average", "F32", {n}, bytes_of(s.average)},
+  const std::vector<TensorToWrite> tensors{{"weights", "F32", {n}, bytes_of(weights)},  {"average", "F32", {n}, bytes_of(average)},
                                            {"moment1", dtype, {n}, bytes_of(moment1)},   {"moment2", dtype, {n}, bytes_of(moment2)},
                                            {"num_done", "I64", {1}, done},               {"settings", "U8", {length}, settings}};
   write_safetensors(path, tensors);
@@ -334,7 +339,7 @@ void Trainer::save_model(const std::string& out, const std::string& dtype) const
   std::vector<at::Tensor> kept;
   std::vector<TensorToWrite> tensors;
   const auto put = [&](const std::string& name, const at::Tensor& weight) {
-    kept.push_back(weight.to(dtype == "BF16" ? at::kBFloat16 : at::kFloat).contiguous());
+    kept.push_back(weight.to(dtype == "BF16" ? at::kBFloat16 : at::kFloat).cpu().contiguous());
     tensors.push_back({name, dtype, weight.sizes().vec(), bytes_of(kept.back())});
   };
   const auto weights = s.averaged_weights();

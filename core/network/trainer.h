@@ -39,7 +39,8 @@ struct TrainerOptions {
   double all_noise_share = 0.1;          ///< canvases at noise level exactly 1; the others' are stratified uniform in (0, 1)
   double self_conditioning_share = 0.5;  ///< canvases that see a first prediction, made from a noisier canvas
   double causal_weight = 0.5, balance_weight = 0.01;
-  bool bf16_products = false, fused = true;  ///< see TrainingPass
+  bool bf16_products = false, fused = true;  ///< see TrainingPass; what is fused is so on the CPU only
+  std::string device = "cpu";            ///< or "cuda": the same network by LibTorch's operations
   LoraOptions lora = {};
   bool fine_tunes = false;               ///< the folder must hold weights, and a state goes on beside the same ones only; always so with adapters
 };
@@ -62,12 +63,12 @@ struct StepLosses {
   std::vector<BatchLosses> batches = {};
 };
 
-/// Holds weights, their average, and AdamW's moments. The course is a pure function of weights, options and batches, on one
+/// Holds weights, their average, and AdamW's moments. On the CPU the course is a pure function of weights, options and batches, on one
 /// thread; resumed from a state it goes on bit for bit.
 class Trainer {
  public:
   /// Starts from a checkpoint folder; without model*.safetensors in it from random weights. Errors: input when it has none
-  /// and the options ask for them.
+  /// and the options ask for them; usage for a device that is not there.
   Trainer(const std::string& folder, const TrainerOptions& options);
   ~Trainer();
   /// One optimiser step on the mean gradient of `batches`. Errors: usage for batches of another shape or vocabulary; an input error when a loss or the gradient is not

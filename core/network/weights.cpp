@@ -168,12 +168,12 @@ Network Network::load(const std::string& folder, at::ScalarType dtype, at::Devic
   return net;
 }
 
-Network Network::fresh(const std::string& folder, uint64_t seed) {
+Network Network::fresh(const std::string& folder, uint64_t seed, at::Device device) {
   Network net;
   net.config_ = ModelConfig::read(folder);
   FreshWeights weights(seed, net.parameters_);
-  net.bind_weights([&](const std::string& name, std::vector<int64_t> shape) { return weights.take(name, std::move(shape)); });
-  net.embedding_scale_ = at::scalar_tensor(std::sqrt(static_cast<double>(net.config_.hidden_size)), at::TensorOptions().dtype(at::kFloat));
+  net.bind_weights([&](const std::string& name, std::vector<int64_t> shape) { return net.parameters_[name] = weights.take(name, std::move(shape)).to(device); });
+  net.embedding_scale_ = at::scalar_tensor(std::sqrt(static_cast<double>(net.config_.hidden_size)), at::TensorOptions().dtype(at::kFloat)).to(device);
   return net;
 }
 

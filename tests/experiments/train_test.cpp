@@ -213,6 +213,7 @@ TEST_F(TrainCommand, MistakesAreTold) {
       {"train brief.toml --out x --set optimizer.learning_rate=fast", 2, "learning_rate"},
       {"train brief.toml --out x --set optimizer.beta1=2", 2, "expected 0 to 0.9999"},
       {"train brief.toml --out x --set model.products=f16", 2, "expected f32 or bf16"},
+      {"train brief.toml --out x --device gpu", 2, "expected cpu or cuda"},
       {"train brief.toml --out x --set model.base=nowhere", 3, "nowhere"},
       {"train brief.toml --out x --set model.base=no_tokenizer", 3, "holds no tokenizer.json"},
       {"train brief.toml --out x --set task='[{dataset=\"source\"}]'", 2, "makes no questions of its own"},

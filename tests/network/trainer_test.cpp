@@ -10,7 +10,7 @@
 #include <filesystem>
 
 #include "core/error.h"
-#include "core/kernels/adamw.h"
+#include "core/network/adamw.h"
 #include "core/network/corruption.h"
 #include "core/network/network.h"
 #include "tests/network/training_batch.h"
@@ -197,11 +197,17 @@ TEST(Corruption, LevelsAreStratifiedAndTheNoisierCanvasContainsTheNoise) {
   for (const float temperature : noisy.temperature) EXPECT_TRUE(temperature > 0.4f && temperature < 0.8f) << temperature;
 }
 
-TEST(AdamW, IsTheFormulaInDoublePrecision) {
+/// The step by the kernel, which a CPU uses, and by LibTorch's operations, for other devices.
+class AdamW : public ::testing::TestWithParam<bool> {};
+
+TEST_P(AdamW, IsTheFormulaInDoublePrecision) {
   const AdamWStep step{.learning_rate = 0.1f, .beta1 = 0.9f, .beta2 = 0.98f, .epsilon = 1e-8f, .weight_decay = 0.3f, .correction1 = 0.271f, .correction2 = 0.0588f, .gradient_scale = 0.5f, .average_decay = 0.75f};
   std::vector<float> g{3, -2, 0.001f, 0}, w{1, 2, 3, 4}, m{0.5f, 0, -1, 0}, v{0.25f, 1, 4, 0}, a{0, 1, 2, 3};
   const auto w0 = w, m0 = m, v0 = v, a0 = a;
-  adamw_step(step, g.data(), 4, w.data(), m.data(), v.data(), a.data());
+  const auto tensor = [](std::vector<float>& x) { return at::from_blob(x.data(), {4}, at::kFloat); };
+  const AdamWTensors tensors{.weights = tensor(w), .moment1 = tensor(m), .moment2 = tensor(v), .average = tensor(a)};
+  if (GetParam()) adamw_by_operations(step, tensor(g), tensors);
+  else adamw_step(step, tensor(g), tensors);
   for (size_t i = 0; i < 4; ++i) {
     const double gradient = 0.5 * g[i], moment1 = 0.9 * m0[i] + 0.1 * gradient, moment2 = 0.98 * v0[i] + 0.02 * gradient * gradient;
     const double weight = w0[i] * (1 - 0.1 * 0.3) - 0.1 * (moment1 / 0.271) / (std::sqrt(moment2 / 0.0588) + 1e-8);
@@ -212,6 +218,8 @@ TEST(AdamW, IsTheFormulaInDoublePrecision) {
     EXPECT_NEAR(a[i], 0.75 * a0[i] + 0.25 * weight, 1e-6 * 4);
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Both, AdamW, ::testing::Bool(), [](const auto& which) { return which.param ? "Operations" : "Kernel"; });
 
 }  // namespace
 }  // namespace canvaslab
