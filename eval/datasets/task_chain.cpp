@@ -22,9 +22,16 @@ bool chain_is_held_out(std::string_view text) {
   return is_held_out(kFamily, words, kHeldOutShare);
 }
 
-DigitChain make_chain(TaskDraws& draws, TaskSplit split, size_t num_operations) {
+ParamSpec operands_param() { return text_param("operands", "any", "any: uniform digits; small: the likelier the smaller, easier to learn from", {"any", "small"}); }
+
+Operands operands_of(const Options& options) { return options.text("operands") == "small" ? Operands::kSmall : Operands::kAny; }
+
+DigitChain make_chain(TaskDraws& draws, TaskSplit split, size_t num_operations, Operands operands) {
   DigitChain out;
-  const auto digit = [&] { return static_cast<char>('0' + draws.below(10)); };
+  const auto digit = [&] {
+    const uint32_t limit = operands == Operands::kSmall ? 1 + draws.below(10) : 10;
+    return static_cast<char>('0' + draws.below(limit));
+  };
   do {
     out.text.assign(1, digit());
     for (int i = 0; i < 2; ++i) out.text += {draws.below(2) ? '+' : '-', digit()};

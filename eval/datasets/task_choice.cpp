@@ -10,11 +10,11 @@ namespace {
 /// Each option is written value first, "7C": the letter then follows its value in the question as it does in the thought, which a small model can look up.
 class Choice final : public Task {
  public:
-  explicit Choice(const Options& options) : Task(options), num_operations_(std::array<size_t, 3>{2, 3, 6}[static_cast<size_t>(level() - 1)]) {}
+  explicit Choice(const Options& options) : Task(options), num_operations_(std::array<size_t, 3>{2, 3, 6}[static_cast<size_t>(level() - 1)]), operands_(operands_of(options)) {}
 
   TaskItem make(TaskSplit split, uint64_t number) const override {
     TaskDraws draws(seed(), split, number);
-    const DigitChain chain = make_chain(draws, split, num_operations_);
+    const DigitChain chain = make_chain(draws, split, num_operations_, operands_);
     std::array<uint32_t, 10> values;
     for (uint32_t v = 0; v < 10; ++v) values[v] = v;
     std::swap(values[0], values[chain.value()]);
@@ -30,6 +30,7 @@ class Choice final : public Task {
 
  private:
   size_t num_operations_;
+  Operands operands_;
 };
 
 [[maybe_unused]] const bool registered = datasets().add({
@@ -37,7 +38,7 @@ class Choice final : public Task {
     .summary = "four options, of which one is the value of a sum of digits modulo 10; made, without a file",
     .source = "ours",
     .aliases = {},
-    .parameters = task_parameters("operations: 2, 3 or 6"),
+    .parameters = task_parameters("operations: 2, 3 or 6", {operands_param()}),
     .facts = {.needs_source = false, .needs_text = true},
     .make = [](const Options& options) { return std::make_unique<Choice>(options); }});
 
