@@ -19,7 +19,7 @@ std::string models_folder() {
 }
 
 /// What a model's name without a training seed stands for.
-constexpr const char* kUsedSeed = "-2";
+constexpr const char* kUsedSeed = "-1";
 
 bool has_weights(const fs::path& folder) {
   std::error_code ignored;

@@ -12,7 +12,7 @@ inline constexpr const char* kDefaultModel = "small";
 /// put them.
 std::vector<std::string> embedded_models();
 
-/// The folder of an embedded model ("small" is small-2, the training seed that learned most); any other text as it is.
+/// The folder of an embedded model ("small" is small-1, the training seed that does best); any other text as it is.
 std::string model_folder(const std::string& model);
 
 }  // namespace canvaslab
