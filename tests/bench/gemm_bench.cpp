@@ -6,6 +6,8 @@
 #include <benchmark/benchmark.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
+
 #include "core/kernels/gemm.h"
 #include "core/kernels/gemm_bf16.h"
 #include "tests/bench/timing.h"
@@ -35,6 +37,22 @@ struct Problem {
   }
 };
 
+/// Best GFLOP/s of a product too large to be bound by anything but arithmetic, by the fastest of ours: the machine's peak for one thread.
+double peak(bool bf16) {
+  static double found[2] = {0, 0};
+  double& best = found[bf16];
+  if (best > 0) return best;
+  Problem p(1024, 1024, 1024);
+  for (int i = 0; i < 5; ++i) {
+    const double seconds = seconds_of([&] {
+      if (bf16) bf16_gemm_kernel().multiply(p.product16(true));
+      else gemm_kernel_for(p.n, p.k).multiply(p.product(true));
+    });
+    best = std::max(best, 2e-9 * static_cast<double>(p.m * p.n * p.k) / seconds);
+  }
+  return best;
+}
+
 void product(benchmark::State& state, By by, bool bf16) {
   const c10::NoGradGuard no_grad;
   at::set_num_threads(1);
@@ -52,8 +70,11 @@ void product(benchmark::State& state, By by, bool bf16) {
   const auto expected = bf16 ? at::mm(p.a16.to(at::kDouble), p.w16.to(at::kDouble).t()) : at::mm(p.a.to(at::kDouble), p.w.to(at::kDouble).t());
   const double error = ((result - expected).norm() / expected.norm()).item<double>();
   if (!(error < 3e-3)) return state.SkipWithError(("wrong by " + std::to_string(error) + " in the Frobenius norm").c_str());
-  Times times;
+  // LibTorch's own product, in turn with it.
+  Times times, other;
+  const bool is_ours = by == By::kOwn || by == By::kPacked;
   for (auto _ : state) {
+    if (is_ours) other.add(seconds_of([&] { benchmark::DoNotOptimize(bf16 ? at::linear(p.a16, p.w16) : at::linear(p.a, p.w)); }));
     const double seconds = seconds_of(run);
     benchmark::ClobberMemory();
     times.add(seconds);
@@ -63,6 +84,8 @@ void product(benchmark::State& state, By by, bool bf16) {
   report(state, times, "us");
   state.counters["best_GFLOP/s"] = flops / times.best();
   state.counters["median_GFLOP/s"] = flops / times.median();
+  state.counters["share_of_peak"] = flops / times.median() / peak(bf16);
+  if (is_ours) state.counters["libtorch_ratio"] = other.median() / times.median();
 }
 
 void shapes(benchmark::internal::Benchmark* b) {

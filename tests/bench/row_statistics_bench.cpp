@@ -1,6 +1,9 @@
 // How near the fused row statistics come to a plain read of the same logits. Bytes are those of the logits, read once.
 //   cmake -DCANVASLAB_BENCH=ON ... && build/row_statistics_bench
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
+#include <c10/core/GradMode.h>
 
 #include <algorithm>
 #include <chrono>
@@ -79,7 +82,19 @@ void row_statistics(benchmark::State& state, StatisticSet wanted) {
     return;
   }
   const double yardstick = plain_read_speed(logits);
-  Times times;
+  // The same quantities by LibTorch's operations, as the reference's sampler takes them: log-probabilities, entropy, argmax, a draw.
+  const c10::NoGradGuard no_grad;
+  at::set_num_threads(1);
+  const at::Tensor tensor = at::from_blob(const_cast<float*>(logits.data()), {static_cast<int64_t>(rows), static_cast<int64_t>(vocabulary)}, at::kFloat);
+  Times times, other;
+  const auto by_libtorch = [&] {
+    const auto log_probability = at::log_softmax(tensor / kTemperature, -1), probability = log_probability.exp();
+    benchmark::DoNotOptimize((probability * log_probability).sum(-1));
+    benchmark::DoNotOptimize(log_probability.max(-1));
+    if (wanted.has(Statistic::kCandidate)) benchmark::DoNotOptimize(at::multinomial(probability, 1));
+  };
+  by_libtorch();
+  for (int i = 0; i < (rows > 100 ? 1 : 20); ++i) other.add(seconds_of(by_libtorch));
   for (auto _ : state) {
     times.add(seconds_of([&] {
       compute_row_statistics(logits, static_cast<int32_t>(vocabulary), 0, rows, request, out);
@@ -88,6 +103,7 @@ void row_statistics(benchmark::State& state, StatisticSet wanted) {
   }
   const double speed = static_cast<double>(logits.size() * sizeof(float)) * 1e-9 / times.median();
   report(state, times, "ms");
+  state.counters["libtorch_ratio"] = other.median() / times.median();
   state.counters["GB/s"] = speed;
   state.counters["read_GB/s"] = yardstick;
   state.counters["read_ms"] = static_cast<double>(logits.size() * sizeof(float)) * 1e-6 / yardstick;
