@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <utility>
 
-#include "core/kernels/buffer.h"
 #include "core/kernels/instruction_set.h"
 
 #if CANVASLAB_X86_VERSIONS
@@ -42,38 +41,22 @@ constexpr int kRows = 12;  // 24 sums of the 32 vector registers
 #include "core/kernels/gemm_body.inc"
 }  // namespace avx512
 #pragma GCC pop_options
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512vl,avx512dq,avx512bw,amx-tile,amx-bf16,fma,prefer-vector-width=512")
-namespace amx {
-constexpr size_t kWidth = 16;
-#include "core/kernels/panel_body.inc"
-#include "core/kernels/amx_body.inc"
-#include "core/kernels/gemm_amx_body.inc"
-}  // namespace amx
-#pragma GCC pop_options
 #endif
 
 constexpr std::array kVersions = {GemmKernel{"plain", plain::multiply, plain::pack_all, plain::kColumns},
 #if CANVASLAB_X86_VERSIONS
                                   GemmKernel{"AVX2", avx2::multiply, avx2::pack_all, avx2::kColumns},
                                   GemmKernel{"AVX-512", avx512::multiply, avx512::pack_all, avx512::kColumns},
-                                  GemmKernel{"AMX", amx::multiply, amx::pack_all, amx::kColumns, 2 * amx::kTilePairs, 3},
 #endif
 };
 
 }  // namespace
 
-std::span<const GemmKernel> all_gemm_kernels() { return std::span(kVersions).first(static_cast<size_t>(instruction_set()) + 1 + has_tile_products()); }
+std::span<const GemmKernel> all_gemm_kernels() { return std::span(kVersions).first(static_cast<size_t>(instruction_set()) + 1); }
 
 const GemmKernel& gemm_kernel() {
   static const GemmKernel& best = all_gemm_kernels()[static_cast<size_t>(instruction_set())];
   return best;
-}
-
-const GemmKernel& gemm_kernel_for(int64_t n, int64_t k) {
-  // Below it, splitting the left side and filling up 16 rows cost more than the tiles give (gemm_bench: 128 x 128 and less).
-  constexpr int64_t kTilesFrom = 1 << 15;
-  return has_tile_products() && n * k >= kTilesFrom ? all_gemm_kernels().back() : gemm_kernel();
 }
 
 }  // namespace canvaslab

@@ -239,7 +239,7 @@ void multiply(const float* x, int64_t rows, const LaidMatrix& w, int64_t index, 
   if (!w.data) return multiply_in_place(x, x16, ld, rows, w, index, y, ldy);
   const float* packed = w.data + index * w.stride;
   if (w.bf16) bf16_gemm_kernel().multiply({.m = rows, .n = w.n, .k = w.k, .a = x16, .lda = ld, .transposed = true, .packed = packed, .c = y, .ldc = ldy});
-  else gemm_kernel_for(w.n, w.k).multiply({.m = rows, .n = w.n, .k = w.k, .a = x, .lda = ld, .transposed = true, .packed = packed, .c = y, .ldc = ldy});
+  else gemm_kernel().multiply({.m = rows, .n = w.n, .k = w.k, .a = x, .lda = ld, .transposed = true, .packed = packed, .c = y, .ldc = ldy});
 }
 
 void gated_mlp(const float* x, int64_t rows, const LaidMatrix& gate_up, const LaidMatrix& down, float* out, CpuWorkspace& ws) {

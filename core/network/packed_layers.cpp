@@ -18,7 +18,7 @@ namespace {
 constexpr int64_t kLine = 16;  // floats of a cache line: where matrices begin
 
 int64_t packed_size(int64_t n, int64_t k, bool bf16) {
-  const int64_t size = bf16 ? bf16_gemm_kernel().packed_size(n, k) : gemm_kernel_for(n, k).packed_size(n, k);
+  const int64_t size = bf16 ? bf16_gemm_kernel().packed_size(n, k) : gemm_kernel().packed_size(n, k);
   return (size + kLine - 1) / kLine * kLine;
 }
 
@@ -27,7 +27,7 @@ void pack_matrix(const at::Tensor& w, float* out) {
   if (w.scalar_type() == at::kBFloat16)
     bf16_gemm_kernel().pack({.n = n, .k = k, .b = static_cast<const uint16_t*>(w.const_data_ptr()), .ldb = k, .transposed = true}, out);
   else
-    gemm_kernel_for(n, k).pack({.n = n, .k = k, .b = w.const_data_ptr<float>(), .ldb = k, .transposed = true}, out);
+    gemm_kernel().pack({.n = n, .k = k, .b = w.const_data_ptr<float>(), .ldb = k, .transposed = true}, out);
 }
 
 /// Calls work(i) for all i below count on as many threads as there are cores: loading waits for memory, not for arithmetic.

@@ -17,10 +17,9 @@ struct PackedWeight;
 /// Quantised weights that stay as their files hold them, by the tensor that stands for each (Network::keep_packed).
 using QuantisedByPlace = std::map<const void*, std::shared_ptr<const PackedWeight>>;
 
-/// The right-hand sides [n, k] of products x w^T, packed by gemm_kernel_for or bf16_gemm_kernel, the experts' `stride` apart; or
+/// The right-hand sides [n, k] of products x w^T, packed by gemm_kernel or bf16_gemm_kernel, the experts' `stride` apart; or
 /// the tensors themselves, columns one after another; or quantised matrices of the checkpoint's files, `parts` of which, one below
-/// the other, make one right-hand side. The latter two are multiplied by gemm_kernel in f32, which gives the same bits where
-/// gemm_kernel_for is the same: its AMX version would lay every one out again for a few rows.
+/// the other, make one right-hand side. All three give the same bits.
 struct LaidMatrix {
   const float* data = nullptr;      ///< null: in place
   int64_t n = 0, k = 0, stride = 0;

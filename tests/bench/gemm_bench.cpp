@@ -21,9 +21,9 @@ struct Problem {
   int64_t m, n, k;
   at::Tensor a = at::randn({m, k}), w = at::randn({n, k}), c = at::empty({m, n});
   at::Tensor a16 = a.to(at::kBFloat16), w16 = w.to(at::kBFloat16);
-  at::Tensor packed = at::empty({gemm_kernel_for(n, k).packed_size(n, k) + 16}), packed16 = at::empty({bf16_gemm_kernel().packed_size(n, k) + 16});
+  at::Tensor packed = at::empty({gemm_kernel().packed_size(n, k) + 16}), packed16 = at::empty({bf16_gemm_kernel().packed_size(n, k) + 16});
   Problem(int64_t rows, int64_t columns, int64_t depth) : m(rows), n(columns), k(depth) {
-    gemm_kernel_for(n, k).pack(product(false), packed.mutable_data_ptr<float>());
+    gemm_kernel().pack(product(false), packed.mutable_data_ptr<float>());
     bf16_gemm_kernel().pack(product16(false), packed16.mutable_data_ptr<float>());
   }
   Product product(bool use_packed) {
@@ -46,7 +46,7 @@ double peak(bool bf16) {
   for (int i = 0; i < 5; ++i) {
     const double seconds = seconds_of([&] {
       if (bf16) bf16_gemm_kernel().multiply(p.product16(true));
-      else gemm_kernel_for(p.n, p.k).multiply(p.product(true));
+      else gemm_kernel().multiply(p.product(true));
     });
     best = std::max(best, 2e-9 * static_cast<double>(p.m * p.n * p.k) / seconds);
   }
@@ -63,7 +63,7 @@ void product(benchmark::State& state, By by, bool bf16) {
     if (by == By::kOneDnn) out = at::mkldnn_linear(mkldnn_a, mkldnn_w);
     else if (by == By::kLibtorch) out = bf16 ? at::linear(p.a16, p.w16) : at::linear(p.a, p.w);
     else if (bf16) bf16_gemm_kernel().multiply(p.product16(by == By::kPacked));
-    else (by == By::kPacked ? gemm_kernel_for(p.n, p.k) : gemm_kernel()).multiply(p.product(by == By::kPacked));
+    else gemm_kernel().multiply(p.product(by == By::kPacked));
   };
   run();
   const auto result = (by == By::kOneDnn ? out.to_dense() : by == By::kLibtorch ? out.to(at::kFloat) : p.c).to(at::kDouble);
