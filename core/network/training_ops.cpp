@@ -151,17 +151,18 @@ at::Tensor in_pairs(const at::Tensor& x) {
 /// c [m, n] = a [m, k] times b [k, n] or, `transposed`, b [n, k], both in f32 (by LibTorch) or in bf16 (by our kernel, which sums and
 /// writes f32).
 void multiply(const at::Tensor& given, const at::Tensor& b, bool transposed, float* c) {
-  if (given.scalar_type() == at::kFloat) return copy_rows(transposed ? at::linear(given, b) : at::mm(given, b), c);
   const int64_t n = b.size(transposed ? 0 : 1);
+  if (given.scalar_type() == at::kFloat) {
+    auto result = at::from_blob(c, {given.size(0), n}, at::kFloat);
+    at::mm_out(result, given, transposed ? b.t() : b);
+    return;
+  }
   const auto a = in_pairs(given);
   bf16_gemm_kernel().multiply({.m = a.size(0), .n = n, .k = given.size(1), .a = bits(a), .lda = a.stride(0), .b = bits(b), .ldb = b.stride(0), .transposed = transposed, .c = c, .ldc = n});
 }
 
 /// c [m, n] = a [k, m] transposed times b [k, n].
-void multiply_columns(const at::Tensor& a, const at::Tensor& b, float* c) {
-  if (a.scalar_type() == at::kFloat) return copy_rows(at::mm(a.t(), b), c);
-  multiply(a.t(), b, false, c);
-}
+void multiply_columns(const at::Tensor& a, const at::Tensor& b, float* c) { multiply(a.t(), b, false, c); }
 
 /// x, rows of n floats, rounded into `place` [rows, n] bf16, whose rows may stand apart.
 void round_rows(const at::Tensor& x, int64_t n, const at::Tensor& place) {

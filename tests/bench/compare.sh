@@ -62,5 +62,5 @@ for round in $(seq "$rounds"); do
   done
 done
 round=1
-if [ "$markdown" -eq 1 ]; then ours products gemm_bench product; else ours products gemm_bench 'product/(f32|bf16)_packed/1024'; fi  # the machine's peak
+if [ "$markdown" -eq 1 ]; then ours products gemm_bench product; else ours products gemm_bench 'product/(f32|bf16)_packed/(64|256/1536|1024)'; fi  # the fastest is the machine's peak
 python3 tests/bench/compare.py "$work" "$markdown" "$rounds" "$(git rev-parse --short HEAD 2>/dev/null || echo unknown)"

@@ -19,16 +19,21 @@ double seconds_of(const auto& run) {
 /// Seconds of single runs.
 class Times {
  public:
-  void add(double seconds) { all_.insert(std::lower_bound(all_.begin(), all_.end(), seconds), seconds); }
-  double best() const { return all_.front(); }
+  void add(double seconds) { all_.push_back(seconds); }
+  double best() const { return quantile(0); }
   double median() const { return quantile(0.5); }
   /// What lies between the 10th and the 90th percentile, over the median; 0 for a single run.
   double spread() const { return (quantile(0.9) - quantile(0.1)) / median(); }
 
  private:
-  std::vector<double> all_;  // sorted
+  std::vector<double> all_;  // in the order of the runs: keeping it sorted would cost time between them
 
-  double quantile(double share) const { return all_[static_cast<size_t>(share * static_cast<double>(all_.size() - 1))]; }
+  double quantile(double share) const {
+    auto sorted = all_;
+    const auto at = sorted.begin() + static_cast<ptrdiff_t>(share * static_cast<double>(sorted.size() - 1));
+    std::nth_element(sorted.begin(), at, sorted.end());
+    return *at;
+  }
 };
 
 /// Sets the counters median_UNIT, best_UNIT (us or ms) and spread.
