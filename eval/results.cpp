@@ -120,7 +120,7 @@ void write_root(H5Writer& file, const PreparedSweep& sweep, const SampleRows& sa
   text("name", sweep.plan.name);
   text("denoiser", sweep.plan.denoiser);
   text("model_sha256", hex(sha256(sweep.model_hash)));
-  text("dtype", sweep.plan.dtype);
+  text("dtype", sweep.plan.arithmetic());
   text("dataset", sweep.plan.dataset);
   text("dataset_sha256", hex(sha256(sweep.data_hash)));
   text("seeds", fmt::format("{}", fmt::join(sweep.plan.seeds, " ")));

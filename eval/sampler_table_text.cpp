@@ -105,8 +105,8 @@ std::string settings_part(const SamplerTable& table) {
 
 std::string chosen_sweep(const SweepPlan& plan, const std::vector<Chosen>& chosen) {
   const auto quoted = [](const std::string& text) { return json_text(Json(text)); };  // JSON's strings are TOML's basic strings
-  std::string out = fmt::format("# Chosen by canvaslab table from a tuning run of {}.\n[run]\nname = {}\n\n[denoiser]\nmodel = {}\ndtype = {}\n\n[dataset]\nname = {}\n", plan.name,
-                                quoted(plan.name + "_test"), quoted(plan.denoiser), quoted(plan.dtype), quoted(plan.dataset));
+  std::string out = fmt::format("# Chosen by canvaslab table from a tuning run of {}.\n[run]\nname = {}\n\n[denoiser]\nmodel = {}\ndtype = {}\n{}\n[dataset]\nname = {}\n", plan.name,
+                                quoted(plan.name + "_test"), quoted(plan.denoiser), quoted(plan.dtype), plan.device == "cpu" ? "" : "device = \"cuda\"\n", quoted(plan.dataset));
   std::vector<std::string> done;
   for (const auto& choice : chosen) {
     if (std::find(done.begin(), done.end(), choice.settings) != done.end()) continue;

@@ -260,12 +260,14 @@ SweepPlan read_sweep(const std::string& path, const std::vector<std::string>& ov
   SweepPlan plan;
   plan.name = std::filesystem::path(path).stem().string();
   if (root.contains("run")) read_run(TomlTable(path, "[run]", section(path, root, "run", ""), {"name", "seed", "repeats", "limit", "record", "record_items"}), plan);
-  const TomlTable denoiser(path, "[denoiser]", section(path, root, "denoiser", "model = \"hmm(states=16)\""), {"model", "dtype", "tokenizer", "thinking", "tools"});
+  const TomlTable denoiser(path, "[denoiser]", section(path, root, "denoiser", "model = \"hmm(states=16)\""), {"model", "dtype", "device", "tokenizer", "thinking", "tools"});
   plan.denoiser = denoiser.text("model", std::nullopt);
   std::error_code ignored;
   if (!std::filesystem::exists(plan.denoiser, ignored) && plan.denoiser.find('/') == std::string::npos && model_folder(plan.denoiser) == plan.denoiser)
     plan.denoiser = located(denoiser.at("model"), [&] { return denoisers().canonical(plan.denoiser); });
   plan.dtype = denoiser.text("dtype", "f32");
+  plan.device = denoiser.text("device", "cpu");
+  if (plan.device != "cpu" && plan.device != "cuda") throw usage_error("{}: 'device' is '{}'; expected cpu or cuda", denoiser.at("device"), plan.device);
   plan.tokenizer = denoiser.text("tokenizer", "");
   const auto thinking = denoiser.booleans("thinking");
   if (thinking.size() > 1) throw usage_error("{}: 'thinking' is true or false, not a list: prompts would differ between configurations", denoiser.at("thinking"));

@@ -136,7 +136,7 @@ std::string plan_header(const PreparedSweep& sweep) {
   const std::string halving = plan.halving ? fmt::format("halving {}\n", plan.halving->text()) : "";
   return fmt::format("canvaslab run 1\nengine {}\ndenoiser {}\nmodel {}\ndtype {}\n{}dataset {}\ndata {}\nitems {}\n{}{}seeds {}\nrepeats {}\nrecord {}\n{}reference {}\n"
                      "configurations {}\n{}\n",
-                     kEngineVersion, plan.denoiser, sweep.model_hash, plan.dtype, text_lines(plan), plan.dataset, sweep.data_hash, sweep.examples.size(), subset_line(sweep), halving, fmt::join(plan.seeds, " "),
+                     kEngineVersion, plan.denoiser, sweep.model_hash, plan.arithmetic(), text_lines(plan), plan.dataset, sweep.data_hash, sweep.examples.size(), subset_line(sweep), halving, fmt::join(plan.seeds, " "),
                      plan.repeats, plan.record_positions ? "positions" : "steps", plan.record_items ? fmt::format("record_items {}\n", *plan.record_items) : "", sweep.reference ? sweep.settings_text[*sweep.reference] : "none",
                      plan.configs.size(), fmt::join(sweep.settings_text, "\n"));
 }
@@ -155,7 +155,7 @@ PreparedSweep prepare_sweep(SweepPlan plan, const PromptEncoder& encode, const C
   PreparedSweep out;
   std::vector<SweepConfig> asked = std::exchange(plan.configs, {});
   out.plan = std::move(plan);
-  out.denoiser = open_model(out.plan.denoiser, {.dtype = out.plan.dtype});
+  out.denoiser = open_model(out.plan.denoiser, {.dtype = out.plan.dtype, .device = out.plan.device});
   out.dataset = datasets().make(out.plan.dataset);
   const DatasetFacts facts = facts_of_dataset(out.plan.dataset);
   if (facts.needs_source && !out.denoiser->source())
@@ -193,7 +193,7 @@ Sha256 PreparedSweep::content_key(uint32_t config, uint32_t item, uint32_t repea
   const Example& example = examples[item];
   const std::string_view id = std::string_view(example.id).substr(example.set.empty() ? 0 : example.set.size() + 1);  // as its data set has it alone
   return sha256(fmt::format("canvaslab sample 1\nengine {}\nmodel {}\ndtype {}\ndata {}\nitem {} {}\nprompt {}\nsettings {}\nseed {}\nrepeat {}\n", kEngineVersion, model_hash,
-                            plan.dtype, hash_of_set(data_hash, example.set), example.number, id, fmt::join(example.prompt_ids, " "), settings_text[config], plan.seed_of(repeat),
+                            plan.arithmetic(), hash_of_set(data_hash, example.set), example.number, id, fmt::join(example.prompt_ids, " "), settings_text[config], plan.seed_of(repeat),
                             repeat % plan.repeats));
 }
 

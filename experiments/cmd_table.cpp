@@ -29,7 +29,7 @@ void write_text(const std::string& path, const std::string& text) {
 
 void run(const Arguments& a) {
   const SweepPlan plan = read_sweep(a.plan, {});
-  const auto denoiser = open_model(plan.denoiser, {.dtype = plan.dtype});
+  const auto denoiser = open_model(plan.denoiser, {.dtype = plan.dtype, .device = plan.device});
   if (a.test.empty() == a.choose.empty()) throw usage_error("give either --choose FILE (write the settings to test) or the test run; see canvaslab table --help");
   if (!a.choose.empty()) {
     const auto rows = table_rows(plan, *denoiser);

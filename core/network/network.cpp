@@ -4,6 +4,8 @@
 #include <ATen/ATen.h>
 #include <ATen/core/Reduction.h>
 
+#include <dlfcn.h>
+
 #include <cmath>
 
 #include "core/error.h"
@@ -86,9 +88,17 @@ KvCache Network::empty_cache(int64_t left_padding, int64_t batch) const {
   return cache;
 }
 
+bool torch_has_gpu() {
+  static const bool has = [] {
+    ::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL);  // registers itself; not linked, so that a LibTorch without it serves as well
+    return at::hasCUDA();
+  }();
+  return has;
+}
+
 at::Device device_named(const std::string& name) {
   if (name != "cpu" && name != "cuda") throw usage_error("device '{}' is unknown; expected cpu or cuda", name);
-  if (name == "cuda" && !at::hasCUDA()) throw usage_error("device cuda: this build holds no CUDA kernels, or there is no GPU; use cpu");
+  if (name == "cuda" && !torch_has_gpu()) throw usage_error("device cuda: LibTorch finds no GPU, or has no CUDA operations (CANVASLAB_LIBTORCH names another one); use cpu");
   return at::Device(name);
 }
 

@@ -40,6 +40,9 @@ struct LayerWeights {
   at::Tensor decoder_scalar, encoder_scalar;                                 // [1]
 };
 
+/// Whether LibTorch's own CUDA operations can run: looks for their library beside LibTorch's at the first call.
+bool torch_has_gpu();
+
 /// "cpu" or "cuda". Errors: usage for other names, and where this build or machine has no GPU.
 at::Device device_named(const std::string& name);
 
@@ -52,7 +55,8 @@ struct PackedWeight;
 /// What becomes of a checkpoint's quantised weights on loading.
 enum class QuantisedWeights {
   kUnpacked,  ///< tensors in the run's dtype
-  kPacked     ///< stay as the files hold them where the CPU path multiplies with them: f32 on the CPU, no adapter
+  kPacked,    ///< stay as the files hold them where the CPU path multiplies with them: f32 on the CPU, no adapter
+  kForKernels ///< the same for the GPU's kernels: whatever the dtype, no adapter
 };
 
 /// What training asks of a forward besides its result.
@@ -111,6 +115,7 @@ class Network {
 
  private:
   friend class CpuNetwork;
+  friend class CudaNetwork;
   using TakeWeight = std::function<at::Tensor(const std::string& name, std::vector<int64_t> shape)>;
   void bind_weights(const TakeWeight& take);
   std::vector<LayerWeights> bind_layers(const TakeWeight& take) const;

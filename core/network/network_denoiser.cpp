@@ -7,10 +7,12 @@
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/tensor.h>
 #include <c10/core/GradMode.h>
+#include <fmt/format.h>
 
 #include "core/error.h"
 #include "core/model.h"
 #include "core/network/cpu_denoiser.h"
+#include "core/network/cuda_denoiser.h"
 #include "core/network/network.h"
 
 namespace canvaslab {
@@ -107,8 +109,37 @@ DenoiserFacts facts_of(const std::string& folder, const Network& network) {
   return facts;
 }
 
+/// The kernels on this machine's GPU; null, with the reason, where they cannot serve.
+std::unique_ptr<Denoiser> by_kernels(const std::string& folder, const ModelOptions& options, std::string& why_not) {
+#ifdef CANVASLAB_HAS_CUDA
+  if (options.dtype != "bf16") {
+    why_not = fmt::format("the kernels multiply in bf16 (--dtype bf16), not in {}", options.dtype);
+    return nullptr;
+  }
+  if (const std::string why = CudaNetwork::unsuitable(ModelConfig::read(folder)); !why.empty()) {
+    why_not = "the kernels cannot run this model: " + why;
+    return nullptr;
+  }
+  std::shared_ptr<cuda::Device> device = cuda::open_device(why_not);
+  if (!device) return nullptr;
+  at::set_num_threads(1);
+  Network network = Network::load(folder, at::kBFloat16, at::kCPU, options.adapter, QuantisedWeights::kForKernels);
+  DenoiserFacts facts = facts_of(folder, network);
+  return cuda_denoiser(CudaNetwork(std::move(network), std::move(device)), std::move(facts));
+#else
+  (void)folder, (void)options;
+  why_not = "this build holds no kernels: it was made without nvcc";
+  return nullptr;
+#endif
+}
+
 [[maybe_unused]] const bool registered = [] {
   checkpoint_loader() = [](const std::string& folder, const ModelOptions& options) -> std::unique_ptr<Denoiser> {
+    if (options.device == "cuda") {
+      std::string why_not;
+      if (auto denoiser = by_kernels(folder, options, why_not)) return denoiser;
+      if (!torch_has_gpu()) throw usage_error("device cuda: {}; and LibTorch finds no GPU, or has no CUDA operations (CANVASLAB_LIBTORCH names another one)\nuse cpu, or see to the above", why_not);
+    }
     Network network = load_network(folder, options, QuantisedWeights::kPacked);
     DenoiserFacts facts = facts_of(folder, network);
     if (CpuNetwork::serves(network)) return cpu_denoiser(CpuNetwork(std::move(network)), std::move(facts));

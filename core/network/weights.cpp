@@ -137,7 +137,7 @@ Network Network::load(const std::string& folder, at::ScalarType dtype, at::Devic
   Binder bind(files, folder, dtype, device, net.parameters_);
   std::optional<LoraAdapter> adapter;
   if (!adapter_folder.empty()) adapter.emplace(adapter_folder);
-  const bool keep_packed = quantised == QuantisedWeights::kPacked && dtype == at::kFloat && device.is_cpu() && !adapter;
+  const bool keep_packed = device.is_cpu() && !adapter && (quantised == QuantisedWeights::kForKernels || (quantised == QuantisedWeights::kPacked && dtype == at::kFloat));
   net.bind_weights([&](const std::string& name, std::vector<int64_t> shape) {
     if (keep_packed && stays_packed(name))
       if (auto packed = bind.take_packed(name, shape)) return net.keep_packed(std::move(packed), shape);

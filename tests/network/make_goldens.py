@@ -16,6 +16,8 @@ CASES = {
     "layers": (dict(num_hidden_layers=4, layer_types=["sliding_attention", "full_attention", "sliding_attention", "full_attention"]), {}, [P], 2),
     "widths": (dict(hidden_size=48, intermediate_size=40, moe_intermediate_size=24, vocab_size=80), {}, [P], 3),
     "heads": (dict(num_attention_heads=6, num_key_value_heads=3, num_global_key_value_heads=2, head_dim=12, global_head_dim=8), {}, [P], 4),
+    # Sizes that the GPU's kernels run.
+    "kernel_sizes": (dict(head_dim=16, global_head_dim=32, sliding_window=8), dict(max_denoising_steps=8, max_new_tokens=32), [P], 17),
     "experts": (dict(num_experts=8, top_k_experts=5), {}, [P], 5),
     "one_expert": (dict(num_experts=3, top_k_experts=1), {}, [P], 6),
     "window": (dict(sliding_window=3), dict(max_new_tokens=48), [P], 7),

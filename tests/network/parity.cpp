@@ -143,4 +143,33 @@ Comparison compare_generation(const Denoiser& denoiser, const Recording& recordi
   return out;
 }
 
+std::vector<double> bf16_errors(const Denoiser& denoiser, const Recording& r) {
+  const auto sequence = denoiser.prefill({.ids = r.prompts[0], .token_types = {}, .media = {}, .left_padding = 0});
+  std::vector<double> out;
+  std::vector<float> feedback;
+  for (size_t s = 0; s < r.num_steps && r.canvas_idx[s] == 0; ++s) {
+    const size_t at = s * r.batch;
+    DenoiseRow row{.sequence = sequence.get(), .request = {}};
+    row.request.step_idx = r.step_idx[s];
+    row.request.canvas = std::span(r.canvas_in).subspan(at * r.length, r.length);
+    row.request.want_logits = true;
+    row.request.self_conditioning = feedback.empty() ? SelfConditioning::kNone : SelfConditioning::kGiven;
+    row.request.given_logits = feedback;
+    const auto logits = denoiser.denoise(std::span(&row, 1)).front().logits;
+    const auto theirs = std::span(r.logits).subspan(at * r.length * r.vocabulary, r.length * r.vocabulary);
+    std::vector<double> rms;
+    for (size_t p = 0; p < r.length; ++p) {
+      double sum = 0;
+      for (size_t v = 0; v < r.vocabulary; ++v) sum += std::pow(static_cast<double>(logits[p * r.vocabulary + v]) - theirs[p * r.vocabulary + v], 2);
+      rms.push_back(std::sqrt(sum / static_cast<double>(r.vocabulary)));
+    }
+    // torch's median of an even count is the lower one.
+    std::nth_element(rms.begin(), rms.begin() + static_cast<ptrdiff_t>((r.length - 1) / 2), rms.end());
+    out.push_back(rms[(r.length - 1) / 2]);
+    feedback.assign(theirs.begin(), theirs.end());
+    for (float& f : feedback) f /= r.temperature[s];
+  }
+  return out;
+}
+
 }  // namespace canvaslab::parity

@@ -50,4 +50,8 @@ struct Comparison {
 /// Generates with the reference's draws from the same prompts and seed, and compares every step.
 Comparison compare_generation(const Denoiser& denoiser, const Recording& recording, const Tolerances& tolerances);
 
+/// A denoiser in bf16 with canvas and feedback forced, per step of the first canvas: the median over positions of the root mean square over the
+/// vocabulary, against the reference's f32 logits.
+std::vector<double> bf16_errors(const Denoiser& denoiser, const Recording& recording);
+
 }  // namespace canvaslab::parity

@@ -10,6 +10,7 @@
 // wait or a barrier that is missing shows in one of them. A product's sum is made in f32 in rising order, where the hardware's order is its own.
 // What there is not: clusters, bulk copies, memory order between running threads. A kernel of these passes a GPU or is not tested.
 #define CANVASLAB_SIMT 1
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -34,11 +35,21 @@ struct Index {
   unsigned x = 0;
 };
 
+inline constexpr size_t kStackBytes = 1 << 16;
+
 enum class Wait { kNothing, kBlock, kWarp, kDone };
 
+/// Of the fibers; kept from block to block.
+inline char* stack(size_t fiber) {
+  static std::vector<std::unique_ptr<char[]>> stacks;
+  while (stacks.size() <= fiber) stacks.push_back(std::make_unique_for_overwrite<char[]>(kStackBytes));
+  return stacks[fiber].get();
+}
+
 struct Fiber {
-  ucontext_t context{};
-  std::vector<char> stack = std::vector<char>(1 << 16);
+  ucontext_t context{};                   ///< where it begins
+  jmp_buf at{};                           ///< where it waits: a switch of contexts would ask the system for the signal mask every time
+  bool begun = false;
   Wait wait = Wait::kNothing;
   uint64_t offered = 0;                   ///< what this lane gives to the shuffle
   const void* shown = nullptr;            ///< what the warp may look at
@@ -63,10 +74,11 @@ class Block {
 
   void run() {
     current() = this;
-    for (auto& fiber : fibers_) {
+    for (size_t i = 0; i < fibers_.size(); ++i) {
+      Fiber& fiber = fibers_[i];
       getcontext(&fiber.context);
-      fiber.context.uc_stack.ss_sp = fiber.stack.data();
-      fiber.context.uc_stack.ss_size = fiber.stack.size();
+      fiber.context.uc_stack.ss_sp = stack(i);
+      fiber.context.uc_stack.ss_size = kStackBytes;
       fiber.context.uc_link = nullptr;
       makecontext(&fiber.context, &Block::start, 0);
     }
@@ -126,7 +138,14 @@ class Block {
     Block* block = current();
     block->kernel_();
     block->fibers_[block->now_].wait = Wait::kDone;
-    swapcontext(&block->fibers_[block->now_].context, &block->scheduler_);
+    _longjmp(block->scheduler_, 1);
+  }
+  /// Runs a fiber until it waits or is done.
+  void enter(Fiber& fiber) {
+    if (_setjmp(scheduler_) != 0) return;
+    if (fiber.begun) _longjmp(fiber.at, 1);
+    fiber.begun = true;
+    setcontext(&fiber.context);
   }
   bool run(std::span<Fiber> some) {
     bool ran = false;
@@ -134,7 +153,7 @@ class Block {
       Fiber& fiber = some[falling_ ? some.size() - 1 - i : i];
       now_ = static_cast<unsigned>(&fiber - fibers_.data());
       if (fiber.wait != Wait::kNothing) continue;
-      swapcontext(&scheduler_, &fiber.context);
+      enter(fiber);
       ran = true;
     }
     return ran;
@@ -158,7 +177,7 @@ class Block {
   void pause(Wait wait) {
     const unsigned self = now_;
     fibers_[self].wait = wait;
-    swapcontext(&fibers_[self].context, &scheduler_);
+    if (_setjmp(fibers_[self].at) == 0) _longjmp(scheduler_, 1);
   }
   /// Warps that all wait for each other go on; else the block does when all of it waits. Threads that are done count as there.
   bool release() {
@@ -180,7 +199,7 @@ class Block {
   std::vector<double> shared_;
   std::function<void()> kernel_;
   bool falling_;
-  ucontext_t scheduler_{};
+  jmp_buf scheduler_{};
   unsigned now_ = 0;
 };
 

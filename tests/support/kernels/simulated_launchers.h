@@ -7,6 +7,7 @@
 #include "core/kernels/cuda/matrix_product.cuh"
 #include "core/kernels/cuda/routing.cuh"
 #include "core/kernels/cuda/row_glue.cuh"
+#include "core/kernels/cuda/row_statistics.cuh"
 #include "core/kernels/cuda/soft_embedding.cuh"
 
 namespace canvaslab::cuda {
@@ -36,23 +37,39 @@ int group_by_expert(const GroupCall& call, void*) {
   return 0;
 }
 int matrix_product(const ProductCall& call, void*) {
-  using Tile = ProductTile<64, WeightFormat::kBf16>;
-  if (call.gated) simt::launch(4, Tile::kThreads, Tile::kBytes, [&] { matrix_product_kernel<Tile, true>(call); });
-  else simt::launch(4, Tile::kThreads, Tile::kBytes, [&] { matrix_product_kernel<Tile, false>(call); });
+  const auto launch = [&]<typename Tile>() {
+    if (call.gated) simt::launch(4, Tile::kThreads, Tile::kBytes, [&] { matrix_product_kernel<Tile, true>(call); });
+    else simt::launch(4, Tile::kThreads, Tile::kBytes, [&] { matrix_product_kernel<Tile, false>(call); });
+  };
+  switch (call.w.format) {
+    case WeightFormat::kBf16: launch.template operator()<ProductTile<64, WeightFormat::kBf16>>(); break;
+    case WeightFormat::kE4m3: launch.template operator()<ProductTile<64, WeightFormat::kE4m3>>(); break;
+    case WeightFormat::kE2m1: launch.template operator()<ProductTile<64, WeightFormat::kE2m1>>(); break;
+    case WeightFormat::kInt4: launch.template operator()<ProductTile<64, WeightFormat::kInt4>>(); break;
+  }
   return 0;
 }
 int attention(const AttentionCall& call, void*) {
+  const int splits = attention_splits(call.most_keys);
   const auto launch = [&]<int kWidth>() {
     using Tile = AttentionTile<kWidth>;
-    simt::launch(static_cast<unsigned>(call.num_sequences * call.num_heads * ((call.most_rows + Tile::kQueries - 1) / Tile::kQueries)), Tile::kThreads, Tile::kBytes, [&] { attention_kernel<Tile>(call); });
+    const int heads = call.num_sequences * call.num_heads;
+    simt::launch(static_cast<unsigned>(heads * ((call.most_rows + Tile::kQueries - 1) / Tile::kQueries) * splits), Tile::kThreads, Tile::kBytes, [&] { attention_kernel<Tile>(call); });
+    if (splits > 1) simt::launch(static_cast<unsigned>(heads * call.most_rows), MergeTile::kThreads, 0, [&] { merge_attention_kernel(call); });
   };
-  if (attention_splits(call.most_keys) != 1) return 1;
+  if (splits > 1 && !call.workspace) return 1;
   switch (call.head_width) {
     case 16: launch.template operator()<16>(); return 0;
     case 32: launch.template operator()<32>(); return 0;
     case 64: launch.template operator()<64>(); return 0;
+    case 128: launch.template operator()<128>(); return 0;
     default: return 1;
   }
+}
+int row_statistics(const StatisticsCall& call, void*) {
+  const size_t bytes = StatisticsTile::bytes((call.vocabulary + static_cast<int>(kTile) - 1) / static_cast<int>(kTile));
+  simt::launch(static_cast<unsigned>(call.num_rows), StatisticsTile::kThreads, bytes, [&] { row_statistics_kernel(call); });
+  return 0;
 }
 int soft_embedding(const SoftEmbeddingCall& call, void*) {
   const auto rows = static_cast<unsigned>(call.rows), blocks = static_cast<unsigned>((call.vocabulary + kSoftBlockTokens - 1) / kSoftBlockTokens);

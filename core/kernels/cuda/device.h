@@ -1,0 +1,34 @@
+#pragma once
+// A GPU as the network's host code sees it: memory, copies and the kernels' calls, one after another. An interface, so that the code above it is tested with the simulator in the device's place.
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "core/kernels/cuda/denoiser_forward.h"
+#include "core/kernels/cuda/device_step.h"
+
+namespace canvaslab::cuda {
+
+/// Calls are carried out in the order in which they are made; those that return int give a cudaError_t, 0 when all is well. Of all calls only release may be made from any thread.
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual std::string name() const = 0;
+  virtual std::string error_text(int error) const = 0;
+  /// 256-byte aligned; null when there is no room.
+  virtual void* allocate(int64_t bytes) = 0;
+  virtual void release(void* memory) noexcept = 0;
+  /// From the host; what was copied may be changed on return.
+  virtual int upload(void* to, const void* from, int64_t bytes) = 0;
+  /// To the host, when all that was called before is done.
+  virtual int download(void* to, const void* from, int64_t bytes) = 0;
+  /// On the device: `count` pieces of `bytes` bytes, so many bytes apart.
+  virtual int copy(void* to, int64_t to_stride, const void* from, int64_t from_stride, int64_t bytes, int64_t count) = 0;
+  virtual int forward(const ForwardCall& call, const ForwardWorkspace& work) = 0;
+  virtual int statistics(const StatisticsCall& call) = 0;
+};
+
+/// The machine's first GPU. Null where there is none, with the reason in `why_not`.
+std::unique_ptr<Device> open_device(std::string& why_not);
+
+}  // namespace canvaslab::cuda

@@ -1,0 +1,283 @@
+#include "core/network/cuda_denoiser.h"
+
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <limits>
+#include <mutex>
+
+namespace canvaslab {
+namespace {
+
+constexpr int64_t kMostLogitBytes = int64_t{4} << 30;  // of canvases that go through the network together
+
+/// Forks share memory; what is shared is never written.
+struct CudaSequence final : Sequence {
+  DeviceCache cache;
+  DeviceTables tables;
+  std::shared_ptr<DeviceMemory> prediction;  // [L, V] f32 logits of the last step, or null
+  float inverse_temperature = 1;             // of the prediction
+  size_t length = 0;                         // L of the prediction
+  std::unique_ptr<Sequence> fork() const override { return std::make_unique<CudaSequence>(*this); }
+};
+
+/// Arrays of statistics for so many rows, one behind the other: all in four-byte numbers, so that one copy brings them.
+struct StatisticsColumns {
+  static constexpr size_t kColumns = 10;
+  cuda::StatisticsArrays at(void* memory, size_t rows) const {
+    const auto ints = [&](size_t i) { return static_cast<int32_t*>(memory) + i * rows; };
+    const auto floats = [&](size_t i) { return static_cast<float*>(memory) + i * rows; };
+    return {.argmax = ints(0), .argmax_logprob = floats(1), .second = ints(2), .second_logprob = floats(3), .entropy_nats = floats(4), .candidate = ints(5), .candidate_logprob = floats(6),
+            .current_logprob = floats(7), .argmax_logprob_t1 = floats(8), .entropy_t1_nats = floats(9)};
+  }
+};
+
+/// Leaves out what nobody wants.
+cuda::StatisticsArrays wanted_of(cuda::StatisticsArrays all, StatisticSet wanted, bool draws) {
+  if (!wanted.has(Statistic::kMax)) all.argmax = nullptr, all.argmax_logprob = nullptr;
+  if (!wanted.has(Statistic::kTop2)) all.second = nullptr, all.second_logprob = nullptr;
+  if (!wanted.has(Statistic::kEntropy)) all.entropy_nats = nullptr;
+  if (!wanted.has(Statistic::kCandidate) || !draws) all.candidate = nullptr, all.candidate_logprob = nullptr;
+  if (!wanted.has(Statistic::kCurrent)) all.current_logprob = nullptr;
+  if (!wanted.has(Statistic::kUntempered)) all.argmax_logprob_t1 = nullptr, all.entropy_t1_nats = nullptr;
+  return all;
+}
+
+bool needs_host(const StepRequest& request) { return request.filters.any() || request.wanted.has(Statistic::kDivergence) || request.wanted.has(Statistic::kAlternative); }
+
+class CudaDenoiser final : public Denoiser {
+ public:
+  CudaDenoiser(CudaNetwork network, DenoiserFacts facts) : network_(std::move(network)), facts_(std::move(facts)) {}
+  const DenoiserFacts& facts() const override { return facts_; }
+  std::string content_hash() const override { return network_.content_hash(); }
+
+  std::unique_ptr<Sequence> prefill(const Prompt& prompt) const override {
+    check_token_ids(prompt.ids, facts_.vocabulary, "prompt");
+    const c10::NoGradGuard no_grad;
+    const std::lock_guard lock(turn_);
+    auto sequence = std::make_unique<CudaSequence>();
+    sequence->cache = network_.empty_cache(prompt.left_padding);
+    network_.encode(prompt.ids, prompt.token_types, sequence->cache, nullptr);
+    return sequence;
+  }
+
+  std::vector<StepResult> denoise(std::span<const DenoiseRow> rows) const override {
+    for (const DenoiseRow& row : rows) check_token_ids(row.request.canvas, facts_.vocabulary, "canvas");
+    Call call{.rows = rows};
+    {
+      const std::lock_guard lock(waiting_lock_);
+      waiting_.push_back(&call);
+    }
+    {
+      const std::lock_guard lock(turn_);
+      if (!call.done) answer_all();  // else whoever had the turn has answered this one as well
+    }
+    std::vector<StepResult> results;
+    for (Answer& answer : call.answers) {
+      if (answer.error) std::rethrow_exception(answer.error);
+      results.push_back(std::move(answer.result));
+    }
+    return results;
+  }
+
+  std::vector<float> append(Sequence& sequence, std::span<const int32_t> canvas, bool want_causal_logits) const override {
+    check_token_ids(canvas, facts_.vocabulary, "canvas");
+    const c10::NoGradGuard no_grad;
+    const std::lock_guard lock(turn_);
+    auto& s = dynamic_cast<CudaSequence&>(sequence);
+    s.prediction.reset();
+    std::vector<float> logits(want_causal_logits ? canvas.size() * vocabulary() : 0);
+    network_.encode(canvas, {}, s.cache, want_causal_logits ? logits.data() : nullptr);
+    return logits;
+  }
+
+  std::unique_ptr<Sequence> cut(const Sequence& before, const Sequence& after, std::span<const int32_t> kept) const override {
+    const std::lock_guard lock(turn_);
+    auto out = std::make_unique<CudaSequence>(dynamic_cast<const CudaSequence&>(before));
+    out->prediction.reset();
+    if (!network_.cut(out->cache, dynamic_cast<const CudaSequence&>(after).cache, static_cast<int64_t>(kept.size()))) return nullptr;
+    return out;
+  }
+
+ private:
+  /// One row's result, or what was wrong with it.
+  struct Answer {
+    StepResult result = {};
+    std::exception_ptr error = {};
+  };
+  /// What a thread waits for. Those that come while the device is busy are answered together: a result does not depend on its batch.
+  struct Call {
+    std::span<const DenoiseRow> rows;
+    std::vector<Answer> answers = {};
+    bool done = false;
+  };
+
+  void answer_all() const {
+    const c10::NoGradGuard no_grad;
+    std::vector<Call*> calls;
+    {
+      const std::lock_guard lock(waiting_lock_);
+      calls.swap(waiting_);
+    }
+    std::vector<DenoiseRow> rows;
+    for (const Call* call : calls) rows.insert(rows.end(), call->rows.begin(), call->rows.end());
+    std::vector<Answer> answers(rows.size());
+    try {
+      for (size_t begin = 0, end = 0; begin < rows.size(); begin = end) {
+        size_t positions = 0;
+        while (end < rows.size() && (end == begin || static_cast<int64_t>(positions + rows[end].request.canvas.size()) * row_bytes() <= kMostLogitBytes)) positions += rows[end++].request.canvas.size();
+        together(std::span(rows).subspan(begin, end - begin), positions, std::span(answers).subspan(begin, end - begin));
+      }
+    } catch (...) {  // the device failed
+      for (Answer& answer : answers) answer.error = std::current_exception();
+    }
+    size_t first = 0;
+    for (Call* call : calls) {
+      for (size_t i = 0; i < call->rows.size(); ++i) call->answers.push_back(std::move(answers[first++]));
+      call->done = true;
+    }
+  }
+
+  size_t vocabulary() const { return static_cast<size_t>(facts_.vocabulary); }
+  int64_t row_bytes() const { return int64_t{facts_.vocabulary} * 4; }
+  std::shared_ptr<DeviceMemory> memory(int64_t bytes, const char* what) const { return std::make_shared<DeviceMemory>(network_.device(), bytes, what); }
+  /// One forward of all rows, and what they asked for.
+  void together(std::span<const DenoiseRow> rows, size_t positions, std::span<Answer> answers) const {
+    cuda::Device& device = *network_.device();
+    std::vector<DeviceCanvas> canvases;
+    for (const DenoiseRow& row : rows) {
+      auto& s = dynamic_cast<CudaSequence&>(*row.sequence);
+      canvases.push_back({.ids = row.request.canvas, .cache = &s.cache, .tables = &s.tables});
+    }
+    // A given prediction lies behind all others while the step lasts.
+    std::vector<std::shared_ptr<DeviceMemory>> given;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const StepRequest& request = rows[i].request;
+      const auto& s = dynamic_cast<const CudaSequence&>(*rows[i].sequence);
+      if (request.self_conditioning == SelfConditioning::kGiven) {
+        given.push_back(memory(static_cast<int64_t>(request.given_logits.size_bytes()), "given logits"));
+        network_.check(device.upload(given.back()->as<float>(), request.given_logits.data(), given.back()->bytes()));
+        canvases[i].feedback = given.back()->as<float>();
+      } else if (request.self_conditioning == SelfConditioning::kPrevious && request.step_idx > 0 && s.prediction) {
+        if (s.length != request.canvas.size()) throw std::logic_error("a canvas changed its length between steps");
+        canvases[i].feedback = s.prediction->as<float>();
+        canvases[i].inverse_temperature = s.inverse_temperature;
+      }
+    }
+    // One canvas's logits are written where its prediction is kept; those of several pass through memory of the call.
+    const bool direct = rows.size() == 1 && !rows[0].request.hold_prediction;
+    float* logits = direct ? own_prediction(dynamic_cast<CudaSequence&>(*rows[0].sequence), positions, canvases[0].feedback)
+                           : grown(logits_, network_.device(), static_cast<int64_t>(positions) * row_bytes(), "logits").as<float>();
+    network_.decode(canvases, logits);
+    statistics(rows, positions, logits, answers);
+    size_t first = 0;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const StepRequest& request = rows[i].request;
+      const size_t L = request.canvas.size();
+      StepResult& result = answers[i].result;
+      const float* own = logits + first * vocabulary();
+      first += L;
+      if (request.want_logits || needs_host(request)) {
+        std::vector<float> host(L * vocabulary());
+        network_.check(device.download(host.data(), own, static_cast<int64_t>(L) * row_bytes()));
+        try {
+          if (needs_host(request)) compute_row_statistics(host, facts_.vocabulary, 0, L, request.statistics_request(), result.statistics);
+        } catch (const NonFiniteLogits&) {
+          answers[i].error = std::current_exception();
+        }
+        if (request.want_logits) result.logits = std::move(host);
+      }
+      if (request.hold_prediction) continue;
+      auto& s = dynamic_cast<CudaSequence&>(*rows[i].sequence);
+      if (!direct) network_.check(device.copy(own_prediction(s, L, nullptr), 0, own, 0, static_cast<int64_t>(L) * row_bytes(), 1));
+      s.length = L;
+      s.inverse_temperature = request.temperature > 0 ? 1 / request.temperature : 1;
+    }
+  }
+
+  /// Memory for a sequence's prediction of L rows that no other sequence reads; `feedback`: what this step still reads, which then stays.
+  float* own_prediction(CudaSequence& s, size_t L, const float* feedback) const {
+    const int64_t bytes = static_cast<int64_t>(L) * row_bytes();
+    if (!s.prediction || s.prediction.use_count() > 1 || s.prediction->bytes() != bytes) {
+      if (feedback) being_read_ = std::move(s.prediction);
+      s.prediction = memory(bytes, "a canvas's prediction");
+    }
+    return s.prediction->as<float>();
+  }
+
+  void statistics(std::span<const DenoiseRow> rows, size_t positions, const float* logits, std::span<Answer> answers) const {
+    cuda::Device& device = *network_.device();
+    constexpr size_t kRowBytes = sizeof(cuda::StatisticsRow), kColumns = StatisticsColumns::kColumns;
+    // What is sent: all rows, and for every canvas a place for its first bad one. What comes back: these and the columns.
+    std::vector<cuda::StatisticsRow> wanted_rows;
+    for (const DenoiseRow& row : rows) {
+      const StepRequest& request = row.request;
+      for (size_t p = 0; p < request.canvas.size(); ++p)
+        wanted_rows.push_back({.draws = request.draw_key.value_or(DrawKey{}), .position = static_cast<uint32_t>(p), .current = request.canvas[p],
+                               .inverse_temperature = request.temperature > 0 ? 1 / static_cast<double>(request.temperature) : 1, .greedy = request.temperature == 0});
+    }
+    const size_t sent = positions * kRowBytes, marks_at = (sent + 255) / 256 * 256, columns_at = marks_at + (rows.size() * 4 + 255) / 256 * 256, end = columns_at + positions * kColumns * 4;
+    std::vector<std::byte> bytes(columns_at);
+    std::memcpy(bytes.data(), wanted_rows.data(), sent);
+    std::vector<int32_t> bad(rows.size(), std::numeric_limits<int32_t>::max());
+    std::memcpy(bytes.data() + marks_at, bad.data(), bad.size() * 4);
+    auto* base = grown(rows_, network_.device(), static_cast<int64_t>(end), "statistics").as<std::byte>();
+    network_.check(device.upload(base, bytes.data(), static_cast<int64_t>(bytes.size())));
+    const cuda::StatisticsArrays all = StatisticsColumns().at(base + columns_at, positions);
+    size_t first = 0;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const StepRequest& request = rows[i].request;
+      const size_t L = request.canvas.size();
+      if (!needs_host(request)) {
+        cuda::StatisticsArrays mine = wanted_of(all, request.wanted, request.draw_key.has_value());
+        const auto shift = [&](auto*&... arrays) { ((arrays = arrays ? arrays + first : nullptr), ...); };
+        shift(mine.argmax, mine.argmax_logprob, mine.second, mine.second_logprob, mine.entropy_nats, mine.candidate, mine.candidate_logprob, mine.current_logprob, mine.argmax_logprob_t1, mine.entropy_t1_nats);
+        network_.check(device.statistics({.logits = logits + first * vocabulary(), .rows = reinterpret_cast<const cuda::StatisticsRow*>(base) + first, .num_rows = static_cast<int32_t>(L),
+                                          .vocabulary = facts_.vocabulary, .out = mine, .bad_row = reinterpret_cast<int32_t*>(base + marks_at) + i}));
+      }
+      first += L;
+    }
+    std::vector<std::byte> back(end - marks_at);
+    network_.check(device.download(back.data(), base + marks_at, static_cast<int64_t>(back.size())));
+    std::memcpy(bad.data(), back.data(), bad.size() * 4);
+    const cuda::StatisticsArrays host = StatisticsColumns().at(back.data() + (columns_at - marks_at), positions);
+    first = 0;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const StepRequest& request = rows[i].request;
+      if (static_cast<size_t>(bad[i]) < request.canvas.size()) answers[i].error = std::make_exception_ptr(NonFiniteLogits(static_cast<size_t>(bad[i])));
+      RowStatistics& out = answers[i].result.statistics;
+      out.resize(request.canvas.size(), request.wanted);
+      const auto take = [&](auto& to, const auto* from) { std::copy_n(from + first, to.size(), to.begin()); };
+      if (!needs_host(request)) {
+        take(out.argmax, host.argmax);
+        take(out.argmax_logprob, host.argmax_logprob);
+        take(out.second, host.second);
+        take(out.second_logprob, host.second_logprob);
+        take(out.entropy_nats, host.entropy_nats);
+        if (request.draw_key) {
+          take(out.candidate, host.candidate);
+          take(out.candidate_logprob, host.candidate_logprob);
+        }
+        take(out.current_logprob, host.current_logprob);
+        take(out.argmax_logprob_t1, host.argmax_logprob_t1);
+        take(out.entropy_t1_nats, host.entropy_t1_nats);
+      }
+      first += request.canvas.size();
+    }
+  }
+
+  mutable CudaNetwork network_;
+  DenoiserFacts facts_;
+  mutable std::mutex turn_, waiting_lock_;
+  mutable std::vector<Call*> waiting_;
+  mutable std::unique_ptr<DeviceMemory> logits_, rows_;
+  mutable std::shared_ptr<DeviceMemory> being_read_;
+};
+
+}  // namespace
+
+std::unique_ptr<Denoiser> cuda_denoiser(CudaNetwork network, DenoiserFacts facts) { return std::make_unique<CudaDenoiser>(std::move(network), std::move(facts)); }
+
+}  // namespace canvaslab

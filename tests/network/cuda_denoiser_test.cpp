@@ -1,0 +1,366 @@
+// The GPU's denoiser, its kernels thread by thread on the processor: against transformers' recordings, the CPU path and itself.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+#include <span>
+#include <thread>
+
+#include "core/error.h"
+#include "core/model.h"
+#include "core/network/cuda_denoiser.h"
+#include "tests/network/parity.h"
+// The simulator's words are macros: after torch's headers.
+#include "tests/support/kernels/simulated_device.h"
+
+namespace canvaslab {
+namespace {
+
+const std::string kSmall = std::string(CANVASLAB_SOURCE_DIR) + "/experiments/models/small-1", kQuantised = std::string(CANVASLAB_SOURCE_DIR) + "/tests/network/quantised/";
+
+struct OnDevice {
+  std::shared_ptr<cuda::SimulatedDevice> device = std::make_shared<cuda::SimulatedDevice>();
+  std::unique_ptr<Denoiser> denoiser;
+};
+
+OnDevice on_device(const std::string& folder, int64_t piece = 1024) {
+  OnDevice out;
+  Network network = Network::load(folder, at::kBFloat16, at::kCPU, "", QuantisedWeights::kForKernels);
+  DenoiserFacts facts;
+  facts.vocabulary = static_cast<int32_t>(network.config().vocab_size);
+  EXPECT_EQ(CudaNetwork::unsuitable(network.config()), "");
+  out.denoiser = cuda_denoiser(CudaNetwork(std::move(network), out.device, piece), facts);
+  return out;
+}
+
+class Tokens {
+ public:
+  explicit Tokens(uint64_t seed) : random_(seed) {}
+  std::vector<int32_t> operator()(size_t count, int32_t vocabulary = 250) {
+    std::vector<int32_t> ids(count);
+    for (int32_t& id : ids) id = static_cast<int32_t>(4 + random_() % static_cast<uint64_t>(vocabulary - 4));
+    return ids;
+  }
+
+ private:
+  std::mt19937_64 random_;
+};
+
+constexpr StatisticSet kByKernels = {Statistic::kMax, Statistic::kTop2, Statistic::kEntropy, Statistic::kCandidate, Statistic::kCurrent, Statistic::kUntempered};
+
+StepRequest request_of(std::span<const int32_t> canvas, int32_t step, StatisticSet wanted = kByKernels) {
+  return {.canvas_idx = 0, .step_idx = step, .canvas = canvas, .temperature = 0.8f, .wanted = wanted, .draw_key = DrawKey{.seed = 5, .item = 1}, .noise_level = {}, .revealed = {}, .given_logits = {}, .want_logits = true};
+}
+StepResult step(const Denoiser& denoiser, Sequence& sequence, const StepRequest& request) {
+  const DenoiseRow row{.sequence = &sequence, .request = request};
+  return std::move(denoiser.denoise(std::span(&row, 1)).front());
+}
+Prompt prompt_of(std::vector<int32_t> ids) { return {.ids = std::move(ids), .token_types = {}, .media = {}}; }
+
+double relative_error(std::span<const float> a, std::span<const float> b) {
+  double errors = 0, squares = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    errors += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
+    squares += std::pow(static_cast<double>(b[i]), 2);
+  }
+  return std::sqrt(errors / squares);
+}
+
+/// The same quantity and bound as for the CPU's bf16 path (parity_test.cpp): no more than 1.2 times the error of the reference's own bf16 run.
+TEST(CudaDenoiser, ErrsNoMoreThanTheReferenceInBf16) {
+  const parity::Recording recording(parity::kGoldens + "kernel_sizes/reference.h5");
+  const auto ours = parity::bf16_errors(*on_device(parity::kGoldens + "kernel_sizes").denoiser, recording), cpu = parity::bf16_errors(*open_model(parity::kGoldens + "kernel_sizes", {.dtype = "bf16"}), recording);
+  ASSERT_EQ(ours.size(), recording.bf16_error.size());
+  double log_sum = 0, cpu_log_sum = 0;
+  for (size_t s = 0; s < ours.size(); ++s) log_sum += std::log(ours[s] / recording.bf16_error[s]), cpu_log_sum += std::log(cpu[s] / recording.bf16_error[s]);
+  const double ratio = std::exp(log_sum / static_cast<double>(ours.size()));
+  fmt::print("error over the reference's own in bf16, geometric mean of {} steps: {:.3f} by the kernels, {:.3f} by the CPU path\n", ours.size(), ratio, std::exp(cpu_log_sum / static_cast<double>(cpu.size())));
+  EXPECT_LE(ratio, 1.2);
+}
+
+/// Canvases at different steps and lengths in one call, behind a prompt longer than the window and a short one: against f32, and the same bits one by one.
+TEST(CudaDenoiser, GivesTheCpuPathsLogitsAndTheSameBitsInAnyBatch) {
+  const OnDevice gpu = on_device(kSmall, 64);
+  const auto exact = open_model(kSmall, {}), cpu = open_model(kSmall, {.dtype = "bf16"});
+  Tokens tokens(7);
+  struct Row {
+    std::unique_ptr<Sequence> gpu, alone, exact, cpu;
+    std::vector<int32_t> canvas;
+    int32_t steps = 0;
+  };
+  std::vector<Row> rows(2);
+  for (size_t i = 0; i < 2; ++i) {
+    Row& row = rows[i];
+    const Prompt prompt = prompt_of(tokens(i == 0 ? 150 : 5));
+    row.gpu = gpu.denoiser->prefill(prompt);
+    row.alone = gpu.denoiser->prefill(prompt);
+    row.exact = exact->prefill(prompt);
+    row.cpu = cpu->prefill(prompt);
+    row.canvas = tokens(i == 0 ? 9 : 6);
+    if (i == 0) {  // one step ahead
+      for (const auto& [denoiser, sequence] : {std::pair{gpu.denoiser.get(), row.gpu.get()}, {gpu.denoiser.get(), row.alone.get()}, {exact.get(), row.exact.get()}, {cpu.get(), row.cpu.get()}}) step(*denoiser, *sequence, request_of(row.canvas, 0));
+      row.steps = 1;
+    }
+  }
+  std::vector<DenoiseRow> batch;
+  for (Row& row : rows) batch.push_back({row.gpu.get(), request_of(row.canvas, row.steps)});
+  const auto together = gpu.denoiser->denoise(batch);
+  EXPECT_EQ(gpu.device->most_canvases, 2);
+  std::vector<std::vector<float>> expected;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    Row& row = rows[i];
+    const StepRequest request = request_of(row.canvas, row.steps);
+    const auto alone = step(*gpu.denoiser, *row.alone, request), in_f32 = step(*exact, *row.exact, request), by_cpu = step(*cpu, *row.cpu, request);
+    EXPECT_EQ(together[i].logits, alone.logits) << "canvas " << i;
+    EXPECT_EQ(together[i].statistics.candidate, alone.statistics.candidate);
+    const size_t V = together[i].logits.size() / row.canvas.size();
+    const auto errors = [&](const StepResult& of) {
+      std::vector<double> each;
+      for (size_t r = 0; r < row.canvas.size(); ++r) each.push_back(relative_error(std::span(of.logits).subspan(r * V, V), std::span(in_f32.logits).subspan(r * V, V)));
+      std::sort(each.begin(), each.end());
+      return each;
+    };
+    const auto ours = errors(together[i]), theirs = errors(by_cpu);
+    const size_t middle = ours.size() / 2;
+    fmt::print("canvas {}: errors of a position's logits against f32, median and largest: {:.1e}, {:.1e} by the CPU's bf16 path, {:.1e}, {:.1e} by the kernels\n", i, theirs[middle], theirs.back(), ours[middle], ours.back());
+    // Keys, values, queries and what is gathered are rounded as well: more roundings of the same size than the CPU's path has. A norm, gain or rotation left out costs tens of percent. A token between two
+    // experts may go to the other one, and differs by hundredths then: one in a canvas is let pass.
+    EXPECT_LT(ours[middle], 2 * theirs[middle] + 1e-3);
+    EXPECT_LT(ours[ours.size() - 2], 3 * theirs.back() + 1e-3);
+    expected.push_back(in_f32.logits);
+  }
+  EXPECT_GT(relative_error(std::span(expected[0]).first(384), std::span(together[1].logits).first(384)), 0.05) << "another canvas's logits would show";
+}
+
+/// Bit for bit those of core/row_statistics.h from the same logits.
+TEST(CudaDenoiser, MakesTheStatisticsOfItsLogits) {
+  const OnDevice gpu = on_device(parity::kGoldens + "kernel_sizes");
+  const int32_t V = gpu.denoiser->facts().vocabulary;
+  const auto sequence = gpu.denoiser->prefill(prompt_of({2, 17, 9}));
+  const std::vector<int32_t> canvas = {4, 9, 16, 25, 36};
+  for (const float temperature : {0.7f, 0.0f})
+    for (const bool filtered : {false, true}) {  // filters and the last two statistics: from logits on the host
+      StepRequest request = request_of(canvas, 0, filtered ? StatisticSet::all() : kByKernels);
+      request.temperature = temperature;
+      if (filtered) request.filters.top_k = 3;
+      const auto got = step(*gpu.denoiser, *sequence, request);
+      RowStatistics expected;
+      expected.resize(canvas.size(), request.wanted);
+      compute_row_statistics(got.logits, V, 0, canvas.size(), request.statistics_request(), expected);
+      EXPECT_EQ(got.statistics.argmax, expected.argmax);
+      EXPECT_EQ(got.statistics.second, expected.second);
+      EXPECT_EQ(got.statistics.candidate, expected.candidate);
+      EXPECT_EQ(got.statistics.argmax_logprob, expected.argmax_logprob);
+      EXPECT_EQ(got.statistics.second_logprob, expected.second_logprob);
+      EXPECT_EQ(got.statistics.entropy_nats, expected.entropy_nats);
+      EXPECT_EQ(got.statistics.candidate_logprob, expected.candidate_logprob);
+      EXPECT_EQ(got.statistics.current_logprob, expected.current_logprob);
+      EXPECT_EQ(got.statistics.argmax_logprob_t1, expected.argmax_logprob_t1);
+      EXPECT_EQ(got.statistics.entropy_t1_nats, expected.entropy_t1_nats);
+      EXPECT_EQ(got.statistics.alternative, expected.alternative);
+      EXPECT_EQ(got.statistics.kl_nats, expected.kl_nats);
+    }
+  StepRequest few = request_of(canvas, 0, {Statistic::kEntropy});
+  few.want_logits = false;
+  const auto got = step(*gpu.denoiser, *sequence, few);
+  EXPECT_TRUE(got.logits.empty() && got.statistics.argmax.empty());
+  EXPECT_EQ(got.statistics.entropy_nats.size(), canvas.size());
+}
+
+/// Every way to feed a prediction back, against the CPU's bf16 path on the same canvases.
+TEST(CudaDenoiser, FeedsBackWhatIsAskedFor) {
+  const OnDevice gpu = on_device(kSmall);
+  const auto cpu = open_model(kSmall, {.dtype = "bf16"});
+  const auto V = static_cast<size_t>(gpu.denoiser->facts().vocabulary);
+  Tokens tokens(3);
+  const auto a = tokens(6), b = tokens(6), c = tokens(6);
+  std::vector<float> given(6 * V, 0.0f);
+  for (size_t p = 0; p < 6; ++p) given[p * V + 7 * p] = 6;
+  const auto course = [&](const Denoiser& denoiser) {
+    std::vector<std::vector<float>> logits;
+    const auto sequence = denoiser.prefill(prompt_of({2, 17, 9, 33}));
+    const auto take = [&](std::span<const int32_t> canvas, int32_t index, auto change) {
+      StepRequest request = request_of(canvas, index, {});
+      change(request);
+      logits.push_back(step(denoiser, *sequence, request).logits);
+    };
+    take(a, 0, [](StepRequest&) {});
+    take(b, 1, [](StepRequest&) {});
+    take(a, 2, [](StepRequest& r) { r.hold_prediction = true; });
+    take(a, 3, [](StepRequest&) {});                                             // sees the prediction of step 1: equal to the step before
+    take(b, 4, [](StepRequest& r) { r.self_conditioning = SelfConditioning::kNone; });
+    take(b, 5, [&](StepRequest& r) { r.self_conditioning = SelfConditioning::kGiven, r.given_logits = given; });
+    take(c, 6, [](StepRequest&) {});
+    return logits;
+  };
+  const auto ours = course(*gpu.denoiser), theirs = course(*cpu);
+  EXPECT_EQ(ours[2], ours[3]);
+  // Each step's logits are nearer to the CPU's of that step than half the way to any other's.
+  for (size_t i = 0; i < ours.size(); ++i)
+    for (size_t j = 0; j < ours.size(); ++j)
+      EXPECT_TRUE(i == j || (i + j == 5 && i * j == 6) || relative_error(ours[i], theirs[i]) < 0.5 * relative_error(theirs[j], theirs[i])) << "steps " << i << " and " << j;
+}
+
+TEST(CudaDenoiser, ForksShareMemoryAndNothingElse) {
+  const OnDevice gpu = on_device(kSmall);
+  Tokens tokens(11);
+  const auto prompt = tokens(20), first = tokens(8), second = tokens(8), other = tokens(8);
+  const auto logits = [&](Sequence& sequence, std::span<const int32_t> canvas, int32_t index) { return step(*gpu.denoiser, sequence, request_of(canvas, index, {})).logits; };
+  // What a sequence of its own gives.
+  const auto alone = gpu.denoiser->prefill(prompt_of(prompt));
+  logits(*alone, first, 0);
+  const auto expected_step = logits(*alone, second, 1);
+  gpu.denoiser->append(*alone, second, false);
+  const auto expected_next = logits(*alone, first, 0);
+  // The same beside a fork that goes another way at every point.
+  const auto sequence = gpu.denoiser->prefill(prompt_of(prompt));
+  logits(*sequence, first, 0);
+  const int64_t before = gpu.device->in_use;
+  const auto fork = sequence->fork();
+  EXPECT_EQ(gpu.device->in_use, before) << "a fork copies nothing";
+  EXPECT_NE(logits(*fork, other, 1), expected_step);
+  EXPECT_EQ(logits(*sequence, second, 1), expected_step);
+  gpu.denoiser->append(*fork, other, false);
+  gpu.denoiser->append(*sequence, second, false);
+  EXPECT_NE(logits(*fork, first, 0), expected_next);
+  EXPECT_EQ(logits(*sequence, first, 0), expected_next);
+  const auto late = sequence->fork();
+  gpu.denoiser->append(*late, other, false);
+  EXPECT_EQ(logits(*sequence, first, 0), expected_next);
+}
+
+/// Prompts in one piece or in many, crossing the window; causal logits of appended tokens; caches cut back.
+TEST(CudaDenoiser, PiecesAppendsAndCutsGiveTheSameBits) {
+  const std::string folder = parity::kGoldens + "kernel_sizes";  // a window of 8
+  const OnDevice whole = on_device(folder), pieces = on_device(folder, 8);
+  const auto cpu = open_model(folder, {.dtype = "bf16"});
+  Tokens tokens(2);
+  const auto prompt = tokens(23, 90), canvas = tokens(6, 90), next = tokens(6, 90);
+  const auto logits = [&](const Denoiser& denoiser, Sequence& sequence) { return step(denoiser, sequence, request_of(next, 0, {})).logits; };
+  const auto by_whole = whole.denoiser->prefill(prompt_of(prompt)), by_pieces = pieces.denoiser->prefill(prompt_of(prompt)), by_cpu = cpu->prefill(prompt_of(prompt));
+  EXPECT_EQ(logits(*whole.denoiser, *by_whole), logits(*pieces.denoiser, *by_pieces));
+  const auto before = by_pieces->fork();
+  const auto causal = whole.denoiser->append(*by_whole, canvas, true), causal_pieces = pieces.denoiser->append(*by_pieces, canvas, true), causal_cpu = cpu->append(*by_cpu, canvas, true);
+  EXPECT_EQ(causal, causal_pieces);
+  EXPECT_LT(relative_error(causal, causal_cpu), 0.03);
+  EXPECT_EQ(logits(*whole.denoiser, *by_whole), logits(*pieces.denoiser, *by_pieces));
+  EXPECT_LT(relative_error(logits(*whole.denoiser, *by_whole), logits(*cpu, *by_cpu)), 0.03);
+  for (size_t kept = 1; kept <= canvas.size(); ++kept) {
+    const auto cut = pieces.denoiser->cut(*before, *by_pieces, std::span(canvas).first(kept));
+    ASSERT_NE(cut, nullptr) << kept;
+    const auto appended = before->fork();
+    pieces.denoiser->append(*appended, std::span(canvas).first(kept), false);
+    EXPECT_EQ(logits(*pieces.denoiser, *cut), logits(*pieces.denoiser, *appended)) << kept;
+    pieces.denoiser->append(*cut, next, false);  // must not write into what by_pieces reads
+    pieces.denoiser->append(*appended, next, false);
+    EXPECT_EQ(logits(*pieces.denoiser, *cut), logits(*pieces.denoiser, *appended)) << kept;
+  }
+  EXPECT_EQ(logits(*whole.denoiser, *by_whole), logits(*pieces.denoiser, *by_pieces)) << "cuts and what followed them left it alone";
+  // So far back that a sliding layer has dropped rows: refused.
+  const auto far = before->fork();
+  for (int i = 0; i < 4; ++i) pieces.denoiser->append(*far, canvas, false);
+  EXPECT_EQ(pieces.denoiser->cut(*before, *far, std::span(canvas).first(1)), nullptr);
+}
+
+/// Tokens of an image see each other, left padding shifts positions: as on the CPU.
+TEST(CudaDenoiser, KnowsImagesAndPadding) {
+  const std::string folder = parity::kGoldens + "kernel_sizes";
+  const OnDevice gpu = on_device(folder, 5);
+  const auto cpu = open_model(folder, {.dtype = "bf16"});
+  Prompt prompt = prompt_of({2, 17, 9, 33, 5, 8, 71, 14, 60, 3, 21, 22});
+  const auto canvas = Tokens(9)(6, 90);
+  const auto logits = [&](const Denoiser& denoiser) { return step(denoiser, *denoiser.prefill(prompt), request_of(canvas, 0, {})).logits; };
+  const auto plain = logits(*cpu);
+  EXPECT_LT(relative_error(logits(*gpu.denoiser), plain), 0.03);
+  prompt.left_padding = 7;
+  EXPECT_LT(relative_error(logits(*gpu.denoiser), logits(*cpu)), 0.03);
+  prompt.token_types = {0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0};  // across the end of a piece
+  const auto with_image = logits(*cpu);
+  EXPECT_GT(relative_error(with_image, plain), 0.06) << "the image could be left out unseen";
+  EXPECT_LT(relative_error(logits(*gpu.denoiser), with_image), 0.03);
+}
+
+/// Codes stay as they are stored where a kernel reads them.
+TEST(CudaDenoiser, RunsQuantisedCheckpoints) {
+  for (const char* layout : {"fp8", "nvfp4", "int4", "modelopt", "gguf"}) {
+    const OnDevice gpu = on_device(kQuantised + layout);
+    const auto exact = open_model(kQuantised + layout, {}), cpu = open_model(kQuantised + layout, {.dtype = "bf16"});
+    const auto canvas = Tokens(4)(8, 60);
+    const auto logits = [&](const Denoiser& denoiser) { return step(denoiser, *denoiser.prefill(prompt_of({2, 17, 9, 33})), request_of(canvas, 0, {})).logits; };
+    const auto expected = logits(*exact);
+    const double ours = relative_error(logits(*gpu.denoiser), expected), theirs = relative_error(logits(*cpu), expected);
+    fmt::print("{}: errors of the logits {:.1e} by the kernels, {:.1e} by the CPU with weights read out in bf16\n", layout, ours, theirs);
+    EXPECT_LT(ours, 2 * theirs + 1e-3) << layout;
+    EXPECT_GT(ours, 0) << layout;
+  }
+}
+
+TEST(CudaDenoiser, CallersOnSeveralThreadsGetTheirOwnResults) {
+  const OnDevice gpu = on_device(parity::kGoldens + "kernel_sizes");
+  constexpr size_t kThreads = 4;
+  std::vector<std::vector<std::vector<float>>> got(kThreads), expected(kThreads);
+  const auto course = [&](size_t t, std::vector<std::vector<float>>& out) {
+    Tokens tokens(t);
+    const auto sequence = gpu.denoiser->prefill(prompt_of(tokens(4 + 3 * t, 90)));
+    for (int32_t i = 0; i < 4; ++i) out.push_back(step(*gpu.denoiser, *sequence, request_of(tokens(5 + t, 90), i % 2, {})).logits);
+  };
+  for (size_t t = 0; t < kThreads; ++t) course(t, expected[t]);
+  {
+    std::vector<std::jthread> threads;
+    for (size_t t = 0; t < kThreads; ++t) threads.emplace_back([&, t] { course(t, got[t]); });
+  }
+  EXPECT_EQ(got, expected);
+  fmt::print("at most {} canvases in one forward\n", gpu.device->most_canvases);
+}
+
+TEST(CudaDenoiser, MistakesAreSaidAndOthersGoOn) {
+  const OnDevice gpu = on_device(parity::kGoldens + "kernel_sizes");
+  const auto& denoiser = *gpu.denoiser;
+  EXPECT_THROW(denoiser.prefill(prompt_of({2, 96})), UserError);
+  const auto sequence = denoiser.prefill(prompt_of({2, 17, 9})), other = denoiser.prefill(prompt_of({2, 17, 9}));
+  const std::vector<int32_t> canvas = {4, 9, 16, 25};
+  const auto expected = step(denoiser, *other, request_of(canvas, 0)).logits;
+  // A number that is none in one of two canvases' logits, at its position 1.
+  gpu.device->after_forward = [&](const cuda::ForwardCall& call) { call.logits[(call.num_rows - 3) * int64_t{call.vocabulary} + 5] = NAN; };
+  std::vector<DenoiseRow> rows = {{other.get(), request_of(canvas, 0)}, {sequence.get(), request_of(canvas, 0)}};
+  try {
+    denoiser.denoise(rows);
+    ADD_FAILURE() << "NaN went unseen";
+  } catch (const NonFiniteLogits& error) {
+    EXPECT_EQ(error.position(), 1u);
+  }
+  gpu.device->after_forward = nullptr;
+  EXPECT_EQ(step(denoiser, *other, request_of(canvas, 0)).logits, expected);
+  gpu.device->failure = 700;
+  try {
+    step(denoiser, *other, request_of(canvas, 0));
+    ADD_FAILURE() << "an error of the device went unseen";
+  } catch (const std::runtime_error& error) {
+    EXPECT_STREQ(error.what(), "the simulated GPU failed: error 700");
+  }
+  gpu.device->failure = 0;
+  gpu.device->room = 1 << 10;
+  try {
+    denoiser.prefill(prompt_of({2, 17, 9, 4}));
+    ADD_FAILURE() << "found room where there is none";
+  } catch (const UserError& error) {
+    EXPECT_NE(std::string(error.what()).find("the simulated GPU has no room for 1 MiB of keys and values"), std::string::npos) << error.what();
+  }
+}
+
+/// What the stand-in for a device is for: the host's memory is refused, the device's cannot be read.
+TEST(SimulatedDevice, FindsMemoryOfTheWrongKind) {
+  cuda::SimulatedDevice device;
+  auto* there = static_cast<float*>(device.allocate(64));
+  float here[4] = {1, 2, 3, 4}, back[4] = {};
+  EXPECT_THROW(device.upload(here, here, 16), std::logic_error);
+  EXPECT_THROW(device.download(here, here, 16), std::logic_error);
+  EXPECT_EQ(device.upload(there, here, 16), 0);
+  EXPECT_EQ(device.download(back, there, 16), 0);
+  EXPECT_EQ(back[3], 4);
+  EXPECT_EXIT(std::exit(there[0] > 0), ::testing::KilledBySignal(SIGSEGV), ".*");
+}
+
+}  // namespace
+}  // namespace canvaslab
