@@ -2,7 +2,7 @@
 # Everything a machine with a GPU is asked for, unattended: correctness, sanitizer, times beside cuBLAS, PyTorch and transformers, profile; ends with a table of pass, fail and ratios.
 #   ./experiments/gpu_check.sh [--stages LIST] [--out DIR] [--bin DIR] [--minutes N] [--arch SM] [--dry-run]
 #
-#   --stages LIST   of build,probe,correctness,sanitizer,measure,torch,profile,report (default: all, in this order; report alone makes the table anew)
+#   --stages LIST   of build,probe,correctness,program,sanitizer,measure,torch,profile,report (default: all, in this order; report alone makes the table anew)
 #   --out DIR       where results go (default results/gpu/DATE-DEVICE); stages of several calls may share one
 #   --bin DIR       where the built parts are or go (default build/gpu)
 #   --minutes N     all of it at most (default 25); every stage has a limit of its own besides, and what is cut short is told
@@ -10,13 +10,13 @@
 #   --dry-run       says what would run, with its limits; works anywhere, runs and writes nothing
 #
 # Needs nvcc 12.8 or later for `build`, which compiles the kernels alone, in a minute or two: no LibTorch, no CMake. Parts brought along from a like machine are used as they are (they are linked
-# against the toolkit's cuBLAS alone). Correctness needs GoogleTest and fmt's headers when it is built. python3 with torch and transformers 5.17 is used where it is there, and so are
+# against the toolkit's cuBLAS alone). `program` runs the small model by the whole program where build/canvaslab is (brought along with LibTorch, or built there). Correctness needs GoogleTest and fmt's headers when it is built. python3 with torch and transformers 5.17 is used where it is there, and so are
 # compute-sanitizer and ncu; what is missing or refused is told and not counted as a failure.
 # Exit: 0 all that ran passed; 1 something failed; 2 usage; 3 no GPU or nothing to build with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 fail_usage() { echo "gpu_check.sh: $*; see --help" >&2; exit 2; }
-all_stages=build,probe,correctness,sanitizer,measure,torch,profile,report
+all_stages=build,probe,correctness,program,sanitizer,measure,torch,profile,report
 stages=$all_stages out="" bin=build/gpu minutes=25 arch=90a dry=0
 while [ $# -gt 0 ]; do
   case "$1" in
@@ -147,6 +147,18 @@ if wanted correctness; then
     run correctness 420 correctness.log "$bin/device_tests" --gtest_output="json:$out/correctness.json"
   else
     left_out correctness "no $bin/device_tests"
+  fi
+fi
+if wanted program; then
+  # The small model's quickstart on the GPU and on the CPU, in bf16: the same questions, tokens nearly always the same; `diff` says how far they are apart.
+  if [ "$dry" -eq 1 ] || [ -x build/canvaslab ]; then
+    if [ "$dry" -eq 1 ] || [ -x build/cuda_tests ]; then run "program tests" 120 program-tests.log build/cuda_tests --gtest_filter='DeviceDenoiser.*'; fi
+    for device in cuda cpu; do
+      run "program $device" 120 "program-$device.log" build/canvaslab sweep experiments/quickstart.toml --set "denoiser.device=$device" --set denoiser.dtype=bf16 --out "$out/quickstart-$device"
+    done
+    run "program diff" 60 program-diff.log build/canvaslab diff "$out/quickstart-cuda" "$out/quickstart-cpu"
+  else
+    left_out program "no build/canvaslab"
   fi
 fi
 if wanted sanitizer; then

@@ -81,6 +81,20 @@ TEST_F(SweepOption, MistakesInIncludedFilesNameTheFileAndLine) {
   EXPECT_NE(gone.output.find("gone.toml:1:11"), std::string::npos) << gone.output;
 }
 
+/// A device is part of what results depend on; where it is not named, plans and keys are what they were before there was a choice.
+TEST_F(SweepOption, TheDeviceIsChecked) {
+  write_file(folder_ / "s.toml", kSweep);
+  const auto wrong = run("s.toml --dry-run --set denoiser.device=gpu");
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_NE(wrong.output.find("'device' is 'gpu'; expected cpu or cuda"), std::string::npos) << wrong.output;
+  EXPECT_EQ(run("s.toml --out out --set denoiser.device=cpu").exit_code, 0);
+  const auto again = run("s.toml --out out");
+  EXPECT_EQ(again.exit_code, 0);
+  EXPECT_EQ(again.output.find("different plan"), std::string::npos) << again.output;
+  const auto none = run("s.toml --dry-run --set denoiser.model=small --set denoiser.device=cuda");
+  if (none.exit_code != 0) EXPECT_NE(none.output.find("device cuda: "), std::string::npos) << none.output;
+}
+
 TEST_F(SweepOption, TheEnvironmentAssignsAShard) {
   write_file(folder_ / "s.toml", kSweep);
   for (int rank = 0; rank < 2; ++rank) {
