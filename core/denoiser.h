@@ -51,6 +51,7 @@ struct DenoiserFacts {
   bool uses_level = false;             ///< reads StepRequest::noise_level
   bool has_causal_mode = false;        ///< append can return causal logits
   bool self_conditioning = false;      ///< feeds the previous prediction back
+  std::string runs_on = {};            ///< empty: the CPU; else what its results depend on beside the dtype, such as "cuda"
   bool carries_steps = false;          ///< a step's answer depends on the canvases of steps before it
   int64_t max_length = 0;              ///< prompt plus canvases; 0 = unlimited
   int32_t unconditional_forwards = 0;  ///< forwards of contexts without the prompt, beside every one with it

@@ -42,7 +42,9 @@ std::unique_ptr<Denoiser> open_model(const std::string& name, const ModelOptions
   if (model.find('/') != std::string::npos && model.find('(') == std::string::npos)
     throw input_error("{}: no such folder; give a folder in Hugging Face layout (config.json, *.safetensors), or a denoiser such as hmm(states=16)", model);
   try {
-    return denoisers().make(model);
+    auto denoiser = denoisers().make(model);
+    if (options.device != "cpu" && denoiser->facts().runs_on.empty()) throw usage_error("device {}: denoiser '{}' runs on the CPU; leave the device out", options.device, model);
+    return denoiser;
   } catch (const UserError& error) {
     const auto embedded = embedded_models();
     if (model.find('(') != std::string::npos || embedded.empty()) throw;

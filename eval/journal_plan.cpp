@@ -58,7 +58,12 @@ SweepPlan plan_of_journal(const ShardJournal& journal) {
   plan.name = journal.name;
   plan.denoiser = lines.value("denoiser");
   lines.value("model");
+  // Samples are there: the model is opened on the CPU, whatever they were made on.
   plan.dtype = lines.value("dtype");
+  if (const size_t on = plan.dtype.find(" on "); on != std::string::npos) {
+    plan.runs_on = plan.dtype.substr(on + 4);
+    plan.dtype.resize(on);
+  }
   plan.tokenizer = lines.optional_value("tokenizer");
   plan.thinking = lines.optional_value("thinking") == "on";
   plan.tools = lines.optional_value("tools");

@@ -40,8 +40,9 @@ struct SweepPlan {
   std::string name, denoiser;             ///< denoiser: canonical plug-in text, or a checkpoint folder as written
   std::string dataset;                    ///< canonical plug-in text
   std::string dtype = "f32", device = "cpu";
-  /// What results depend on beside the model: dtype, and the device where it is not the CPU.
-  std::string arithmetic() const { return device == "cpu" ? dtype : dtype + " on " + device; }
+  std::string runs_on = "";               ///< of the denoiser's facts, from when it is opened
+  /// What results depend on beside the model.
+  std::string arithmetic() const { return runs_on.empty() ? dtype : dtype + " on " + runs_on; }
   std::string tokenizer;                  ///< tokenizer.json or a folder with one; empty: the model's folder, when it has one
   bool thinking = false;                  ///< the chat template's enable_thinking
   std::string tools = "";                 ///< file with function declarations that every prompt offers, or empty

@@ -156,6 +156,7 @@ PreparedSweep prepare_sweep(SweepPlan plan, const PromptEncoder& encode, const C
   std::vector<SweepConfig> asked = std::exchange(plan.configs, {});
   out.plan = std::move(plan);
   out.denoiser = open_model(out.plan.denoiser, {.dtype = out.plan.dtype, .device = out.plan.device});
+  if (out.plan.runs_on.empty()) out.plan.runs_on = out.denoiser->facts().runs_on;
   out.dataset = datasets().make(out.plan.dataset);
   const DatasetFacts facts = facts_of_dataset(out.plan.dataset);
   if (facts.needs_source && !out.denoiser->source())

@@ -75,7 +75,7 @@ void run(const Arguments& a) {
   out.attribute("/", "program", std::string("canvaslab " CANVASLAB_VERSION));
   out.attribute("/", "model", a.model);
   out.attribute("/", "model_hash", denoiser->content_hash());
-  out.attribute("/", "dtype", a.dtype);
+  out.attribute("/", "dtype", denoiser->facts().runs_on.empty() ? a.dtype : a.dtype + " on " + denoiser->facts().runs_on);
   out.attribute("logits", "unit", std::string("logits after the soft-cap, before any temperature"));
   out.finish();
   fmt::print(stderr, "{} canvases of {} positions over {} tokens -> {}\n", input.count, input.length, vocabulary, a.out);

@@ -76,7 +76,8 @@ void print_cost(const PreparedSweep& sweep, const std::vector<SweepTask>& tasks,
   for (const auto& [length, each] : seconds) fmt::print("a forward on {} positions, sampler included: {:.3g} ms (measured now, one thread)\n", length, 1e3 * each);
   struct rusage usage {};
   ::getrusage(RUSAGE_SELF, &usage);
-  fmt::print("at most {} on {} thread{}; {:.0f} MB of memory with the denoiser open and one sequence\n", duration_text(total / threads), threads, threads > 1 ? "s" : "", static_cast<double>(usage.ru_maxrss) / 1024);
+  const bool shared = !sweep.denoiser->facts().runs_on.empty();  // a device's forwards are no faster for being many
+  fmt::print("at most {} on {} thread{}; {:.0f} MB of memory with the denoiser open and one sequence\n", duration_text(shared ? total : total / threads), threads, threads > 1 ? "s" : "", static_cast<double>(usage.ru_maxrss) / 1024);
 }
 
 void print_halving(const PreparedSweep& sweep, size_t most) {

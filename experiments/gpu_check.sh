@@ -153,6 +153,9 @@ if wanted program; then
   # The small model's quickstart on the GPU and on the CPU, in bf16: the same questions, tokens nearly always the same; `diff` says how far they are apart.
   if [ "$dry" -eq 1 ] || [ -x build/canvaslab ]; then
     if [ "$dry" -eq 1 ] || [ -x build/cuda_tests ]; then run "program tests" 120 program-tests.log build/cuda_tests --gtest_filter='DeviceDenoiser.*'; fi
+    if [ "$dry" -eq 1 ] || { [ -x build/cuda_tests ] && command -v compute-sanitizer >/dev/null; }; then
+      run "program memcheck" 180 program-memcheck.log compute-sanitizer --tool memcheck --error-exitcode 9 build/cuda_tests --gtest_filter='DeviceDenoiser.GivesTheSameBits*'
+    fi
     for device in cuda cpu; do
       run "program $device" 120 "program-$device.log" build/canvaslab sweep experiments/quickstart.toml --set "denoiser.device=$device" --set denoiser.dtype=bf16 --out "$out/quickstart-$device"
     done

@@ -6,6 +6,7 @@
 #include "core/kernels/dequantise.h"
 #include "core/kernels/gemm.h"
 #include "core/kernels/instruction_set.h"
+#include "core/kernels/stored_scale.h"
 
 namespace canvaslab {
 namespace {

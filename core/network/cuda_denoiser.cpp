@@ -24,15 +24,13 @@ struct CudaSequence final : Sequence {
 };
 
 /// Arrays of statistics for so many rows, one behind the other: all in four-byte numbers, so that one copy brings them.
-struct StatisticsColumns {
-  static constexpr size_t kColumns = 10;
-  cuda::StatisticsArrays at(void* memory, size_t rows) const {
-    const auto ints = [&](size_t i) { return static_cast<int32_t*>(memory) + i * rows; };
-    const auto floats = [&](size_t i) { return static_cast<float*>(memory) + i * rows; };
-    return {.argmax = ints(0), .argmax_logprob = floats(1), .second = ints(2), .second_logprob = floats(3), .entropy_nats = floats(4), .candidate = ints(5), .candidate_logprob = floats(6),
-            .current_logprob = floats(7), .argmax_logprob_t1 = floats(8), .entropy_t1_nats = floats(9)};
-  }
-};
+constexpr size_t kColumns = 10;
+cuda::StatisticsArrays columns_at(void* memory, size_t rows) {
+  const auto ints = [&](size_t i) { return static_cast<int32_t*>(memory) + i * rows; };
+  const auto floats = [&](size_t i) { return static_cast<float*>(memory) + i * rows; };
+  return {.argmax = ints(0), .argmax_logprob = floats(1), .second = ints(2), .second_logprob = floats(3), .entropy_nats = floats(4), .candidate = ints(5), .candidate_logprob = floats(6),
+          .current_logprob = floats(7), .argmax_logprob_t1 = floats(8), .entropy_t1_nats = floats(9)};
+}
 
 /// Leaves out what nobody wants.
 cuda::StatisticsArrays wanted_of(cuda::StatisticsArrays all, StatisticSet wanted, bool draws) {
@@ -64,7 +62,7 @@ class CudaDenoiser final : public Denoiser {
   }
 
   std::vector<StepResult> denoise(std::span<const DenoiseRow> rows) const override {
-    for (const DenoiseRow& row : rows) check_token_ids(row.request.canvas, facts_.vocabulary, "canvas");
+    for (const DenoiseRow& row : rows) check(row);
     Call call{.rows = rows};
     {
       const std::lock_guard lock(waiting_lock_);
@@ -74,6 +72,7 @@ class CudaDenoiser final : public Denoiser {
       const std::lock_guard lock(turn_);
       if (!call.done) answer_all();  // else whoever had the turn has answered this one as well
     }
+    if (call.error) std::rethrow_exception(call.error);
     std::vector<StepResult> results;
     for (Answer& answer : call.answers) {
       if (answer.error) std::rethrow_exception(answer.error);
@@ -111,8 +110,17 @@ class CudaDenoiser final : public Denoiser {
   struct Call {
     std::span<const DenoiseRow> rows;
     std::vector<Answer> answers = {};
+    std::exception_ptr error = {};  // for all of them
     bool done = false;
   };
+
+  void check(const DenoiseRow& row) const {
+    const StepRequest& request = row.request;
+    check_token_ids(request.canvas, facts_.vocabulary, "canvas");
+    if (request.self_conditioning == SelfConditioning::kGiven && request.given_logits.size() != request.canvas.size() * vocabulary()) throw std::logic_error("given logits are not [L, V]");
+    const auto& s = dynamic_cast<const CudaSequence&>(*row.sequence);
+    if (request.self_conditioning == SelfConditioning::kPrevious && request.step_idx > 0 && s.prediction && s.length != request.canvas.size()) throw std::logic_error("a canvas changed its length between steps");
+  }
 
   void answer_all() const {
     const c10::NoGradGuard no_grad;
@@ -121,136 +129,160 @@ class CudaDenoiser final : public Denoiser {
       const std::lock_guard lock(waiting_lock_);
       calls.swap(waiting_);
     }
-    std::vector<DenoiseRow> rows;
-    for (const Call* call : calls) rows.insert(rows.end(), call->rows.begin(), call->rows.end());
-    std::vector<Answer> answers(rows.size());
     try {
-      for (size_t begin = 0, end = 0; begin < rows.size(); begin = end) {
-        size_t positions = 0;
-        while (end < rows.size() && (end == begin || static_cast<int64_t>(positions + rows[end].request.canvas.size()) * row_bytes() <= kMostLogitBytes)) positions += rows[end++].request.canvas.size();
-        together(std::span(rows).subspan(begin, end - begin), positions, std::span(answers).subspan(begin, end - begin));
-      }
-    } catch (...) {  // the device failed
-      for (Answer& answer : answers) answer.error = std::current_exception();
+      std::vector<DenoiseRow> rows;
+      for (const Call* call : calls) rows.insert(rows.end(), call->rows.begin(), call->rows.end());
+      std::vector<Answer> answers = in_groups(rows);
+      size_t first = 0;
+      for (Call* call : calls)
+        for (size_t i = 0; i < call->rows.size(); ++i) call->answers.push_back(std::move(answers[first++]));
+    } catch (...) {
+      for (Call* call : calls) call->error = std::current_exception();
     }
-    size_t first = 0;
-    for (Call* call : calls) {
-      for (size_t i = 0; i < call->rows.size(); ++i) call->answers.push_back(std::move(answers[first++]));
-      call->done = true;
+    for (Call* call : calls) call->done = true;
+  }
+
+  std::vector<Answer> in_groups(std::span<const DenoiseRow> rows) const {
+    std::vector<Answer> answers(rows.size());
+    for (size_t begin = 0, end = 0; begin < rows.size(); begin = end) {
+      int64_t positions = 0;
+      while (end < rows.size() && (end == begin || (positions + static_cast<int64_t>(rows[end].request.canvas.size())) * row_bytes() <= kMostLogitBytes)) positions += static_cast<int64_t>(rows[end++].request.canvas.size());
+      try {
+        together(rows.subspan(begin, end - begin), std::span(answers).subspan(begin, end - begin));
+      } catch (...) {
+        if (end - begin == 1) answers[begin].error = std::current_exception();
+        else one_by_one(rows.subspan(begin, end - begin), std::span(answers).subspan(begin, end - begin));
+      }
+    }
+    return answers;
+  }
+
+  /// What failed together, for want of memory perhaps, may do alone; no sequence has gone on yet.
+  void one_by_one(std::span<const DenoiseRow> rows, std::span<Answer> answers) const {
+    logits_.reset();
+    for (size_t i = 0; i < rows.size(); ++i) {
+      try {
+        together(rows.subspan(i, 1), answers.subspan(i, 1));
+      } catch (...) {
+        answers[i].error = std::current_exception();
+      }
     }
   }
 
   size_t vocabulary() const { return static_cast<size_t>(facts_.vocabulary); }
   int64_t row_bytes() const { return int64_t{facts_.vocabulary} * 4; }
   std::shared_ptr<DeviceMemory> memory(int64_t bytes, const char* what) const { return std::make_shared<DeviceMemory>(network_.device(), bytes, what); }
-  /// One forward of all rows, and what they asked for.
-  void together(std::span<const DenoiseRow> rows, size_t positions, std::span<Answer> answers) const {
+  /// One forward of all rows, and what they asked for. Whatever fails before the forward leaves the sequences as they were.
+  void together(std::span<const DenoiseRow> rows, std::span<Answer> answers) const {
     cuda::Device& device = *network_.device();
     std::vector<DeviceCanvas> canvases;
+    std::vector<std::shared_ptr<DeviceMemory>> given, predictions;  // predictions: where this step's will be kept
+    size_t positions = 0;
     for (const DenoiseRow& row : rows) {
+      const StepRequest& request = row.request;
       auto& s = dynamic_cast<CudaSequence&>(*row.sequence);
-      canvases.push_back({.ids = row.request.canvas, .cache = &s.cache, .tables = &s.tables});
-    }
-    // A given prediction lies behind all others while the step lasts.
-    std::vector<std::shared_ptr<DeviceMemory>> given;
-    for (size_t i = 0; i < rows.size(); ++i) {
-      const StepRequest& request = rows[i].request;
-      const auto& s = dynamic_cast<const CudaSequence&>(*rows[i].sequence);
+      DeviceCanvas& canvas = canvases.emplace_back(DeviceCanvas{.ids = request.canvas, .cache = &s.cache, .tables = &s.tables});
       if (request.self_conditioning == SelfConditioning::kGiven) {
         given.push_back(memory(static_cast<int64_t>(request.given_logits.size_bytes()), "given logits"));
         network_.check(device.upload(given.back()->as<float>(), request.given_logits.data(), given.back()->bytes()));
-        canvases[i].feedback = given.back()->as<float>();
+        canvas.feedback = given.back()->as<float>();
       } else if (request.self_conditioning == SelfConditioning::kPrevious && request.step_idx > 0 && s.prediction) {
-        if (s.length != request.canvas.size()) throw std::logic_error("a canvas changed its length between steps");
-        canvases[i].feedback = s.prediction->as<float>();
-        canvases[i].inverse_temperature = s.inverse_temperature;
+        canvas.feedback = s.prediction->as<float>();
+        canvas.inverse_temperature = s.inverse_temperature;
       }
+      const int64_t bytes = static_cast<int64_t>(request.canvas.size()) * row_bytes();
+      const bool own = s.prediction && s.prediction.use_count() == 1 && s.prediction->bytes() == bytes;
+      predictions.push_back(request.hold_prediction ? nullptr : own ? s.prediction : memory(bytes, "a canvas's prediction"));
+      positions += request.canvas.size();
     }
     // One canvas's logits are written where its prediction is kept; those of several pass through memory of the call.
-    const bool direct = rows.size() == 1 && !rows[0].request.hold_prediction;
-    float* logits = direct ? own_prediction(dynamic_cast<CudaSequence&>(*rows[0].sequence), positions, canvases[0].feedback)
-                           : grown(logits_, network_.device(), static_cast<int64_t>(positions) * row_bytes(), "logits").as<float>();
+    const bool direct = rows.size() == 1 && predictions[0];
+    float* logits = (direct ? *predictions[0] : grown(logits_, network_.device(), static_cast<int64_t>(positions) * row_bytes(), "logits")).as<float>();
+    const Statistics statistics(*this, rows, positions);
     network_.decode(canvases, logits);
-    statistics(rows, positions, logits, answers);
+    statistics.make(rows, logits, answers);
     size_t first = 0;
     for (size_t i = 0; i < rows.size(); ++i) {
       const StepRequest& request = rows[i].request;
       const size_t L = request.canvas.size();
-      StepResult& result = answers[i].result;
       const float* own = logits + first * vocabulary();
       first += L;
-      if (request.want_logits || needs_host(request)) {
-        std::vector<float> host(L * vocabulary());
-        network_.check(device.download(host.data(), own, static_cast<int64_t>(L) * row_bytes()));
-        try {
-          if (needs_host(request)) compute_row_statistics(host, facts_.vocabulary, 0, L, request.statistics_request(), result.statistics);
-        } catch (const NonFiniteLogits&) {
-          answers[i].error = std::current_exception();
-        }
-        if (request.want_logits) result.logits = std::move(host);
-      }
-      if (request.hold_prediction) continue;
+      if (request.want_logits || needs_host(request)) on_host(request, own, answers[i]);
+      if (!predictions[i]) continue;
+      if (!direct) network_.check(device.copy(predictions[i]->as<float>(), 0, own, 0, predictions[i]->bytes(), 1));
       auto& s = dynamic_cast<CudaSequence&>(*rows[i].sequence);
-      if (!direct) network_.check(device.copy(own_prediction(s, L, nullptr), 0, own, 0, static_cast<int64_t>(L) * row_bytes(), 1));
+      s.prediction = std::move(predictions[i]);
       s.length = L;
       s.inverse_temperature = request.temperature > 0 ? 1 / request.temperature : 1;
     }
   }
 
-  /// Memory for a sequence's prediction of L rows that no other sequence reads; `feedback`: what this step still reads, which then stays.
-  float* own_prediction(CudaSequence& s, size_t L, const float* feedback) const {
-    const int64_t bytes = static_cast<int64_t>(L) * row_bytes();
-    if (!s.prediction || s.prediction.use_count() > 1 || s.prediction->bytes() != bytes) {
-      if (feedback) being_read_ = std::move(s.prediction);
-      s.prediction = memory(bytes, "a canvas's prediction");
+  /// Logits [L, V], and statistics that are made of them there.
+  void on_host(const StepRequest& request, const float* logits, Answer& answer) const {
+    try {
+      std::vector<float> host(request.canvas.size() * vocabulary());
+      network_.check(network_.device()->download(host.data(), logits, static_cast<int64_t>(host.size() * sizeof(float))));
+      if (needs_host(request)) compute_row_statistics(host, facts_.vocabulary, 0, request.canvas.size(), request.statistics_request(), answer.result.statistics);
+      if (request.want_logits) answer.result.logits = std::move(host);
+    } catch (...) {
+      answer.error = std::current_exception();
     }
-    return s.prediction->as<float>();
   }
 
-  void statistics(std::span<const DenoiseRow> rows, size_t positions, const float* logits, std::span<Answer> answers) const {
-    cuda::Device& device = *network_.device();
-    constexpr size_t kRowBytes = sizeof(cuda::StatisticsRow), kColumns = StatisticsColumns::kColumns;
-    // What is sent: all rows, and for every canvas a place for its first bad one. What comes back: these and the columns.
-    std::vector<cuda::StatisticsRow> wanted_rows;
-    for (const DenoiseRow& row : rows) {
-      const StepRequest& request = row.request;
-      for (size_t p = 0; p < request.canvas.size(); ++p)
-        wanted_rows.push_back({.draws = request.draw_key.value_or(DrawKey{}), .position = static_cast<uint32_t>(p), .current = request.canvas[p],
-                               .inverse_temperature = request.temperature > 0 ? 1 / static_cast<double>(request.temperature) : 1, .greedy = request.temperature == 0});
-    }
-    const size_t sent = positions * kRowBytes, marks_at = (sent + 255) / 256 * 256, columns_at = marks_at + (rows.size() * 4 + 255) / 256 * 256, end = columns_at + positions * kColumns * 4;
-    std::vector<std::byte> bytes(columns_at);
-    std::memcpy(bytes.data(), wanted_rows.data(), sent);
-    std::vector<int32_t> bad(rows.size(), std::numeric_limits<int32_t>::max());
-    std::memcpy(bytes.data() + marks_at, bad.data(), bad.size() * 4);
-    auto* base = grown(rows_, network_.device(), static_cast<int64_t>(end), "statistics").as<std::byte>();
-    network_.check(device.upload(base, bytes.data(), static_cast<int64_t>(bytes.size())));
-    const cuda::StatisticsArrays all = StatisticsColumns().at(base + columns_at, positions);
-    size_t first = 0;
-    for (size_t i = 0; i < rows.size(); ++i) {
-      const StepRequest& request = rows[i].request;
-      const size_t L = request.canvas.size();
-      if (!needs_host(request)) {
-        cuda::StatisticsArrays mine = wanted_of(all, request.wanted, request.draw_key.has_value());
-        const auto shift = [&](auto*&... arrays) { ((arrays = arrays ? arrays + first : nullptr), ...); };
-        shift(mine.argmax, mine.argmax_logprob, mine.second, mine.second_logprob, mine.entropy_nats, mine.candidate, mine.candidate_logprob, mine.current_logprob, mine.argmax_logprob_t1, mine.entropy_t1_nats);
-        network_.check(device.statistics({.logits = logits + first * vocabulary(), .rows = reinterpret_cast<const cuda::StatisticsRow*>(base) + first, .num_rows = static_cast<int32_t>(L),
-                                          .vocabulary = facts_.vocabulary, .out = mine, .bad_row = reinterpret_cast<int32_t*>(base + marks_at) + i}));
+  /// Statistics of all rows of a call: what they are made of goes to the device before the forward, so that nothing waits between the two.
+  class Statistics {
+   public:
+    Statistics(const CudaDenoiser& denoiser, std::span<const DenoiseRow> rows, size_t positions) : d_(denoiser), positions_(positions) {
+      std::vector<cuda::StatisticsRow> asked;
+      for (const DenoiseRow& row : rows) {
+        const StepRequest& request = row.request;
+        for (size_t p = 0; p < request.canvas.size(); ++p)
+          asked.push_back({.draws = request.draw_key.value_or(DrawKey{}), .position = static_cast<uint32_t>(p), .current = request.canvas[p],
+                           .inverse_temperature = request.temperature > 0 ? 1 / static_cast<double>(request.temperature) : 1, .greedy = request.temperature == 0});
       }
-      first += L;
+      // Sent: all rows, and for every canvas a place for its first bad one. Coming back: these and the columns.
+      const auto padded = [](size_t bytes) { return (bytes + 255) / 256 * 256; };
+      marks_at_ = padded(asked.size() * sizeof asked[0]);
+      columns_at_ = marks_at_ + padded(rows.size() * sizeof(int32_t));
+      end_ = columns_at_ + positions * kColumns * 4;
+      std::vector<std::byte> bytes(columns_at_);
+      std::memcpy(bytes.data(), asked.data(), asked.size() * sizeof asked[0]);
+      const std::vector<int32_t> none(rows.size(), std::numeric_limits<int32_t>::max());
+      std::memcpy(bytes.data() + marks_at_, none.data(), none.size() * sizeof(int32_t));
+      base_ = grown(d_.rows_, d_.network_.device(), static_cast<int64_t>(end_), "statistics").as<std::byte>();
+      d_.network_.check(d_.network_.device()->upload(base_, bytes.data(), static_cast<int64_t>(bytes.size())));
     }
-    std::vector<std::byte> back(end - marks_at);
-    network_.check(device.download(back.data(), base + marks_at, static_cast<int64_t>(back.size())));
-    std::memcpy(bad.data(), back.data(), bad.size() * 4);
-    const cuda::StatisticsArrays host = StatisticsColumns().at(back.data() + (columns_at - marks_at), positions);
-    first = 0;
-    for (size_t i = 0; i < rows.size(); ++i) {
-      const StepRequest& request = rows[i].request;
-      if (static_cast<size_t>(bad[i]) < request.canvas.size()) answers[i].error = std::make_exception_ptr(NonFiniteLogits(static_cast<size_t>(bad[i])));
-      RowStatistics& out = answers[i].result.statistics;
-      out.resize(request.canvas.size(), request.wanted);
-      const auto take = [&](auto& to, const auto* from) { std::copy_n(from + first, to.size(), to.begin()); };
-      if (!needs_host(request)) {
+
+    void make(std::span<const DenoiseRow> rows, const float* logits, std::span<Answer> answers) const {
+      cuda::Device& device = *d_.network_.device();
+      const cuda::StatisticsArrays all = columns_at(base_ + columns_at_, positions_);
+      size_t first = 0;
+      for (size_t i = 0; i < rows.size(); ++i) {
+        const StepRequest& request = rows[i].request;
+        const size_t L = request.canvas.size();
+        if (!needs_host(request)) {
+          cuda::StatisticsArrays mine = wanted_of(all, request.wanted, request.draw_key.has_value());
+          const auto shift = [&](auto*&... arrays) { ((arrays = arrays ? arrays + first : nullptr), ...); };
+          shift(mine.argmax, mine.argmax_logprob, mine.second, mine.second_logprob, mine.entropy_nats, mine.candidate, mine.candidate_logprob, mine.current_logprob, mine.argmax_logprob_t1, mine.entropy_t1_nats);
+          d_.network_.check(device.statistics({.logits = logits + first * d_.vocabulary(), .rows = reinterpret_cast<const cuda::StatisticsRow*>(base_) + first, .num_rows = static_cast<int32_t>(L),
+                                               .vocabulary = d_.facts_.vocabulary, .out = mine, .bad_row = reinterpret_cast<int32_t*>(base_ + marks_at_) + i}));
+        }
+        first += L;
+      }
+      std::vector<std::byte> back(end_ - marks_at_);
+      d_.network_.check(device.download(back.data(), base_ + marks_at_, static_cast<int64_t>(back.size())));
+      std::vector<int32_t> bad(rows.size());
+      std::memcpy(bad.data(), back.data(), bad.size() * sizeof(int32_t));
+      const cuda::StatisticsArrays host = columns_at(back.data() + (columns_at_ - marks_at_), positions_);
+      first = 0;
+      for (size_t i = 0; i < rows.size(); ++i) {
+        const StepRequest& request = rows[i].request;
+        if (static_cast<size_t>(bad[i]) < request.canvas.size()) answers[i].error = std::make_exception_ptr(NonFiniteLogits(static_cast<size_t>(bad[i])));
+        RowStatistics& out = answers[i].result.statistics;
+        out.resize(request.canvas.size(), request.wanted);
+        const auto take = [at = first](auto& to, const auto* from) { std::copy_n(from + at, to.size(), to.begin()); };
+        first += request.canvas.size();
+        if (needs_host(request)) continue;
         take(out.argmax, host.argmax);
         take(out.argmax_logprob, host.argmax_logprob);
         take(out.second, host.second);
@@ -264,16 +296,19 @@ class CudaDenoiser final : public Denoiser {
         take(out.argmax_logprob_t1, host.argmax_logprob_t1);
         take(out.entropy_t1_nats, host.entropy_t1_nats);
       }
-      first += request.canvas.size();
     }
-  }
+
+   private:
+    const CudaDenoiser& d_;
+    size_t positions_, marks_at_ = 0, columns_at_ = 0, end_ = 0;
+    std::byte* base_ = nullptr;
+  };
 
   mutable CudaNetwork network_;
   DenoiserFacts facts_;
   mutable std::mutex turn_, waiting_lock_;
   mutable std::vector<Call*> waiting_;
-  mutable std::unique_ptr<DeviceMemory> logits_, rows_;
-  mutable std::shared_ptr<DeviceMemory> being_read_;
+  mutable std::unique_ptr<DeviceMemory> logits_, rows_;  // of one call, kept for the next
 };
 
 }  // namespace

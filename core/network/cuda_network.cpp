@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "core/error.h"
-#include "core/kernels/dequantise.h"
+#include "core/kernels/stored_scale.h"
 #include "core/network/packed_layers.h"
 #include "core/network/packed_weights.h"
 #include "core/network/safetensors.h"
@@ -22,17 +22,6 @@ constexpr int64_t kRowsAtOnce = 256;   // of a packed matrix, while it is read o
 constexpr float kSkippedMass = 0x1p-12f;
 
 int32_t narrow(int64_t x) { return static_cast<int32_t>(x); }
-
-float scale_at(const PackedMatrix& m, int64_t index) {
-  const uint8_t* at = m.scales;
-  float x = 0;
-  switch (m.scale_packing) {
-    case Packing::kBf16: return from_bf16(gguf::half_at(at + 2 * index));
-    case Packing::kF16: return from_f16(gguf::half_at(at + 2 * index));
-    case Packing::kE4m3: return from_e4m3(at[index]);
-    default: std::memcpy(&x, at + 4 * index, sizeof x); return x;
-  }
-}
 
 /// The format in which a kernel reads a matrix as it is stored; kBf16 where it has to be read out.
 cuda::WeightFormat format_of(const PackedMatrix& m) {
@@ -52,7 +41,7 @@ PackedMatrix as_packed(const at::Tensor& tensor) {
 }  // namespace
 
 DeviceMemory::DeviceMemory(std::shared_ptr<cuda::Device> device, int64_t bytes, const std::string& what) : device_(std::move(device)), bytes_(bytes), data_(device_->allocate(std::max<int64_t>(bytes, 1))) {
-  if (!data_) throw usage_error("{} has no room for {} MiB of {}\nchoose a smaller --batch, a shorter prompt, or quantised weights (canvaslab quantize)", device_->name(), (bytes >> 20) + 1, what);
+  if (!data_) throw usage_error("{} has no room for {} MiB of {}\nchoose fewer --threads or a smaller --batch, shorter prompts, or quantised weights (canvaslab quantize)", device_->name(), (bytes >> 20) + 1, what);
 }
 
 DeviceMemory& grown(std::unique_ptr<DeviceMemory>& memory, const std::shared_ptr<cuda::Device>& device, int64_t bytes, const char* what) {
@@ -88,9 +77,13 @@ std::string CudaNetwork::unsuitable(const ModelConfig& c) {
   const auto multiple = [](int64_t x, const char* what) { return x % 8 == 0 ? "" : fmt::format("{} {} is no multiple of 8", what, x); };
   for (const auto& [x, what] : {std::pair{c.hidden_size, "hidden_size"}, {c.intermediate_size, "intermediate_size"}, {c.moe_intermediate_size, "moe_intermediate_size"}})
     if (const std::string why = multiple(x, what); !why.empty()) return why;
+  if (c.final_logit_softcapping <= 0) return "there is no final_logit_softcapping";
   if (c.hidden_size > 20000) return fmt::format("hidden_size {} is above 20000", c.hidden_size);
   if (c.vocab_size > cuda::kMaxVocabulary) return fmt::format("vocab_size {} is above {}", c.vocab_size, cuda::kMaxVocabulary);
   if (c.num_experts > cuda::kMaxExperts) return fmt::format("num_experts {} is above {}", c.num_experts, cuda::kMaxExperts);
+  std::map<bool, int64_t> widths;
+  for (const LayerConfig& layer : c.layers)
+    if (widths.emplace(layer.sliding, layer.head_dim).first->second != layer.head_dim) return "layers of one kind have heads of different widths";
   for (const LayerConfig& layer : c.layers)
     if (layer.head_dim < 16 || layer.head_dim > cuda::kMaxHeadWidth || (layer.head_dim & (layer.head_dim - 1)) != 0) return fmt::format("head width {} is none of 16, 32, 64, 128, 256, 512", layer.head_dim);
   return "";
@@ -132,8 +125,9 @@ cuda::Weights CudaNetwork::place(const std::vector<at::Tensor>& parts) {
   std::vector<at::Tensor> kept;
   for (const auto& part : parts) {
     if (part.is_meta()) {
-      const auto& packed = network_.packed_.at(part.unsafeGetTensorImpl())->parts;
-      matrices.insert(matrices.end(), packed.begin(), packed.end());
+      const PackedWeight& packed = *network_.packed_.at(part.unsafeGetTensorImpl());
+      matrices.insert(matrices.end(), packed.parts.begin(), packed.parts.end());
+      kept.insert(kept.end(), packed.keeps.begin(), packed.keeps.end());
     } else {
       matrices.push_back(as_packed(kept.emplace_back(part.contiguous())));
     }
@@ -181,7 +175,7 @@ cuda::Weights CudaNetwork::place_packed(std::span<const PackedMatrix> parts) {
     check(device_->upload(codes, part.codes, part.rows * row_bytes));
     codes += part.rows * row_bytes;
     if (format == cuda::WeightFormat::kE4m3) {
-      for (int64_t r = 0; r < part.rows; ++r) row_scales.push_back(part.scales ? scale_at(part, part.scales_per_row * r) : 1.0f);
+      for (int64_t r = 0; r < part.rows; ++r) row_scales.push_back(part.scales ? stored_scale(part, part.scales_per_row * r) : 1.0f);
     } else if (format == cuda::WeightFormat::kE2m1) {
       group_scales.insert(group_scales.end(), part.scales, part.scales + part.rows * part.scales_per_row);
       row_scales.insert(row_scales.end(), static_cast<size_t>(part.rows), part.divides ? 1 / part.matrix_scale : part.matrix_scale);
@@ -201,7 +195,7 @@ cuda::Weights CudaNetwork::place_packed(std::span<const PackedMatrix> parts) {
   return out;
 }
 
-cuda::LayerWeights CudaNetwork::take_layer(LayerWeights& w, bool encoder) {
+cuda::LayerWeights CudaNetwork::take_layer(const LayerWeights& w, bool encoder) {
   return {.qkv = place(w.v_proj.defined() ? std::vector{w.q_proj, w.k_proj, w.v_proj} : std::vector{w.q_proj, w.k_proj}),
           .o = place({w.o_proj}),
           .gate_up = place({w.gate_proj, w.up_proj}),
@@ -276,12 +270,12 @@ cuda::KeySpan span_of(const DeviceKeys& keys, const LayerConfig& shape, int64_t 
 
 }  // namespace
 
-/// Makes the memory this sequence's own, with room for new_rows more; rows_to_come: how many the call will add in all.
+/// Makes the memory this sequence's own, with room for new_rows more; rows_to_come: how many the call will add in all. Room grows by steps, so that it is seldom copied.
 void CudaNetwork::make_room(DeviceKeys& keys, const LayerConfig& shape, int64_t new_rows, int64_t rows_to_come) {
   if (keys.memory && keys.memory.use_count() == 1 && keys.count + new_rows <= keys.capacity) return;
   const int64_t kept = visible(keys, shape), row_bytes = shape.head_dim * 2;
-  int64_t capacity = (kept + rows_to_come + kRoomStep - 1) / kRoomStep * kRoomStep;
-  if (shape.sliding) capacity = std::min(capacity, std::max(config().sliding_window - 1 + piece_, kept + new_rows));
+  int64_t capacity = std::max((kept + rows_to_come + kRoomStep - 1) / kRoomStep * kRoomStep, keys.capacity + keys.capacity / 4);
+  if (shape.sliding) capacity = std::max(std::min(capacity + piece_, config().sliding_window - 1 + piece_), kept + new_rows);
   auto memory = std::make_shared<DeviceMemory>(device_, 2 * shape.num_kv_heads * capacity * row_bytes, "keys and values");
   if (kept > 0)
     check(device_->copy(memory->as<std::byte>(), capacity * row_bytes, keys.memory->as<std::byte>((keys.count - kept) * row_bytes), keys.capacity * row_bytes, kept * row_bytes, 2 * shape.num_kv_heads));
@@ -406,17 +400,12 @@ void CudaNetwork::encode_piece(const Piece& piece, DeviceCache& cache, float* ca
 
   Staging staging;
   const size_t ids_at = staging.add(std::span<const int32_t>(ids)), tables_at = staging.add(std::span<const float>(rope_tables(cache.length, S)));
-  std::vector<size_t> sequences_at(shapes.size()), from_at(shapes.size()), to_at(shapes.size());
-  std::vector<cuda::ForwardLayer> layers;
-  for (size_t i = 0; i < shapes.size(); ++i) {
-    const LayerConfig& shape = shapes[i];
-    DeviceKeys& keys = cache.layers[i];
-    make_room(keys, shape, S, piece.num_left);
-    const int64_t seen = visible(keys, shape);
+  // What the tokens see, the same in all layers of a kind: keys from[row] to to[row] of those that its span holds.
+  const auto limits = [&](bool sliding, int64_t seen) {
     std::vector<int32_t> from(ids.size()), to(ids.size());
     for (int64_t s = 0; s < S; ++s) {
-      int64_t first = shape.sliding ? std::max<int64_t>(0, seen + s - config().sliding_window + 1) : 0, last = seen + s + 1;
       const auto row = static_cast<size_t>(s);
+      int64_t first = sliding ? std::max<int64_t>(0, seen + s - config().sliding_window + 1) : 0, last = seen + s + 1;
       if (!piece.block.empty() && piece.block[row] >= 0) {
         first = std::min(first, seen + run_begin[row]);
         last = std::max(last, seen + run_end[row]);
@@ -424,10 +413,19 @@ void CudaNetwork::encode_piece(const Piece& piece, DeviceCache& cache, float* ca
       from[row] = narrow(first);
       to[row] = narrow(last);
     }
-    from_at[i] = staging.add(std::span<const int32_t>(from));
-    to_at[i] = staging.add(std::span<const int32_t>(to));
+    return std::pair{staging.add(std::span<const int32_t>(from)), staging.add(std::span<const int32_t>(to))};
+  };
+  std::map<bool, std::pair<size_t, size_t>> limits_at;
+  std::vector<size_t> sequences_at;
+  std::vector<cuda::ForwardLayer> layers;
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    const LayerConfig& shape = shapes[i];
+    DeviceKeys& keys = cache.layers[i];
+    make_room(keys, shape, S, piece.num_left);
+    const int64_t seen = visible(keys, shape);
+    if (!limits_at.contains(shape.sliding)) limits_at[shape.sliding] = limits(shape.sliding, seen);
     const cuda::AttentionSequence sequence{.first_row = 0, .num_rows = narrow(S), .cached = span_of(keys, shape, keys.count - seen, seen + S), .fresh = {}};
-    sequences_at[i] = staging.add(std::span(&sequence, 1));
+    sequences_at.push_back(staging.add(std::span(&sequence, 1)));
     const cuda::KeySpan free_rows = span_of(keys, shape, keys.count, S);
     layers.push_back({.shape = layers_[i].shape, .w = layers_[i].encoder, .input_norm = layers_[i].encoder_norm, .table_stride = shape.head_dim, .most_keys = narrow(seen + S),
                       .append = {const_cast<uint16_t*>(free_rows.k), const_cast<uint16_t*>(free_rows.v), free_rows.row_stride, free_rows.head_stride, Storage::kBf16}});
@@ -440,8 +438,8 @@ void CudaNetwork::encode_piece(const Piece& piece, DeviceCache& cache, float* ca
     layers[i].cos = tables + tables_.start(kind, S);
     layers[i].sin = tables + tables_.start(kind + 1, S);
     layers[i].sequences = reinterpret_cast<const cuda::AttentionSequence*>(base + sequences_at[i]);
-    layers[i].from = reinterpret_cast<const int32_t*>(base + from_at[i]);
-    layers[i].to = reinterpret_cast<const int32_t*>(base + to_at[i]);
+    layers[i].from = reinterpret_cast<const int32_t*>(base + limits_at.at(shapes[i].sliding).first);
+    layers[i].to = reinterpret_cast<const int32_t*>(base + limits_at.at(shapes[i].sliding).second);
   }
   const std::vector<cuda::ForwardCanvas> all = {{.first_row = 0, .num_rows = narrow(S)}};
   cuda::ForwardCall call = call_of(layers, all, ids.size());

@@ -90,7 +90,7 @@ class CudaNetwork {
   int64_t weight_bytes() const { return weight_bytes_; }
 
   DeviceCache empty_cache(int64_t left_padding) const;
-  /// Network::encode, piece by piece; logits [S, V] of the tokens that follow, on the host, when not null.
+  /// Network::encode, piece by piece; logits [S, V] of the tokens that follow, on the host, when not null. An error leaves the cache with some of the pieces.
   void encode(std::span<const int32_t> ids, const std::vector<uint8_t>& token_types, DeviceCache& cache, float* causal_logits);
   /// One denoiser forward of all canvases: logits [rows of all canvases, V] on the device, after the soft-cap.
   void decode(std::span<const DeviceCanvas> canvases, float* logits);
@@ -114,7 +114,7 @@ class CudaNetwork {
   class Staging;
 
   void take_weights();
-  cuda::LayerWeights take_layer(LayerWeights& w, bool encoder);
+  cuda::LayerWeights take_layer(const LayerWeights& w, bool encoder);
   cuda::Weights place(const std::vector<at::Tensor>& parts);
   cuda::Weights place_packed(std::span<const PackedMatrix> parts);
   const float* place_f32(const at::Tensor& tensor);

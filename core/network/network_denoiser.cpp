@@ -105,6 +105,7 @@ DenoiserFacts facts_of(const std::string& folder, const Network& network) {
   facts.vocabulary = static_cast<int32_t>(network.config().vocab_size);
   facts.has_causal_mode = true;
   facts.self_conditioning = true;
+  if (!network.device().is_cpu()) facts.runs_on = "cuda by LibTorch";
   facts.defaults = read_generation_config(folder, network.config());
   return facts;
 }
@@ -125,6 +126,7 @@ std::unique_ptr<Denoiser> by_kernels(const std::string& folder, const ModelOptio
   at::set_num_threads(1);
   Network network = Network::load(folder, at::kBFloat16, at::kCPU, options.adapter, QuantisedWeights::kForKernels);
   DenoiserFacts facts = facts_of(folder, network);
+  facts.runs_on = "cuda";
   return cuda_denoiser(CudaNetwork(std::move(network), std::move(device)), std::move(facts));
 #else
   (void)folder, (void)options;

@@ -19,6 +19,7 @@ class DeviceDenoiser : public KernelTest {};
 /// The bound of tests/network/cuda_denoiser_test.cpp, on whole courses: prompts past the window, steps, appended canvases.
 TEST_F(DeviceDenoiser, GivesTheCpuPathsLogits) {
   const auto gpu = open_model("small", {.dtype = "bf16", .device = "cuda"}), cpu = open_model("small", {.dtype = "bf16"}), exact = open_model("small", {});
+  ASSERT_EQ(gpu->facts().runs_on, "cuda") << "LibTorch's own operations have taken the kernels' place";
   for (const int32_t length : {3, 40, 300, 1500}) {
     Prompt prompt;
     for (int32_t i = 0; i < length; ++i) prompt.ids.push_back(4 + (i * 37 + length) % 240);

@@ -216,9 +216,9 @@ TEST(CudaDenoiser, ForksShareMemoryAndNothingElse) {
   // The same beside a fork that goes another way at every point.
   const auto sequence = gpu.denoiser->prefill(prompt_of(prompt));
   logits(*sequence, first, 0);
-  const int64_t before = gpu.device->in_use;
+  const int64_t before = gpu.device->ever_allocated;
   const auto fork = sequence->fork();
-  EXPECT_EQ(gpu.device->in_use, before) << "a fork copies nothing";
+  EXPECT_EQ(gpu.device->ever_allocated, before) << "a fork copies nothing";
   EXPECT_NE(logits(*fork, other, 1), expected_step);
   EXPECT_EQ(logits(*sequence, second, 1), expected_step);
   gpu.denoiser->append(*fork, other, false);
@@ -391,6 +391,13 @@ TEST(CudaDenoiser, MistakesAreSaidAndOthersGoOn) {
   } catch (const UserError& error) {
     EXPECT_NE(std::string(error.what()).find("the simulated GPU has no room for 1 MiB of keys and values"), std::string::npos) << error.what();
   }
+  // No room for several canvases' logits together, but for each of them alone: they are answered all the same.
+  gpu.device->room = std::numeric_limits<int64_t>::max();
+  std::vector<std::unique_ptr<Sequence>> sequences;
+  std::vector<DenoiseRow> many;
+  for (int i = 0; i < 6; ++i) many.push_back({sequences.emplace_back(denoiser.prefill(prompt_of({2, 17, 9}))).get(), request_of(canvas, 0)});
+  gpu.device->room = 3 * 4 * 96 * 4;
+  for (const StepResult& result : denoiser.denoise(many)) EXPECT_EQ(result.logits, expected);
 }
 
 /// What the stand-in for a device is for: the host's memory is refused, the device's cannot be read.

@@ -7,6 +7,9 @@ namespace canvaslab::cuda {
 
 namespace {
 
+/// Loads where the others do.
+__global__ void architecture_kernel() {}
+
 class FirstGpu final : public Device {
  public:
   FirstGpu(cudaStream_t stream, std::string name) : stream_(stream), name_(std::move(name)) {}
@@ -22,10 +25,13 @@ class FirstGpu final : public Device {
     cudaGetLastError();  // else the next launch would report it
     return nullptr;
   }
-  void release(void* memory) noexcept override { cudaFree(memory); }  // waits for the kernels that use it
+  void release(void* memory) noexcept override {
+    cudaStreamSynchronize(stream_);  // kernels may still use it
+    cudaFree(memory);
+  }
   int upload(void* to, const void* from, int64_t bytes) override {
-    // From pageable memory: returns when the bytes have been read, though perhaps before they have arrived.
-    return cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, stream_);
+    if (const cudaError_t e = cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, stream_); e != cudaSuccess) return e;
+    return cudaStreamSynchronize(stream_);  // where the GPU reads pageable memory itself, nothing is staged
   }
   int download(void* to, const void* from, int64_t bytes) override {
     if (const cudaError_t e = cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, stream_); e != cudaSuccess) return e;
@@ -33,6 +39,7 @@ class FirstGpu final : public Device {
   }
   int copy(void* to, int64_t to_stride, const void* from, int64_t from_stride, int64_t bytes, int64_t count) override {
     if (bytes == 0 || count == 0) return cudaSuccess;
+    if (count == 1) return cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, stream_);
     return cudaMemcpy2DAsync(to, static_cast<size_t>(to_stride), from, static_cast<size_t>(from_stride), static_cast<size_t>(bytes), static_cast<size_t>(count), cudaMemcpyDeviceToDevice, stream_);
   }
   int forward(const ForwardCall& call, const ForwardWorkspace& work) override { return denoiser_forward(call, work, stream_); }
@@ -53,8 +60,11 @@ std::unique_ptr<Device> open_device(std::string& why_not) {
   if (e == cudaSuccess && count == 0) e = cudaErrorNoDevice;
   if (e == cudaSuccess) e = cudaSetDevice(0);
   if (e == cudaSuccess) e = cudaGetDeviceProperties(&facts, 0);
-  if (e == cudaSuccess && facts.major < 8) {
-    why_not = std::string(facts.name) + " has compute capability " + std::to_string(facts.major) + "." + std::to_string(facts.minor) + "; the kernels need 8.0";
+  // Tiles of attention and products fit the shared memory of 8.0, 9.0 and 10.0; the code is for these alone.
+  cudaFuncAttributes code{};
+  if (e == cudaSuccess && (facts.sharedMemPerBlockOptin < size_t{163} << 10 || cudaFuncGetAttributes(&code, architecture_kernel) != cudaSuccess)) {
+    cudaGetLastError();
+    why_not = std::string(facts.name) + " has compute capability " + std::to_string(facts.major) + "." + std::to_string(facts.minor) + "; the kernels are for 8.0, 9.0 and 10.0";
     return nullptr;
   }
   if (e == cudaSuccess) e = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);

@@ -9,7 +9,7 @@
 
 namespace canvaslab::cuda {
 
-/// Calls are carried out in the order in which they are made; those that return int give a cudaError_t, 0 when all is well. Of all calls only release may be made from any thread.
+/// Calls are carried out in the order in which they are made; those that return int give a cudaError_t, 0 when all is well. One call at a time, from any thread; release at any time.
 class Device {
  public:
   virtual ~Device() = default;
@@ -22,7 +22,7 @@ class Device {
   virtual int upload(void* to, const void* from, int64_t bytes) = 0;
   /// To the host, when all that was called before is done.
   virtual int download(void* to, const void* from, int64_t bytes) = 0;
-  /// On the device: `count` pieces of `bytes` bytes, so many bytes apart.
+  /// On the device: `count` pieces of `bytes` bytes, so many bytes apart; strides are of no account where there is one.
   virtual int copy(void* to, int64_t to_stride, const void* from, int64_t from_stride, int64_t bytes, int64_t count) = 0;
   virtual int forward(const ForwardCall& call, const ForwardWorkspace& work) = 0;
   virtual int statistics(const StatisticsCall& call) = 0;

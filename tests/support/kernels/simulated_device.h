@@ -29,12 +29,12 @@ class SimulatedDevice final : public Device {
   std::string name() const override { return "the simulated GPU"; }
   std::string error_text(int error) const override { return "error " + std::to_string(error); }
   void* allocate(int64_t bytes) override {
-    const auto size = (static_cast<size_t>(bytes) + 4095) / 4096 * 4096;
+    const auto size = (static_cast<size_t>(bytes) + 255) / 512 * 512 + 256;  // an odd multiple of 256: nothing is aligned better than it has to be
     if (bytes > room || used_ + size > kBytes) return nullptr;
     char* memory = base_ + used_;
     used_ += size;
     sizes_[memory] = size;
-    in_use += bytes;
+    ever_allocated += bytes;
     const Open open(*this);
     std::memset(memory, 0xFF, size);  // NaN: what nobody wrote shows
     return memory;
@@ -61,6 +61,7 @@ class SimulatedDevice final : public Device {
   int copy(void* to, int64_t to_stride, const void* from, int64_t from_stride, int64_t bytes, int64_t count) override {
     require(to, "the goal of a copy");
     require(from, "the source of a copy");
+    if (count > 1 && (to_stride < bytes || from_stride < bytes)) return 12;  // cudaErrorInvalidPitchValue
     const Open open(*this);
     for (int64_t i = 0; i < count; ++i) std::memcpy(static_cast<char*>(to) + i * to_stride, static_cast<const char*>(from) + i * from_stride, static_cast<size_t>(bytes));
     return 0;
@@ -99,7 +100,7 @@ class SimulatedDevice final : public Device {
   int64_t room = std::numeric_limits<int64_t>::max();  ///< the largest allocation that succeeds
   int failure = 0;                                     ///< what downloads return
   int32_t most_canvases = 0, num_forwards = 0;
-  int64_t in_use = 0;                                  ///< bytes ever allocated
+  int64_t ever_allocated = 0;                          ///< bytes
   std::function<void(const ForwardCall&)> after_forward;  ///< sees the device's memory
 
  private:
