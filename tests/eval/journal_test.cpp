@@ -6,6 +6,9 @@
 #include "core/error.h"
 #include "eval/merge.h"
 #include "eval/sample_rows.h"
+#include "eval/sweep.h"
+#include "eval/sweep_plan.h"
+#include "tests/support/small_sweep.h"
 #include "tests/support/temporary.h"
 
 namespace canvaslab {
@@ -139,6 +142,22 @@ TEST(Journal, AFileThatIsNoJournalIsLeftAlone) {
 TEST(Journal, AnEndlessHeaderLineIsAnErrorAndNoStackOverflow) {
   const std::string plan = "canvaslab run 1\nengine 1\ndenoiser d\nmodel m\ndtype f32\ndataset s\ndata x\nitems 2\nsubset 2 seed 1 of items " + std::string(2'000'000, 'a') + "\nseeds 1\n";
   EXPECT_THROW(plan_of_journal({.path = "j", .plan = plan, .name = "", .samples = {}}), UserError);
+}
+
+/// Samples of a GPU are merged and regraded where there is none: the header says what they were made on, the model is opened on the CPU.
+TEST(Journal, PlansOfRunsOnADeviceAreReadBack) {
+  const TemporaryFolder folder;
+  write_file(folder / "s.toml", testing::kSmallPlan);
+  SweepPlan plan = read_sweep(folder / "s.toml", {});
+  const std::string on_cpu = prepare_sweep(plan, {}).header;
+  plan.runs_on = "cuda";
+  const PreparedSweep made = prepare_sweep(plan, {});
+  EXPECT_NE(made.header.find("\ndtype f32 on cuda\n"), std::string::npos) << made.header;
+  EXPECT_NE(made.header, on_cpu);
+  const SweepPlan back = plan_of_journal({.path = "j", .plan = made.header, .name = "small", .samples = {}});
+  EXPECT_EQ(back.dtype, "f32");
+  EXPECT_EQ(back.device, "cpu");
+  EXPECT_EQ(prepare_sweep(back, {}).header, made.header);
 }
 
 }  // namespace
