@@ -115,6 +115,7 @@ std::string recipe_toml(const std::string& name, const RecipeRun& run, size_t pa
   for (const auto& line : recipe.unknown) out += "# Not published: " + line + "\n";
   out += fmt::format("[run]\nname = {}\nseed = {}\nrepeats = {}\n", quoted(folder.empty() ? entry.name : entry.name + "-" + folder), run.seed, recipe.repeats);
   out += fmt::format("\n[denoiser]\nmodel = {}\ndtype = {}\nthinking = {}\n", quoted(run.model), quoted(run.dtype), recipe.thinking);
+  if (run.device != "cpu") out += fmt::format("device = {}\n", quoted(run.device));
   out += fmt::format("\n[dataset]\nname = {}\n", quoted(recipe_dataset(recipe.parts.at(part), run)));
   if (run.limit && *run.limit < recipe.parts[part].num_items) out += fmt::format("subset = {}\n", *run.limit);
   out += "\n[grid]\n";

@@ -73,7 +73,7 @@ const std::vector<NotExpressed>& not_expressed();
 
 /// What a user adds to a recipe.
 struct RecipeRun {
-  std::string model = "DIR", dtype = "bf16";
+  std::string model = "DIR", dtype = "bf16", device = "cpu";
   std::string data = "";                  ///< folder with the data files; for one part with one file also that file
   std::optional<int64_t> limit = {};      ///< so many items of each part, drawn by category
   uint64_t seed = 1;

@@ -305,7 +305,7 @@ void add_generate(CommandLine& line) {
   const CommandOption seed = c.option("--seed", a->seed, "seed").shows_default();
   const CommandOption rng = c.option("--rng", a->rng, "counter (default) or torch (transformers' draws, token by token)").shows_default();
   const CommandOption dtype = c.option("--dtype", a->dtype, "f32 or bf16").shows_default();
-  const CommandOption device = c.option("--device", a->device, "cpu or cuda").shows_default();
+  const CommandOption device = c.option("--device", a->device, "cpu or cuda (kernels of our own with --dtype bf16)").shows_default();
   const CommandOption threads = c.option("--threads", a->threads, "sequences of a batch generated side by side (default: all cores); results do not depend on it").positive();
   const CommandOption trace = c.option("--trace", a->trace, "record every step in this HDF5 file");
   const CommandOption logits = c.flag("--trace-logits", a->trace_logits, "with --trace: the logits too");

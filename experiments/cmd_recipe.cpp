@@ -45,7 +45,7 @@ std::string figure_text(const Published& figure) {
 /// Times forwards on the user's model, at its own canvas length, each kind of sampler once. Without a model: 0.
 class ForwardClock {
  public:
-  explicit ForwardClock(const Arguments& a) : denoiser_(a.has_model ? open_model(a.run.model, {.dtype = a.run.dtype}) : nullptr) {}
+  explicit ForwardClock(const Arguments& a) : denoiser_(a.has_model ? open_model(a.run.model, {.dtype = a.run.dtype, .device = a.run.device}) : nullptr) {}
   double seconds(const Recipe& recipe) {
     if (!denoiser_) return 0;
     PlanRequest request;
@@ -189,6 +189,7 @@ void add_recipe_command(CommandLine& line) {
   const CommandOption model = command.option("--model", a->run.model, "checkpoint folder; with list and show: predict hours from a forward measured now");
   command.option("--data", a->run.data, "folder with the data files, or the one file");
   command.option("--dtype", a->run.dtype, "f32 or bf16").shows_default();
+  command.option("--device", a->run.device, "cpu or cuda").shows_default();
   const CommandOption limit = command.option("--limit", a->limit, "so many items of each data set, drawn by category (the verdict says what it rests on)").positive();
   command.option("--seed", a->run.seed, "seed").shows_default();
   command.option("--set", a->set, "override a key of the sweep file it amounts to: --set grid.max_new_tokens=4096; the report lists it as a difference");
