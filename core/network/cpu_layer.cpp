@@ -11,6 +11,7 @@
 #include "core/kernels/gemm_bf16.h"
 #include "core/kernels/row_ops.h"
 #include "core/network/model_config.h"
+#include "core/network/network.h"
 
 namespace canvaslab {
 namespace {
@@ -39,15 +40,7 @@ class Layer {
     const KeyRows all{.k = keys.k.const_data_ptr<float>(), .v = keys.v.const_data_ptr<float>(), .row_stride = shape.head_dim, .head_stride = capacity * shape.head_dim, .count = keys.filled};
     ws.from.resize(static_cast<size_t>(S));
     ws.to.resize(static_cast<size_t>(S));
-    for (int64_t s = 0; s < S; ++s) {
-      int64_t from = shape.sliding ? std::max<int64_t>(0, before + s - config.sliding_window + 1) : 0, to = before + s + 1;
-      if (!block.empty() && block[static_cast<size_t>(s)] >= 0) {  // tokens of one image see each other
-        from = std::min(from, before + run_begin(s));
-        to = std::max(to, before + run_end(s));
-      }
-      ws.from[static_cast<size_t>(s)] = from;
-      ws.to[static_cast<size_t>(s)] = to;
-    }
+    seen_keys(block, before, shape.sliding ? config.sliding_window : 0, ws.from, ws.to);
     attend({all, {}}, kCausalChunk);
     finish(w.encoder_scalar);
   }
@@ -68,15 +61,6 @@ class Layer {
   int64_t q_width() const { return config.num_heads * shape.head_dim; }
   int64_t kv_width() const { return shape.num_kv_heads * shape.head_dim; }
   int64_t row_width() const { return q_width() + 2 * kv_width(); }
-
-  int64_t run_begin(int64_t s) const {
-    while (s > 0 && block[static_cast<size_t>(s - 1)] == block[static_cast<size_t>(s)]) --s;
-    return s;
-  }
-  int64_t run_end(int64_t s) const {
-    while (s + 1 < S && block[static_cast<size_t>(s + 1)] == block[static_cast<size_t>(s)]) ++s;
-    return s + 1;
-  }
 
   void norm_rows(const float* from, const std::vector<float>& gain, int64_t rows, float* to) const {
     for (int64_t r = 0; r < rows; ++r) ops.rms_norm(from + r * D, gain.data(), eps, static_cast<size_t>(D), to + r * D);

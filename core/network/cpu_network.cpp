@@ -91,9 +91,7 @@ void CpuNetwork::encode(std::span<const int32_t> ids, const std::vector<uint8_t>
   const auto block = vision_blocks(token_types);
   std::vector<Piece> pieces;
   for (int64_t begin = 0; begin < S; begin = pieces.back().end) {
-    int64_t end = std::min(S, begin + kPiece);
-    while (!block.empty() && end < S && block[static_cast<size_t>(end)] >= 0 && block[static_cast<size_t>(end)] == block[static_cast<size_t>(end - 1)]) ++end;  // an image stays whole
-    pieces.push_back({begin, end});
+    pieces.push_back({begin, piece_end(block, begin, S, kPiece)});
   }
   auto keys = growing_keys(cache, pieces, S);
   for (const Piece& piece : pieces) {

@@ -157,10 +157,11 @@ class CudaDenoiser final : public Denoiser {
     return answers;
   }
 
-  /// What failed together, for want of memory perhaps, may do alone; no sequence has gone on yet.
+  /// What failed together, for want of memory perhaps, may do alone: then no sequence has gone on yet. Where the device failed, all fail again.
   void one_by_one(std::span<const DenoiseRow> rows, std::span<Answer> answers) const {
     logits_.reset();
     for (size_t i = 0; i < rows.size(); ++i) {
+      answers[i] = {};
       try {
         together(rows.subspan(i, 1), answers.subspan(i, 1));
       } catch (...) {

@@ -58,13 +58,9 @@ class CudaNetwork::Staging {
   /// Where these values will stand.
   template <typename T>
   size_t add(std::span<const T> values) {
-    const size_t at = reserve(values.size_bytes());
-    std::memcpy(bytes_.data() + at, values.data(), values.size_bytes());
-    return at;
-  }
-  size_t reserve(size_t size) {
     const size_t at = bytes_.size();
-    bytes_.resize(at + (size + 255) / 256 * 256);
+    bytes_.resize(at + (values.size_bytes() + 255) / 256 * 256);
+    std::memcpy(bytes_.data() + at, values.data(), values.size_bytes());
     return at;
   }
   const std::vector<std::byte>& bytes() const { return bytes_; }
@@ -102,7 +98,6 @@ void CudaNetwork::check(int error) const {
 
 std::byte* CudaNetwork::reserve(int64_t bytes) {
   weights_.push_back(std::make_unique<DeviceMemory>(device_, bytes, "weights"));
-  weight_bytes_ += bytes;
   return weights_.back()->as<std::byte>();
 }
 
@@ -380,8 +375,7 @@ void CudaNetwork::encode(std::span<const int32_t> ids, const std::vector<uint8_t
   const auto S = static_cast<int64_t>(ids.size());
   const auto block = vision_blocks(token_types);
   for (int64_t begin = 0, end = 0; begin < S; begin = end) {
-    end = std::min(S, begin + piece_);
-    while (!block.empty() && end < S && block[static_cast<size_t>(end)] >= 0 && block[static_cast<size_t>(end)] == block[static_cast<size_t>(end - 1)]) ++end;  // an image stays whole
+    end = piece_end(block, begin, S, piece_);
     const auto first = static_cast<size_t>(begin), count = static_cast<size_t>(end - begin);
     encode_piece({.ids = ids.subspan(first, count), .block = block.empty() ? std::span<const int64_t>() : std::span(block).subspan(first, count), .num_left = S - begin}, cache,
                  causal_logits ? causal_logits + begin * config().vocab_size : nullptr);
@@ -393,27 +387,14 @@ void CudaNetwork::encode_piece(const Piece& piece, DeviceCache& cache, float* ca
   const auto S = static_cast<int64_t>(piece.ids.size());
   std::vector<int32_t> ids(piece.ids.begin(), piece.ids.end());
   std::replace(ids.begin(), ids.end(), narrow(config().image_token_id), narrow(config().pad_token_id));
-  // Runs of tokens of one image see each other.
-  std::vector<int64_t> run_begin(piece.block.size()), run_end(piece.block.size());
-  for (size_t s = 0; s < piece.block.size(); ++s) run_begin[s] = s > 0 && piece.block[s] == piece.block[s - 1] ? run_begin[s - 1] : static_cast<int64_t>(s);
-  for (size_t s = piece.block.size(); s-- > 0;) run_end[s] = s + 1 < piece.block.size() && piece.block[s] == piece.block[s + 1] ? run_end[s + 1] : static_cast<int64_t>(s) + 1;
-
   Staging staging;
   const size_t ids_at = staging.add(std::span<const int32_t>(ids)), tables_at = staging.add(std::span<const float>(rope_tables(cache.length, S)));
   // What the tokens see, the same in all layers of a kind: keys from[row] to to[row] of those that its span holds.
   const auto limits = [&](bool sliding, int64_t seen) {
-    std::vector<int32_t> from(ids.size()), to(ids.size());
-    for (int64_t s = 0; s < S; ++s) {
-      const auto row = static_cast<size_t>(s);
-      int64_t first = sliding ? std::max<int64_t>(0, seen + s - config().sliding_window + 1) : 0, last = seen + s + 1;
-      if (!piece.block.empty() && piece.block[row] >= 0) {
-        first = std::min(first, seen + run_begin[row]);
-        last = std::max(last, seen + run_end[row]);
-      }
-      from[row] = narrow(first);
-      to[row] = narrow(last);
-    }
-    return std::pair{staging.add(std::span<const int32_t>(from)), staging.add(std::span<const int32_t>(to))};
+    std::vector<int64_t> from(ids.size()), to(ids.size());
+    seen_keys(piece.block, seen, sliding ? config().sliding_window : 0, from, to);
+    const auto send = [&](const std::vector<int64_t>& keys) { return staging.add(std::span<const int32_t>(std::vector<int32_t>(keys.begin(), keys.end()))); };
+    return std::pair{send(from), send(to)};
   };
   std::map<bool, std::pair<size_t, size_t>> limits_at;
   std::vector<size_t> sequences_at;

@@ -86,8 +86,6 @@ class CudaNetwork {
   const ModelConfig& config() const { return network_.config(); }
   const std::string& content_hash() const { return network_.content_hash(); }
   const std::shared_ptr<cuda::Device>& device() const { return device_; }
-  /// On the device.
-  int64_t weight_bytes() const { return weight_bytes_; }
 
   DeviceCache empty_cache(int64_t left_padding) const;
   /// Network::encode, piece by piece; logits [S, V] of the tokens that follow, on the host, when not null. An error leaves the cache with some of the pieces.
@@ -132,7 +130,6 @@ class CudaNetwork {
   std::vector<std::unique_ptr<DeviceMemory>> weights_;
   std::map<std::vector<const void*>, cuda::Weights> placed_;  // by tensors, while weights are taken
   std::map<const void*, const float*> placed_vectors_;
-  int64_t weight_bytes_ = 0;
   std::vector<Layer> layers_;
   TableLayout tables_;
   cuda::Weights embedding_, head_, conditioning_gate_up_, conditioning_down_;

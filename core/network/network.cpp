@@ -76,6 +76,27 @@ std::vector<int64_t> vision_blocks(const std::vector<uint8_t>& types) {
   return next < 0 ? std::vector<int64_t>{} : block;
 }
 
+int64_t piece_end(std::span<const int64_t> block, int64_t begin, int64_t count, int64_t most) {
+  int64_t end = std::min(count, begin + most);
+  while (!block.empty() && end < count && block[static_cast<size_t>(end)] >= 0 && block[static_cast<size_t>(end)] == block[static_cast<size_t>(end - 1)]) ++end;
+  return end;
+}
+
+void seen_keys(std::span<const int64_t> block, int64_t before, int64_t window, std::span<int64_t> from, std::span<int64_t> to) {
+  for (size_t s = 0; s < from.size(); ++s) {
+    const int64_t key = before + static_cast<int64_t>(s);
+    from[s] = window > 0 ? std::max<int64_t>(0, key - window + 1) : 0;
+    to[s] = key + 1;
+  }
+  for (size_t begin = 0, end = 0; begin < block.size(); begin = end) {  // runs of one number
+    while (end < block.size() && block[end] == block[begin]) ++end;
+    for (size_t s = begin; block[begin] >= 0 && s < end; ++s) {
+      from[s] = std::min(from[s], before + static_cast<int64_t>(begin));
+      to[s] = before + static_cast<int64_t>(end);
+    }
+  }
+}
+
 KvCache Network::empty_cache(int64_t left_padding, int64_t batch) const {
   KvCache cache;
   cache.length = cache.padding = left_padding;

@@ -49,6 +49,13 @@ at::Device device_named(const std::string& name);
 /// Numbers runs of image or video tokens; -1 elsewhere. Empty when there are none.
 std::vector<int64_t> vision_blocks(const std::vector<uint8_t>& token_types);
 
+/// Where a piece of at most `most` tokens that begins at `begin` ends, of `count` in all: the tokens of one image stay together. `block`: vision_blocks.
+int64_t piece_end(std::span<const int64_t> block, int64_t begin, int64_t count, int64_t most);
+
+/// Which of a layer's keys the tokens being encoded see, [from, to) each, where `before` keys stand in front of their own: those up to themselves, the last `window` at most
+/// (0: all), and those of the same image. `block`: vision_blocks of these tokens, or empty.
+void seen_keys(std::span<const int64_t> block, int64_t before, int64_t window, std::span<int64_t> from, std::span<int64_t> to);
+
 /// One quantised weight as its files hold it; core/network/packed_weights.h.
 struct PackedWeight;
 

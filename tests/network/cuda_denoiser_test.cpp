@@ -67,6 +67,18 @@ double relative_error(std::span<const float> a, std::span<const float> b) {
   return std::sqrt(errors / squares);
 }
 
+/// The median over positions, vocabulary `width`: a token between two experts may go to the other one under any rounding, and its logits then differ by hundredths.
+double typical_error(std::span<const float> a, std::span<const float> b, size_t width) {
+  std::vector<double> each;
+  for (size_t at = 0; at < a.size(); at += width) each.push_back(relative_error(a.subspan(at, width), b.subspan(at, width)));
+  std::nth_element(each.begin(), each.begin() + static_cast<ptrdiff_t>(each.size() / 2), each.end());
+  return each[each.size() / 2];
+}
+
+/// How far from f32 the kernels may be where the CPU's bf16 path is so far: they round keys, values, queries and what is gathered as well, as many roundings again of the same size; 1e-3, a quarter of one
+/// rounding to bf16, is for where the path's own errors happen to cancel.
+double as_exact_as(std::span<const float> by_cpu, std::span<const float> exact, size_t width) { return 2 * typical_error(by_cpu, exact, width) + 1e-3; }
+
 /// The same quantity and bound as for the CPU's bf16 path (parity_test.cpp): no more than 1.2 times the error of the reference's own bf16 run.
 TEST(CudaDenoiser, ErrsNoMoreThanTheReferenceInBf16) {
   const parity::Recording recording(parity::kGoldens + "kernel_sizes/reference.h5");
@@ -234,18 +246,19 @@ TEST(CudaDenoiser, ForksShareMemoryAndNothingElse) {
 TEST(CudaDenoiser, PiecesAppendsAndCutsGiveTheSameBits) {
   const std::string folder = parity::kGoldens + "kernel_sizes";  // a window of 8
   const OnDevice whole = on_device(folder), pieces = on_device(folder, 8);
-  const auto cpu = open_model(folder, {.dtype = "bf16"});
+  const auto cpu = open_model(folder, {.dtype = "bf16"}), exact = open_model(folder, {});
   Tokens tokens(2);
   const auto prompt = tokens(23, 90), canvas = tokens(6, 90), next = tokens(6, 90);
   const auto logits = [&](const Denoiser& denoiser, Sequence& sequence) { return step(denoiser, sequence, request_of(next, 0, {})).logits; };
-  const auto by_whole = whole.denoiser->prefill(prompt_of(prompt)), by_pieces = pieces.denoiser->prefill(prompt_of(prompt)), by_cpu = cpu->prefill(prompt_of(prompt));
+  const auto by_whole = whole.denoiser->prefill(prompt_of(prompt)), by_pieces = pieces.denoiser->prefill(prompt_of(prompt)), by_cpu = cpu->prefill(prompt_of(prompt)), in_f32 = exact->prefill(prompt_of(prompt));
   EXPECT_EQ(logits(*whole.denoiser, *by_whole), logits(*pieces.denoiser, *by_pieces));
   const auto before = by_pieces->fork();
-  const auto causal = whole.denoiser->append(*by_whole, canvas, true), causal_pieces = pieces.denoiser->append(*by_pieces, canvas, true), causal_cpu = cpu->append(*by_cpu, canvas, true);
+  const auto causal = whole.denoiser->append(*by_whole, canvas, true), causal_pieces = pieces.denoiser->append(*by_pieces, canvas, true), causal_cpu = cpu->append(*by_cpu, canvas, true), causal_exact = exact->append(*in_f32, canvas, true);
   EXPECT_EQ(causal, causal_pieces);
-  EXPECT_LT(relative_error(causal, causal_cpu), 0.03);
+  EXPECT_LT(typical_error(causal, causal_exact, 96), as_exact_as(causal_cpu, causal_exact, 96));
   EXPECT_EQ(logits(*whole.denoiser, *by_whole), logits(*pieces.denoiser, *by_pieces));
-  EXPECT_LT(relative_error(logits(*whole.denoiser, *by_whole), logits(*cpu, *by_cpu)), 0.03);
+  const auto expected = logits(*exact, *in_f32);
+  EXPECT_LT(typical_error(logits(*whole.denoiser, *by_whole), expected, 96), as_exact_as(logits(*cpu, *by_cpu), expected, 96));
   for (size_t kept = 1; kept <= canvas.size(); ++kept) {
     const auto cut = pieces.denoiser->cut(*before, *by_pieces, std::span(canvas).first(kept));
     ASSERT_NE(cut, nullptr) << kept;
@@ -267,18 +280,22 @@ TEST(CudaDenoiser, PiecesAppendsAndCutsGiveTheSameBits) {
 TEST(CudaDenoiser, KnowsImagesAndPadding) {
   const std::string folder = parity::kGoldens + "kernel_sizes";
   const OnDevice gpu = on_device(folder, 5);
-  const auto cpu = open_model(folder, {.dtype = "bf16"});
+  const auto cpu = open_model(folder, {.dtype = "bf16"}), exact = open_model(folder, {});
   Prompt prompt = prompt_of({2, 17, 9, 33, 5, 8, 71, 14, 60, 3, 21, 22});
   const auto canvas = Tokens(9)(6, 90);
   const auto logits = [&](const Denoiser& denoiser) { return step(denoiser, *denoiser.prefill(prompt), request_of(canvas, 0, {})).logits; };
-  const auto plain = logits(*cpu);
-  EXPECT_LT(relative_error(logits(*gpu.denoiser), plain), 0.03);
+  const auto expect_as_exact = [&] {
+    const auto expected = logits(*exact);
+    const double most = as_exact_as(logits(*cpu), expected, 96);
+    EXPECT_LT(typical_error(logits(*gpu.denoiser), expected, 96), most);
+    return std::pair{expected, most};
+  };
+  const auto plain = expect_as_exact().first;
   prompt.left_padding = 7;
-  EXPECT_LT(relative_error(logits(*gpu.denoiser), logits(*cpu)), 0.03);
+  expect_as_exact();
   prompt.token_types = {0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0};  // across the end of a piece
-  const auto with_image = logits(*cpu);
-  EXPECT_GT(relative_error(with_image, plain), 0.06) << "the image could be left out unseen";
-  EXPECT_LT(relative_error(logits(*gpu.denoiser), with_image), 0.03);
+  const auto [with_image, most] = expect_as_exact();
+  EXPECT_GT(typical_error(with_image, plain, 96), 2 * most) << "the image could be left out unseen";
 }
 
 /// Codes stay as they are stored where a kernel reads them.
@@ -289,9 +306,9 @@ TEST(CudaDenoiser, RunsQuantisedCheckpoints) {
     const auto canvas = Tokens(4)(8, 60);
     const auto logits = [&](const Denoiser& denoiser) { return step(denoiser, *denoiser.prefill(prompt_of({2, 17, 9, 33})), request_of(canvas, 0, {})).logits; };
     const auto expected = logits(*exact);
-    const double ours = relative_error(logits(*gpu.denoiser), expected), theirs = relative_error(logits(*cpu), expected);
+    const double ours = typical_error(logits(*gpu.denoiser), expected, 64), theirs = typical_error(logits(*cpu), expected, 64);
     fmt::print("{}: errors of the logits {:.1e} by the kernels, {:.1e} by the CPU with weights read out in bf16\n", layout, ours, theirs);
-    EXPECT_LT(ours, 2 * theirs + 1e-3) << layout;
+    EXPECT_LT(ours, as_exact_as(logits(*cpu), expected, 64)) << layout;
     EXPECT_GT(ours, 0) << layout;
   }
 }
@@ -337,7 +354,7 @@ TEST(CudaDenoiser, GeneratesTheTokensOfTheCpusStatistics) {
   size_t differ = ours.size() == on_cpu.size() ? 0 : ours.size();
   for (size_t i = 0; i < std::min(ours.size(), on_cpu.size()); ++i) differ += ours[i] != on_cpu[i];
   fmt::print("{} of {} tokens differ from the CPU network's in bf16\n", differ, ours.size());
-  EXPECT_LT(differ, ours.size() / 2);
+  EXPECT_LT(differ, ours.size() / 2);  // one decision that falls otherwise may change all after it in its row; other logits would change nearly all
 }
 
 TEST(CudaDenoiser, CallersOnSeveralThreadsGetTheirOwnResults) {
