@@ -88,7 +88,7 @@ class Parser {
     PluginExpr first = expression(depth);
     skip_space();
     if (at_ < text_.size() && text_[at_] == '=') {
-      if (first.has_parentheses) fail("a key before '='");
+      if (first.has_parentheses || first.name.empty()) fail("a key before '='");
       ++at_;
       return {first.name, std::make_shared<PluginExpr>(expression(depth))};
     }
@@ -105,6 +105,17 @@ bool plain_word(const std::string& word) {
   for (char c : word)
     if (!std::isalnum(static_cast<unsigned char>(c)) && std::string_view("_-+./~:").find(c) == std::string_view::npos) return false;
   return true;
+}
+
+// A word as the parser reads it back: itself where it can stand bare, or in quotes.
+std::string written_word(const std::string& word) {
+  if (plain_word(word)) return word;
+  std::string out = "\"";
+  for (char c : word) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + '"';
 }
 
 std::string bounds_text(const ParamSpec& spec) {
@@ -125,20 +136,12 @@ void check_bounds(const std::string& where, const ParamSpec& spec, double value)
 }  // namespace
 
 std::string PluginExpr::text() const {
-  std::string out = name;
-  if (!plain_word(name)) {
-    out = "\"";
-    for (char c : name) {
-      if (c == '"' || c == '\\') out += '\\';
-      out += c;
-    }
-    out += '"';
-  }
+  std::string out = written_word(name);
   if (arguments.empty()) return out;
   out += '(';
   for (size_t i = 0; i < arguments.size(); ++i) {
     if (i) out += ", ";
-    if (!arguments[i].key.empty()) out += arguments[i].key + "=";
+    if (!arguments[i].key.empty()) out += written_word(arguments[i].key) + "=";
     out += arguments[i]->text();
   }
   return out + ')';

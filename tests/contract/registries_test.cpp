@@ -87,6 +87,16 @@ TEST(Registries, FindNamesWithoutRegardToCaseAndDashesAndSuggestTheNearest) {
 
 // --- every schedule, stop rule, data set
 
+TEST(PluginExpressions, ReadBackAsWrittenWhateverIsQuoted) {
+  for (const std::string text : {R"(f("a b"=1))", R"(f("a=b"=1))", R"(f("\"a\""=1))", R"(f("a,b"="c)d"))", R"(f(a="\\", b='"', ""))"}) {
+    const std::string written = parse_plugin(text).text();
+    EXPECT_EQ(parse_plugin(written).text(), written) << text;
+  }
+  EXPECT_EQ(parse_plugin(R"(f("a=b"=1))").arguments.front().key, "a=b");
+  EXPECT_EQ(parse_plugin(parse_plugin(R"(f("a=b"=1))").text()).arguments.front().key, "a=b");
+  EXPECT_THROW(parse_plugin(R"(f(""=1))"), UserError);
+}
+
 TEST(EverySchedule, IsPureStaysInItsRangeAndHoldsItsEndBeyondTheRamp) {
   for (const auto& entry : schedules().entries())
     EXPECT_EQ(contract::keeps_the_schedule_contract(*make_schedule(parse_plugin(entry.name))), "") << entry.name;
