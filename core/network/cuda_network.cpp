@@ -318,22 +318,23 @@ cuda::ForwardCall CudaNetwork::call_of(std::vector<cuda::ForwardLayer>& layers, 
           .conditioning_gate_up = conditioning_gate_up_, .conditioning_down = conditioning_down_, .least = kSkippedMass / static_cast<float>(c.vocab_size)};
 }
 
-void CudaNetwork::decode(std::span<const DeviceCanvas> canvases, float* logits) {
+CudaNetwork::Forward CudaNetwork::prepare(std::span<const DeviceCanvas> canvases, float* logits) {
+  Forward out;
   const std::vector<LayerConfig>& shapes = config().layers;
   std::vector<int32_t> ids;
-  std::vector<cuda::ForwardCanvas> rows;
+  std::vector<cuda::ForwardCanvas>& rows = out.canvases;
   for (const DeviceCanvas& canvas : canvases) {
-    rows.push_back({.first_row = narrow(static_cast<int64_t>(ids.size())), .num_rows = narrow(static_cast<int64_t>(canvas.ids.size())), .feedback = canvas.feedback, .inverse_temperature = canvas.inverse_temperature});
+    rows.push_back({.first_row = narrow(static_cast<int64_t>(ids.size())), .num_rows = narrow(static_cast<int64_t>(canvas.ids.size())), .feedback = canvas.feedback, .inverse_temperature = canvas.inverse_temperature, .inverse_temperature_at = canvas.inverse_temperature_at});
     ids.insert(ids.end(), canvas.ids.begin(), canvas.ids.end());
   }
-  std::vector<cuda::ForwardLayer> layers;
+  std::vector<cuda::ForwardLayer>& layers = out.layers;
   for (size_t i = 0; i < shapes.size(); ++i) {
     layers.push_back({.shape = layers_[i].shape, .w = layers_[i].decoder, .input_norm = layers_[i].decoder_norm, .table_stride = shapes[i].head_dim});
     for (const DeviceCanvas& canvas : canvases) layers[i].most_keys = std::max(layers[i].most_keys, narrow(visible(canvas.cache->layers[i], shapes[i]) + static_cast<int64_t>(canvas.ids.size())));
   }
-  cuda::ForwardCall call = call_of(layers, rows, ids.size());
+  cuda::ForwardCall& call = out.call = call_of(layers, rows, ids.size());
   call.logits = logits;
-  const cuda::ForwardWorkspace work(grown(workspace_, device_, cuda::ForwardWorkspace(nullptr, call).bytes, "intermediate results").as<void>(), call);
+  const cuda::ForwardWorkspace& work = *(out.work = std::make_unique<cuda::ForwardWorkspace>(grown(workspace_, device_, cuda::ForwardWorkspace(nullptr, call).bytes, "intermediate results").as<void>(), call));
   Staging staging;
   const size_t ids_at = staging.add(std::span<const int32_t>(ids));
   std::vector<size_t> sequences_at;
@@ -368,7 +369,29 @@ void CudaNetwork::decode(std::span<const DeviceCanvas> canvases, float* logits) 
     layers[i].sin = tables + tables_.start(kind + 1, S);
     layers[i].sequences = reinterpret_cast<const cuda::AttentionSequence*>(base + sequences_at[i]);
   }
-  check(device_->forward(call, work));
+  return out;
+}
+
+void CudaNetwork::decode(std::span<const DeviceCanvas> canvases, float* logits) {
+  const Forward forward = prepare(canvases, logits);
+  check(device_->forward(forward.call, *forward.work));
+}
+
+void CudaNetwork::decode_loop(std::span<const DeviceCanvas> canvases, float* logits, const cuda::LoopCall& loop, bool feeds_back) {
+  std::vector<DeviceCanvas> fed(canvases.begin(), canvases.end());
+  int64_t at = 0;
+  for (size_t c = 0; feeds_back && c < fed.size(); ++c) {
+    fed[c].feedback = logits + at * config().vocab_size;
+    fed[c].inverse_temperature_at = loop.feedback_inverse_temperature + c;
+    at += static_cast<int64_t>(fed[c].ids.size());
+  }
+  Forward next = prepare(fed, logits);
+  next.call.ids = loop.accept.canvas;
+  std::vector<cuda::ForwardCanvas> alone = next.canvases;
+  for (cuda::ForwardCanvas& canvas : alone) canvas.feedback = nullptr;
+  cuda::ForwardCall first = next.call;
+  first.canvases = alone.data();
+  check(device_->denoise_loop(loop, first, next.call, *next.work));
 }
 
 void CudaNetwork::encode(std::span<const int32_t> ids, const std::vector<uint8_t>& token_types, DeviceCache& cache, float* causal_logits) {
