@@ -387,6 +387,11 @@ class CudaDenoiser final : public Denoiser {
     network_.check(network_.device()->upload(base, sent.data(), there.sent_bytes));
 
     const cuda::StatisticsArrays columns = wanted_of(columns_at(there.columns, positions), wanted, true);
+    const void* in_order[] = {columns.argmax, columns.argmax_logprob, columns.second, columns.second_logprob, columns.entropy_nats, columns.candidate, columns.candidate_logprob, columns.current_logprob, columns.argmax_logprob_t1,
+                              columns.entropy_t1_nats};
+    static_assert(std::size(in_order) == kColumns && kColumns + 1 == cuda::kLoopColumns);
+    uint32_t bits = 0;
+    for (size_t i = 0; i < kColumns; ++i) bits |= in_order[i] ? 1u << i : 0;
     const cuda::LoopCall loop{.canvases = there.canvases, .num_canvases = static_cast<int32_t>(num_canvases), .num_rows = static_cast<int32_t>(S), .most_steps = static_cast<int32_t>(most_steps), .steps = there.steps,
                               .step = there.step, .finished = there.finished, .running = there.running, .feedback_inverse_temperature = there.feedback_inverse_temperature, .statistics_rows = there.statistics_rows,
                               .accept_canvases = there.accept_canvases,
@@ -395,7 +400,7 @@ class CudaDenoiser final : public Denoiser {
                                          .candidate = columns.candidate, .argmax = columns.argmax, .allowed = there.allowed, .banned_ids = there.banned, .num_banned = static_cast<int32_t>(num_banned),
                                          .mask_id = facts_.absorbing ? facts_.mask_id : -1, .canvas = there.canvas, .accepted = there.accepted, .last_argmax = there.last_argmax, .equal_steps = there.equal_steps,
                                          .stop = there.stop},
-                              .record = there.record};
+                              .columns = there.columns, .wanted = bits, .record = there.record};
     network_.decode_loop(canvases, logits, loop, rows.front().request.self_conditioning == SelfConditioning::kPrevious);
 
     std::vector<std::byte> back(static_cast<size_t>(there.back_end));

@@ -7,7 +7,7 @@ namespace {
 
 bool sound(const LoopCall& call) {
   return call.num_canvases >= 1 && call.num_rows >= 1 && call.most_steps >= 1 && call.canvases && call.steps && call.step && call.finished && call.running && call.statistics_rows && call.accept_canvases &&
-         call.feedback_inverse_temperature && call.record && call.accept.canvas && call.accept.stop && call.statistics.bad_row;
+         call.feedback_inverse_temperature && call.columns && call.record && call.accept.canvas && call.accept.stop && call.statistics.bad_row;
 }
 
 }  // namespace

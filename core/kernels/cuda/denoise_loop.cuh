@@ -33,13 +33,10 @@ __global__ void __launch_bounds__(LoopTile::kThreads) end_step_kernel(LoopCall c
   if (call.finished[c]) return;
   const LoopCanvas canvas = call.canvases[c];
   const int step = call.step[c];
-  const StatisticsArrays& made = call.statistics.out;
-  const void* columns[kLoopColumns - 1] = {made.argmax, made.argmax_logprob, made.second, made.second_logprob, made.entropy_nats, made.candidate, made.candidate_logprob, made.current_logprob, made.argmax_logprob_t1, made.entropy_t1_nats};
-  CANVASLAB_UNROLL
   for (int i = 0; i < kLoopColumns - 1; ++i) {
-    if (!columns[i]) continue;
-    int32_t* to = call.record + (static_cast<int64_t>(step) * kLoopColumns + 1 + i) * call.num_rows;
-    for (int p = static_cast<int>(threadIdx.x); p < canvas.length; p += LoopTile::kThreads) to[canvas.first + p] = static_cast<const int32_t*>(columns[i])[canvas.first + p];
+    if ((call.wanted >> i & 1) == 0) continue;
+    const int64_t to = (static_cast<int64_t>(step) * kLoopColumns + 1 + i) * call.num_rows, from = static_cast<int64_t>(i) * call.num_rows;
+    for (int row = canvas.first + static_cast<int>(threadIdx.x); row < canvas.first + canvas.length; row += LoopTile::kThreads) call.record[to + row] = call.columns[from + row];
   }
   __syncthreads();  // all have read `step` and `finished`
   if (threadIdx.x != 0) return;

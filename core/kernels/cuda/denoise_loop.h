@@ -41,7 +41,9 @@ struct LoopCall {
   CanvasRow* accept_canvases = nullptr;          ///< [num_canvases]
   StatisticsCall statistics = {};                ///< of all rows; a bad row ends the loop for all of them
   AcceptCall accept = {};
-  int32_t* record = nullptr;                     ///< [most_steps, kLoopColumns, num_rows] out; columns of null arrays and steps that a canvas does not take stay as they are
+  const int32_t* columns = nullptr;              ///< [kLoopColumns - 1, num_rows] where the statistics' arrays stand, in their order
+  uint32_t wanted = 0;                           ///< bit i: column i is one of them
+  int32_t* record = nullptr;                     ///< [most_steps, kLoopColumns, num_rows] out; columns that nobody wants and steps that a canvas does not take stay as they are
 };
 
 /// Before a step's forward: what statistics and acceptance are asked, and the canvas into the record.
