@@ -80,6 +80,7 @@ class FirstGpu final : public Device {
       if (running == 0) return cudaSuccess;
     }
   }
+  bool looped_alone() const override { return graphs_; }
 
  private:
   /// The first step, then a loop whose body is a step and the question whether another follows. Recording some hundred launches and making them ready takes milliseconds, a canvas some hundred.

@@ -89,6 +89,7 @@ class SimulatedDevice final : public Device {
       if (*loop.running == 0) return 0;
     }
   }
+  bool looped_alone() const override { return false; }
   int statistics(const StatisticsCall& call) override {
     const Open open(*this);
     require_all("an argument of the statistics", {call.logits, call.rows, call.bad_row});
