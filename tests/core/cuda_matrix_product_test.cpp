@@ -3,6 +3,7 @@
 
 #include "core/kernels/cuda/matrix_product.cuh"
 #include "core/kernels/cuda/routing.cuh"
+#include "core/kernels/cuda/warpgroup_product.cuh"
 
 namespace canvaslab::cuda {
 namespace {
@@ -20,6 +21,17 @@ void run(const ProductCall& call, unsigned blocks, bool falling) {
 }
 /// By the wide tile, which the launcher takes for many rows.
 void run_wide(const ProductCall& call) { simt::launch(2, 256, ProductTile<128, WeightFormat::kBf16>::kBytes, [&] { matrix_product_kernel<ProductTile<128, WeightFormat::kBf16>, false>(call); }); }
+
+std::string warpgroups_missing() { return ""; }
+void run_warpgroups(const ProductCall& call, int32_t tokens, unsigned blocks, bool falling) {
+  const auto launch = [&]<typename Tile>() {
+    if (call.gated) simt::launch(blocks, Tile::kThreads, Tile::kBytes, [&] { warpgroup_product_kernel<Tile, true>(call, PutRows{call.out}); }, falling);
+    else simt::launch(blocks, Tile::kThreads, Tile::kBytes, [&] { warpgroup_product_kernel<Tile, false>(call, PutRows{call.out}); }, falling);
+  };
+  if (tokens == 64) launch.template operator()<WarpgroupTile<64>>();
+  if (tokens == 128) launch.template operator()<WarpgroupTile<128>>();
+  if (tokens == 256) launch.template operator()<WarpgroupTile<256>>();
+}
 
 unsigned warps(int32_t count) { return static_cast<unsigned>((count + RouteTile::kWarps - 1) / RouteTile::kWarps); }
 void run(const RouteCall& call, bool falling) { simt::launch(warps(call.num_rows), RouteTile::kThreads, RouteTile::bytes(call.num_experts), [&] { route_kernel(call); }, falling); }

@@ -8,6 +8,7 @@
 #include "core/kernels/cuda/routing.h"
 #include "core/kernels/cuda/row_glue.h"
 #include "core/kernels/cuda/soft_embedding.h"
+#include "core/kernels/cuda/warpgroup_product.h"
 
 namespace canvaslab::cuda {
 namespace {
@@ -24,6 +25,8 @@ void run(const AttentionCall& call, bool) { expect_done(attention(call, nullptr)
 void run(const SoftEmbeddingCall& call, bool) { expect_done(soft_embedding(call, nullptr)); }
 void run(const ProductCall& call, unsigned, bool) { expect_done(matrix_product(call, nullptr)); }
 void run_wide(const ProductCall& call) { expect_done(matrix_product(call, nullptr)); }
+void run_warpgroups(const ProductCall& call, int32_t tokens, unsigned blocks, bool) { expect_done(warpgroup_product(call, tokens, static_cast<int32_t>(blocks), nullptr)); }
+std::string warpgroups_missing() { return has_warpgroups() ? "" : "no warpgroup instructions: compute capability 9.0 has them"; }
 void run(const LayerCall& call, const LayerWorkspace& work) { expect_done(decoder_layer(call, work, nullptr)); }
 
 }  // namespace

@@ -8,6 +8,9 @@
 //
 // Tensor cores, matrix loads and asynchronous copies are there as what they mean. A copy happens when the thread waits for it, the latest that the hardware may, or in falling order at once, the soonest: a
 // wait or a barrier that is missing shows in one of them. A product's sum is made in f32 in rising order, where the hardware's order is its own.
+// A warpgroup's products are made warp by warp: where copies come late, at once, and where copies come at once, when the warp waits for them. So what is read before it is there shows in one order, and
+// what is written over or looked at before products are through with it in the other. They read shared memory as the asynchronous proxy sees it: 16 bytes that were copied are NaN there until the thread
+// that copied them, after its wait, makes its fence. Ordinary writes to shared memory never arrive there.
 // What there is not: clusters, bulk copies, memory order between running threads. A kernel of these passes a GPU or is not tested.
 #define CANVASLAB_SIMT 1
 #include <setjmp.h>
@@ -21,6 +24,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <stdexcept>
@@ -60,6 +64,11 @@ struct Fiber {
   };
   std::vector<Copy> asked;                ///< copies since the last commit
   std::vector<std::vector<Copy>> groups;  ///< committed, oldest first
+  std::vector<void*> unfenced;            ///< where copies went since the last fence of the asynchronous proxy
+  std::vector<std::function<void()>> products;                      ///< asked for since the last commit, still to be made
+  std::vector<std::vector<std::function<void()>>> product_groups;   ///< committed, oldest first
+  bool sums_fenced = false;               ///< since the last wait for products
+  size_t num_products = 0;
 };
 
 /// One block's machine. There is one at a time.
@@ -87,6 +96,10 @@ class Block {
       if (!ran && !release()) throw std::logic_error(fmt::format("block {} hangs: {}", index.x, standing()));
     }
     current() = nullptr;
+    for (size_t i = 0; i < fibers_.size(); ++i) {
+      if (!fibers_[i].products.empty() || !fibers_[i].product_groups.empty()) throw std::logic_error(fmt::format("thread {} ended before its products did", i));
+      if (fibers_[i].num_products != fibers_[i / 128 * 128].num_products) throw std::logic_error(fmt::format("thread {} made another number of products than its warpgroup", i));
+    }
   }
 
   /// Called by fibers.
@@ -117,9 +130,11 @@ class Block {
     if (falling_) make(copy);  // the soonest that the hardware may, where rising order has the latest
     else fibers_[now_].asked.push_back(copy);
   }
-  static void make(const Fiber::Copy& copy) {
+  void make(const Fiber::Copy& copy) {
     if (copy.present) std::memcpy(copy.to, copy.from, 16);
     else std::memset(copy.to, 0, 16);
+    fibers_[now_].unfenced.push_back(copy.to);
+    if (char* seen = async_view(copy.to)) std::memset(seen, 0xFF, 16);
   }
   void commit() { fibers_[now_].groups.push_back(std::exchange(fibers_[now_].asked, {})); }
   /// Makes the copies of all groups but the youngest `most`.
@@ -131,9 +146,57 @@ class Block {
     }
   }
 
+  /// Dynamic shared memory begins behind some that is static, aligned as it is declared and no better.
+  static constexpr uint32_t kSharedBegin = 2064;
+  uint32_t shared_address(const void* shared) const { return kSharedBegin + static_cast<uint32_t>(static_cast<const char*>(shared) - reinterpret_cast<const char*>(shared_.data())); }
+  void fence_async_proxy() {
+    if (async_.empty()) async_.assign(shared_.size() * sizeof(double), '\xFF');  // nothing was fenced before, so there was nothing to see
+    for (const void* at : std::exchange(fibers_[now_].unfenced, {}))
+      if (char* seen = async_view(at)) std::memcpy(seen, at, 16);
+  }
+  void fence_sums() {
+    pause(Wait::kWarp);
+    fibers_[now_].sums_fenced = true;
+  }
+  /// The 16 bytes at a shared address as the asynchronous proxy sees them.
+  const char* async_bytes(uint32_t address) const {
+    if (address < kSharedBegin || address + 16 - kSharedBegin > async_.size()) throw std::logic_error(fmt::format("a product reads outside of shared memory or of what was fenced, at {}", address));
+    return async_.data() + (address - kSharedBegin);
+  }
+  /// A warpgroup's product with these descriptors; make() does this thread's part.
+  void multiply(uint64_t a, uint64_t b, bool add, std::function<void()> make) {
+    Fiber& fiber = fibers_[now_];
+    if (fibers_.size() % 128 != 0) throw std::logic_error("a block of products has no whole warpgroups");
+    if (!fiber.sums_fenced) throw std::logic_error("a product without a fence of its sums before");
+    auto& asked = descriptors_[{now_ / 128, fiber.num_products++}];
+    if (asked.empty()) asked = {a, b, add};
+    if (asked != std::vector<uint64_t>{a, b, add}) throw std::logic_error("the threads of a warpgroup give different products");
+    pause(Wait::kWarp);
+    if (falling_) fiber.products.push_back(std::move(make));
+    else make();
+  }
+  void commit_products() {
+    fibers_[now_].product_groups.push_back(std::exchange(fibers_[now_].products, {}));
+    pause(Wait::kWarp);
+  }
+  void wait_for_products(size_t most) {
+    auto& groups = fibers_[now_].product_groups;
+    while (groups.size() > most) {
+      for (const auto& make : groups.front()) make();
+      groups.erase(groups.begin());
+    }
+    fibers_[now_].sums_fenced = false;
+    pause(Wait::kWarp);
+  }
+
   const Index index, size, grid;
 
  private:
+  /// Where the asynchronous proxy sees this place of dynamic shared memory; null: somewhere else, or nothing was fenced yet.
+  char* async_view(const void* at) {
+    const std::ptrdiff_t offset = static_cast<const char*>(at) - reinterpret_cast<const char*>(shared_.data());
+    return offset >= 0 && offset + 16 <= static_cast<std::ptrdiff_t>(async_.size()) ? async_.data() + offset : nullptr;
+  }
   static void start() {
     Block* block = current();
     block->kernel_();
@@ -197,6 +260,8 @@ class Block {
 
   std::vector<Fiber> fibers_;
   std::vector<double> shared_;
+  std::vector<char> async_;                                                     ///< shared memory as the asynchronous proxy sees it; empty until the first fence
+  std::map<std::pair<unsigned, size_t>, std::vector<uint64_t>> descriptors_;    ///< of the products of every warpgroup, in their order
   std::function<void()> kernel_;
   bool falling_;
   jmp_buf scheduler_{};
@@ -311,6 +376,49 @@ inline void commit_copies() { simt::Block::current()->commit(); }
 template <int kMost>
 void wait_for_copies() {
   simt::Block::current()->wait_for_copies(kMost);
+}
+
+// core/kernels/cuda/warpgroup.cuh likewise.
+inline uint32_t shared_address(const void* shared) { return simt::Block::current()->shared_address(shared); }
+inline void fence_async_proxy() { simt::Block::current()->fence_async_proxy(); }
+inline void fence_sums() { simt::Block::current()->fence_sums(); }
+inline void commit_products() { simt::Block::current()->commit_products(); }
+template <int kMost>
+void wait_for_products() {
+  simt::Block::current()->wait_for_products(kMost);
+}
+template <int kCount>
+void sums_are_there(float (&)[kCount]) {}
+/// A factor's 16 numbers of row `row`, found as the hardware finds them: the swizzle is in the bits of the address.
+inline std::array<float, 16> factor_row(uint64_t descriptor, unsigned row) {
+  const auto field = [=](unsigned from) { return static_cast<uint32_t>(descriptor >> from & 0x3FFF) * 16; };
+  if (descriptor >> 62 != 1 || (descriptor >> 49 & 7) != 0) throw std::logic_error("a factor is not swizzled in 128 bytes from where the swizzle begins");
+  if (field(0) % 1024 >= 128) throw std::logic_error("a factor does not begin at a multiple of 1024 bytes");
+  std::array<float, 16> out{};
+  for (unsigned half = 0; half < 2; ++half) {
+    const uint32_t address = field(0) + row / 8 * field(32) + row % 8 * 128 + half * 16;
+    uint16_t codes[8];
+    std::memcpy(codes, simt::Block::current()->async_bytes(address ^ (address >> 7 & 7) << 4), sizeof codes);
+    for (unsigned i = 0; i < 8; ++i) out[half * 8 + i] = std::bit_cast<float>(static_cast<uint32_t>(codes[i]) << 16);
+  }
+  return out;
+}
+template <int kCount>
+void multiply_warpgroup(float (&d)[kCount], uint64_t a, uint64_t b, bool add) {
+  const unsigned thread = simt::Block::current()->thread() % 128, lane = thread % 32;
+  simt::Block::current()->multiply(a, b, add, [=, &d] {
+    const unsigned row = thread / 32 * 16 + lane / 4;
+    const std::array<float, 16> left[2] = {factor_row(a, row), factor_row(a, row + 8)};
+    for (unsigned j = 0; j < kCount / 4; ++j)
+      for (unsigned side = 0; side < 2; ++side) {
+        const auto right = factor_row(b, 8 * j + lane % 4 * 2 + side);
+        for (unsigned below = 0; below < 2; ++below) {
+          float& sum = d[4 * j + 2 * below + side];
+          if (!add) sum = 0;
+          for (unsigned k = 0; k < 16; ++k) sum += left[below][k] * right[k];
+        }
+      }
+  });
 }
 
 inline void __syncwarp() { simt::exchanged(0, 0); }

@@ -1,6 +1,8 @@
 // Launcher of the products with weights.
 #include "core/kernels/cuda/matrix_product.cuh"
 
+#include "core/kernels/cuda/warpgroup_product.h"
+
 namespace canvaslab::cuda {
 
 namespace {
@@ -35,6 +37,7 @@ int matrix_product(const ProductCall& call, void* stream) {
   if (call.rows == 0) return cudaSuccess;
   switch (call.w.format) {
     case WeightFormat::kBf16:
+      if (const int32_t tokens = warpgroup_tokens(call, warpgroup_processors()); tokens > 0) return warpgroup_product(call, tokens, 0, stream);
       // Wide tiles halve the reading of weights from the second-level cache; groups of experts seldom fill even half of one, and gated ones would spill registers.
       if (!call.gated && !call.begin && call.rows > 64) return launch<ProductTile<128, WeightFormat::kBf16>, false>(call, stream);
       return launch_either<ProductTile<64, WeightFormat::kBf16>>(call, stream);

@@ -1,6 +1,6 @@
 #pragma once
 // Products with weights, the kernel: blocks walk the list of tiles of tile_schedule.h, item blockIdx, blockIdx + gridDim, ... Every tile is one block's from beginning to end, its sum over K in one order:
-// neither the grid nor the other rows can be seen in a result. In a gated product a slab of 32 tile rows is 16 gates and their 16 ups, so that a thread's two fragments are a gate and its up.
+// neither the grid nor the other rows can be seen in a result. In a gated product a slab of kSlab tile rows is half gates, half their ups, so that both are one thread's.
 #include "core/kernels/cuda/block_sums.cuh"
 #include "core/kernels/cuda/product_tile.cuh"
 #include "core/kernels/row_arithmetic.h"
@@ -13,13 +13,23 @@ template <typename Tile, bool kGated>
 constexpr int kTileFeatures = kGated ? Tile::kFeatures / 2 : Tile::kFeatures;
 
 /// The feature of tile row `row`, and the matrix row that makes it.
-template <bool kGated>
+template <typename Tile, bool kGated>
 __device__ inline int feature_of(int first, int row) {
-  return kGated ? first + row / 32 * 16 + row % 16 : first + row;
+  constexpr int kHalf = Tile::kSlab / 2;
+  return kGated ? first + row / Tile::kSlab * kHalf + row % kHalf : first + row;
 }
-template <bool kGated>
+template <typename Tile, bool kGated>
 __device__ inline int64_t weight_row(int feature, int row, int n) {
-  return kGated && row % 32 >= 16 ? static_cast<int64_t>(n) + feature : feature;
+  return kGated && row % Tile::kSlab >= Tile::kSlab / 2 ? static_cast<int64_t>(n) + feature : feature;
+}
+
+/// The rows that a tile takes, [first, end) if there are as many, and what it multiplies them with.
+struct TileRows {
+  int group, first, end, feature_tile;
+};
+template <typename Tile>
+__device__ inline TileRows rows_of(const ProductCall& call, const ProductTileAt& tile) {
+  return {tile.group, (call.begin ? call.begin[tile.group] : 0) + tile.row_tile * Tile::kTokens, call.begin ? call.begin[tile.group + 1] : call.rows, tile.feature_tile};
 }
 
 /// Row tiles before each group, by the first warp: every lane has groups in a row.
@@ -49,8 +59,8 @@ __device__ inline void find_sources(const ProductCall& call, int group, int firs
   from.x = reinterpret_cast<const uint8_t*>(call.x);
   CANVASLAB_UNROLL
   for (int i = 0; i < From::kWeightRows; ++i) {
-    const int row = (thread + i * Tile::kThreads) / From::kChunks, feature = feature_of<kGated>(first_feature, row);
-    from.w_row[i] = feature < call.n ? static_cast<uint32_t>((matrix + weight_row<kGated>(feature, row, call.n)) * row_bytes / 16) : From::kNone;
+    const int row = (thread + i * Tile::kThreads) / From::kChunks, feature = feature_of<Tile, kGated>(first_feature, row);
+    from.w_row[i] = feature < call.n ? static_cast<uint32_t>((matrix + weight_row<Tile, kGated>(feature, row, call.n)) * row_bytes / 16) : From::kNone;
   }
   CANVASLAB_UNROLL
   for (int i = 0; i < From::kTokenRows; ++i) {
@@ -58,10 +68,10 @@ __device__ inline void find_sources(const ProductCall& call, int group, int firs
     from.x_row[i] = From::kNone;
     if (row < end_row) from.x_row[i] = static_cast<uint32_t>((call.source ? call.source[row] / call.slots_per_row : row) * call.ldx / 8);
   }
-  const int row = thread / 2, feature = feature_of<kGated>(first_feature, row);
+  const int row = thread / 2, feature = feature_of<Tile, kGated>(first_feature, row);
   scales = nullptr;
   if (feature >= call.n) return;
-  const int64_t scale_row = matrix + weight_row<kGated>(feature, row, call.n);
+  const int64_t scale_row = matrix + weight_row<Tile, kGated>(feature, row, call.n);
   if (Tile::kFormat == WeightFormat::kE2m1) scales = static_cast<const uint8_t*>(call.w.group_scales) + scale_row * (call.k / 16);
   if (Tile::kFormat == WeightFormat::kInt4) scales = static_cast<const uint16_t*>(call.w.group_scales) + scale_row * (call.k / 32);
 }
@@ -75,7 +85,7 @@ __device__ inline void write_tile(const ProductCall& call, int group, int first_
   for (int m = 0; m < (kGated ? 1 : 2); ++m)
     CANVASLAB_UNROLL
     for (int below = 0; below < 2; ++below) {  // rows g and g + 8 of a fragment
-      const int tile_row = slab + 16 * m + lane / 4 + 8 * below, feature = feature_of<kGated>(first_feature, tile_row);
+      const int tile_row = slab + 16 * m + lane / 4 + 8 * below, feature = feature_of<Tile, kGated>(first_feature, tile_row);
       if (feature >= call.n) continue;
       const float scale = scales ? scales[feature] : 1.0f, up_scale = kGated && scales ? scales[call.n + feature] : 1.0f;
       CANVASLAB_UNROLL
@@ -99,14 +109,13 @@ __global__ void __launch_bounds__(Tile::kThreads, 2) matrix_product_kernel(Produ
   constexpr int kFeatures = kTileFeatures<Tile, kGated>;
   const TileSchedule schedule{before, call.num_groups, TileSchedule::row_tiles(call.n, kFeatures)};
   for (int64_t item = blockIdx.x; item < schedule.count(); item += gridDim.x) {
-    const ProductTileAt tile = schedule.at(item);
-    const int first_row = (call.begin ? call.begin[tile.group] : 0) + tile.row_tile * Tile::kTokens, end_row = call.begin ? call.begin[tile.group + 1] : call.rows;
+    const TileRows rows = rows_of<Tile>(call, schedule.at(item));
     TileSources<Tile> from;
     const void* scales;
-    find_sources<Tile, kGated>(call, tile.group, first_row, end_row, tile.feature_tile * kFeatures, from, scales);
+    find_sources<Tile, kGated>(call, rows.group, rows.first, rows.end, rows.feature_tile * kFeatures, from, scales);
     Sums<Tile> sums = {};
-    multiply_tile<Tile>(from, scales, call.k, end_row - first_row, reinterpret_cast<uint8_t*>(memory), sums);
-    write_tile<Tile, kGated>(call, tile.group, first_row, end_row, tile.feature_tile * kFeatures, sums);
+    multiply_tile<Tile>(from, scales, call.k, rows.end - rows.first, reinterpret_cast<uint8_t*>(memory), sums);
+    write_tile<Tile, kGated>(call, rows.group, rows.first, rows.end, rows.feature_tile * kFeatures, sums);
   }
 }
 

@@ -16,8 +16,8 @@ template <int kTokens_, WeightFormat kFormat_>
 struct ProductTile {
   static constexpr int kTokens = kTokens_;
   static constexpr WeightFormat kFormat = kFormat_;
-  static constexpr int kThreads = 256, kWarps = 8, kSlabs = 4;  // slabs of 32 weight rows
-  static constexpr int kFeatures = 32 * kSlabs, kDepth = 64;
+  static constexpr int kThreads = 256, kWarps = 8, kSlab = 32, kSlabs = 4;  // slabs of 32 weight rows
+  static constexpr int kFeatures = kSlab * kSlabs, kDepth = 64;
   static constexpr int kRow = kDepth + 8;                       // elements from row to row in shared memory: 144 bytes
   static constexpr int kStages = kTokens == 64 ? 4 : 3;         // 108 KiB either way with bf16: two blocks on sm_90, one on sm_80
   static constexpr int kFragments = kTokens / 2 / 8;            // of a warp along its rows of x

@@ -1,16 +1,19 @@
 #pragma once
 // Checks of the products with weights and of the routing, against f64 on the numbers as they are stored. Whoever includes this has defined `run` for each call; run(product, blocks, falling) may take
-// `blocks` as the size of the grid.
+// `blocks` as the size of the grid. Also run_wide(product) and, for warpgroups, run_warpgroups(product, tokens, blocks, falling) with `tokens` rows of x a tile, and warpgroups_missing(), why they are
+// not there, or empty.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstring>
 #include <numeric>
 #include <random>
+#include <tuple>
 #include <utility>
 
 #include "core/kernels/cuda/matrix_product.h"
 #include "core/kernels/cuda/routing.h"
+#include "core/kernels/cuda/warpgroup_product.h"
 #include "core/kernels/tile_schedule.h"
 #include "tests/support/kernels/check.h"
 
@@ -118,15 +121,15 @@ struct Product {
   KernelVector<uint16_t> x;
 };
 
-class MatrixProduct : public KernelTestWith<ProductCase> {};
-
-TEST_P(MatrixProduct, IsWhatF64Says) {
+/// by(call, falling) runs the product.
+template <typename By>
+void expect_what_f64_says(const ProductCase& shape, By by) {
   const uint64_t seed = std::random_device()();
   SCOPED_TRACE(fmt::format("seed {}", seed));
-  Product product(GetParam(), seed);
-  run(product.call(), 3, false);
+  Product product(shape, seed);
+  by(product.call(), false);
   const auto rising = std::exchange(product.out, StoredArray(product.out.floats.size(), Storage::kF32));
-  run(product.call(), 3, true);
+  by(product.call(), true);
   EXPECT_TRUE(std::equal(rising.floats.begin(), rising.floats.end(), product.out.floats.begin())) << "the same whichever thread comes first";
   auto expected = product.expected();
   const auto width = static_cast<size_t>(product.c.n);
@@ -135,6 +138,12 @@ TEST_P(MatrixProduct, IsWhatF64Says) {
   auto& wrong = expected[expected.size() / 2];
   wrong.value += 4 * wrong.bound + 0.01 * (1 + std::abs(wrong.value));
   EXPECT_NE(worst_outside("product", expected, product.out.values(), width).find(fmt::format("[{}, {}]", expected.size() / 2 / width, expected.size() / 2 % width)), std::string::npos) << "the comparison sees a wrong answer";
+}
+
+class MatrixProduct : public KernelTestWith<ProductCase> {};
+
+TEST_P(MatrixProduct, IsWhatF64Says) {
+  expect_what_f64_says(GetParam(), [](const ProductCall& call, bool falling) { run(call, 3, falling); });
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, MatrixProduct,
@@ -172,6 +181,65 @@ TEST_F(MatrixProductBits, DependNeitherOnTheGridNorOnTheTileNorOnOtherRows) {
   one.x += 69 * one.ldx;
   run(one, 1, false);
   EXPECT_TRUE(std::equal(alone.out.floats.begin(), alone.out.floats.begin() + 40, few.out.floats.begin() + 69 * 40));
+}
+
+/// By warpgroups: a shape and the rows of x a tile.
+using WarpgroupCase = std::tuple<ProductCase, int32_t>;
+class WarpgroupProduct : public KernelTestWith<WarpgroupCase> {
+ protected:
+  void SetUp() override {
+    KernelTestWith<WarpgroupCase>::SetUp();
+    if (IsSkipped()) return;
+    if (const std::string why = warpgroups_missing(); !why.empty()) GTEST_SKIP() << "left out: " << why;
+  }
+};
+
+/// One block as well as several: a block's copies then run on from tile to tile.
+TEST_P(WarpgroupProduct, IsWhatF64Says) {
+  const auto& [shape, tokens] = GetParam();
+  for (const unsigned blocks : {1u, 3u}) expect_what_f64_says(shape, [&](const ProductCall& call, bool falling) { run_warpgroups(call, tokens, blocks, falling); });
+}
+
+/// So matrix_product() may take whichever is faster.
+TEST_P(WarpgroupProduct, GivesTheSameBitsAsWarps) {
+  const auto& [shape, tokens] = GetParam();
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE(fmt::format("seed {}", seed));
+  Product by_warps(shape, seed), by_warpgroups(shape, seed);
+  run(by_warps.call(), 4, false);
+  run_warpgroups(by_warpgroups.call(), tokens, 2, true);
+  EXPECT_EQ(by_warps.out.floats, by_warpgroups.out.floats);
+}
+
+std::string name_of(const ::testing::TestParamInfo<WarpgroupCase>& info) { return fmt::format("{}_by_{}", std::get<0>(info.param).name, std::get<1>(info.param)); }
+INSTANTIATE_TEST_SUITE_P(Shapes, WarpgroupProduct,
+                         ::testing::Combine(::testing::Values(ProductCase{"one_number", WeightFormat::kBf16, 1, 8, false, {1}}, ProductCase{"one_row", WeightFormat::kBf16, 150, 72, false, {1}},
+                                                              ProductCase{"odd", WeightFormat::kBf16, 131, 72, false, {67}}, ProductCase{"many_rows", WeightFormat::kBf16, 40, 136, false, {300}},
+                                                              ProductCase{"deep", WeightFormat::kBf16, 20, 840, false, {5}}, ProductCase{"gated", WeightFormat::kBf16, 70, 136, true, {133}},
+                                                              ProductCase{"no_rows", WeightFormat::kBf16, 20, 64, false, {0}}, ProductCase{"gated_groups", WeightFormat::kBf16, 40, 64, true, {9, 0, 66}, 8},
+                                                              ProductCase{"groups", WeightFormat::kBf16, 24, 72, false, {0, 70, 0, 3, 1, 0}}),
+                                            ::testing::ValuesIn(kWarpgroupTokens)),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(FullSizes, WarpgroupProduct,
+                         ::testing::Combine(::testing::ValuesIn(!kFullSizes ? std::vector<ProductCase>{} : std::vector<ProductCase>{
+                                                {"qkv", WeightFormat::kBf16, 8192, 2816, false, {100}}, {"o", WeightFormat::kBf16, 2816, 8192, false, {65}}, {"gate_up", WeightFormat::kBf16, 2112, 2816, true, {100}},
+                                                {"head", WeightFormat::kBf16, 262144, 2816, false, {3}}, {"experts", WeightFormat::kBf16, 704, 2816, true, {16, 0, 300, 8, 1, 21, 64, 65}, 8}}),
+                                            ::testing::ValuesIn(kWarpgroupTokens)),
+                         name_of);
+
+TEST(WarpgroupTokens, FillTheMultiprocessors) {
+  const auto tokens = [](int32_t rows, int32_t n, bool gated, int32_t groups = 1) {
+    const int32_t begin = 0;
+    return warpgroup_tokens({.rows = rows, .n = n, .k = 2816, .gated = gated, .begin = groups > 1 ? &begin : nullptr, .num_groups = groups}, 132);
+  };
+  EXPECT_EQ(tokens(256, 262144, false), 256) << "tiles enough: the widest read least";
+  EXPECT_EQ(tokens(256, 8192, false), 128) << "128 tiles, where 256 rows would leave half of the multiprocessors without";
+  EXPECT_EQ(tokens(256, 2112, true), 64) << "132 tiles";
+  EXPECT_EQ(tokens(64, 262144, false), 0);
+  EXPECT_EQ(tokens(65 * 128, 704, true, 128), 128);
+  EXPECT_EQ(tokens(64 * 128, 704, true, 128), 0);
+  EXPECT_EQ(warpgroup_tokens({.rows = 256, .n = 8192, .k = 2816}, 0), 0) << "not known to agree";
+  EXPECT_EQ(warpgroup_tokens({.rows = 256, .n = 8192, .k = 2816, .w = {.format = WeightFormat::kE4m3}}, 132), 0);
 }
 
 TEST(TileSchedule, CoversEveryTileOnce) {

@@ -1,0 +1,121 @@
+// Launcher of the products by warpgroups, and the look at a device that has them.
+#include "core/kernels/cuda/warpgroup_product.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "core/kernels/cuda/warpgroup_product.cuh"
+
+namespace canvaslab::cuda {
+
+namespace {
+
+std::atomic<int32_t> processors_in_use{0};
+
+template <typename Tile, bool kGated>
+int launch(const ProductCall& call, int32_t blocks, void* stream) {
+  auto* kernel = warpgroup_product_kernel<Tile, kGated, PutRows>;
+  if (const cudaError_t set = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::kBytes); set != cudaSuccess) return set;
+  if (blocks == 0) {
+    int device = 0;
+    if (const cudaError_t got = cudaGetDevice(&device); got != cudaSuccess) return got;
+    if (const cudaError_t got = cudaDeviceGetAttribute(&blocks, cudaDevAttrMultiProcessorCount, device); got != cudaSuccess) return got;
+  }
+  // Group sizes lie in device memory: every group may end in a tile that is not full.
+  const int64_t row_tiles = call.rows / Tile::kTokens + (call.begin ? std::min(call.num_groups, call.rows) : 1);
+  const int64_t items = row_tiles * TileSchedule::row_tiles(call.n, kTileFeatures<Tile, kGated>);
+  kernel<<<static_cast<unsigned>(std::min<int64_t>(items, blocks)), Tile::kThreads, Tile::kBytes, static_cast<cudaStream_t>(stream)>>>(call, PutRows{call.out});
+  return cudaGetLastError();
+}
+
+template <typename Tile>
+int launch_either(const ProductCall& call, int32_t blocks, void* stream) {
+  return call.gated ? launch<Tile, true>(call, blocks, stream) : launch<Tile, false>(call, blocks, stream);
+}
+
+/// Memory of the device, freed at the end.
+class DeviceBytes {
+ public:
+  explicit DeviceBytes(size_t bytes) {
+    if (cudaMalloc(&data_, bytes) != cudaSuccess) data_ = nullptr;
+  }
+  template <typename T>
+  explicit DeviceBytes(const std::vector<T>& values) : DeviceBytes(values.size() * sizeof(T)) {
+    if (data_ && cudaMemcpy(data_, values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice) != cudaSuccess) cudaFree(std::exchange(data_, nullptr));
+  }
+  ~DeviceBytes() { cudaFree(data_); }
+  DeviceBytes(const DeviceBytes&) = delete;
+  DeviceBytes& operator=(const DeviceBytes&) = delete;
+  void* get() const { return data_; }
+
+ private:
+  void* data_ = nullptr;
+};
+
+/// bf16 numbers of all sizes from 2^-8 to 2^8: sums then lose bits, and differently where they are made differently.
+std::vector<uint16_t> scattered_numbers(size_t count, std::mt19937& random) {
+  std::vector<uint16_t> out(count);
+  for (uint16_t& code : out) code = static_cast<uint16_t>((random() & 0x807Fu) | (119 + random() % 17) << 7);
+  return out;
+}
+
+/// One product by both kernels: the same bits?
+bool agrees(bool gated, bool grouped) {
+  // Tiles that are not full on every side, a K of one and a half rings that ends within a step, blocks with several tiles.
+  constexpr int32_t kRows = 300, kFeatures = 150, kDepth = 600, kGroups = 3, kBlocks = 2;
+  std::mt19937 random(1);
+  const size_t weights = size_t{kGroups} * (gated ? 2 : 1) * kFeatures * kDepth, results = size_t{kRows} * kFeatures;
+  const DeviceBytes x(scattered_numbers(size_t{kRows} * kDepth, random)), w(scattered_numbers(weights, random)), begin(std::vector<int32_t>{0, 7, 140, kRows}), out(results * sizeof(float));
+  if (!x.get() || !w.get() || !begin.get() || !out.get()) return false;
+  ProductCall call{.rows = kRows, .n = kFeatures, .k = kDepth, .x = static_cast<const uint16_t*>(x.get()), .ldx = kDepth, .w = {.codes = w.get()}, .gated = gated, .out = {out.get(), kFeatures, Storage::kF32}};
+  if (grouped) call.begin = static_cast<const int32_t*>(begin.get()), call.num_groups = kGroups;
+  const auto results_of = [&](auto run) {
+    std::vector<uint32_t> bits(results);
+    if (cudaMemset(out.get(), 0xFF, results * sizeof(float)) != cudaSuccess || run() != cudaSuccess || cudaMemcpy(bits.data(), out.get(), results * sizeof(float), cudaMemcpyDeviceToHost) != cudaSuccess) bits.clear();
+    return bits;
+  };
+  const auto expected = results_of([&] { return matrix_product(call, nullptr); });
+  return !expected.empty() && std::all_of(std::begin(kWarpgroupTokens), std::end(kWarpgroupTokens), [&](int32_t tokens) { return results_of([&] { return warpgroup_product(call, tokens, kBlocks, nullptr); }) == expected; });
+}
+
+}  // namespace
+
+bool has_warpgroups() {
+  int device = 0, major = 0, minor = 0;
+  cudaFuncAttributes code{};
+  const bool there = cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+                     cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess && major == 9 && minor == 0 &&
+                     cudaFuncGetAttributes(&code, warpgroup_product_kernel<WarpgroupTile<64>, false, PutRows>) == cudaSuccess;
+  if (!there) cudaGetLastError();  // else the next launch would report it
+  return there;
+}
+
+int warpgroup_product(const ProductCall& call, int32_t tokens, int32_t blocks, void* stream) {
+  if (call.w.format != WeightFormat::kBf16 || blocks < 0) return cudaErrorInvalidValue;
+  if (call.rows == 0) return cudaSuccess;
+  switch (tokens) {
+    case 64: return launch_either<WarpgroupTile<64>>(call, blocks, stream);
+    case 128: return launch_either<WarpgroupTile<128>>(call, blocks, stream);
+    case 256: return launch_either<WarpgroupTile<256>>(call, blocks, stream);
+    default: return cudaErrorInvalidValue;
+  }
+}
+
+bool warpgroup_products_agree() {
+  processors_in_use = 0;
+  bool agree = has_warpgroups();
+  for (const bool gated : {false, true})
+    for (const bool grouped : {false, true}) agree = agree && agrees(gated, grouped);
+  int32_t device = 0, processors = 0;
+  agree = agree && cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device) == cudaSuccess;
+  if (cudaDeviceSynchronize() != cudaSuccess) cudaDeviceReset();
+  cudaGetLastError();
+  processors_in_use = agree ? processors : 0;
+  return agree;
+}
+int32_t warpgroup_processors() { return processors_in_use; }
+
+}  // namespace canvaslab::cuda
