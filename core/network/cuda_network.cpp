@@ -17,6 +17,7 @@ namespace {
 
 constexpr int64_t kRoomStep = 256;     // caches grow by so many rows
 constexpr int64_t kRowsAtOnce = 256;   // of a packed matrix, while it is read out
+constexpr int64_t kSentAtOnce = int64_t{64} << 20;  // bytes of weights, whose pages are given back behind them
 
 // Of V tokens, so that a row loses at most this much of its mass: the probabilities' own rounding to bf16 is eight times as much.
 constexpr float kSkippedMass = 0x1p-12f;
@@ -101,6 +102,16 @@ std::byte* CudaNetwork::reserve(int64_t bytes) {
   return weights_.back()->as<std::byte>();
 }
 
+/// Weights as they are stored. A mapped file's pages are given back piece by piece: an embedding of gigabytes never stands in the host's memory.
+void CudaNetwork::send(std::byte* to, const void* from, int64_t bytes) {
+  for (int64_t at = 0; at < bytes; at += kSentAtOnce) {
+    const int64_t count = std::min(kSentAtOnce, bytes - at);
+    const auto* piece = static_cast<const std::byte*>(from) + at;
+    check(device_->upload(to + at, piece, count));
+    drop_pages(piece, static_cast<size_t>(count));
+  }
+}
+
 const float* CudaNetwork::place_f32(const at::Tensor& tensor) {
   const float*& placed = placed_vectors_[tensor.unsafeGetTensorImpl()];
   if (placed) return placed;
@@ -145,7 +156,7 @@ cuda::Weights CudaNetwork::place_packed(std::span<const PackedMatrix> parts) {
     std::vector<uint16_t> halves;
     for (const PackedMatrix& part : parts) {
       if (part.packing == Packing::kBf16) {
-        check(device_->upload(to, part.codes, part.rows * K * 2));
+        send(to, part.codes, part.rows * K * 2);
         to += part.rows * K * 2;
         continue;
       }
@@ -156,6 +167,7 @@ cuda::Weights CudaNetwork::place_packed(std::span<const PackedMatrix> parts) {
         unpack_kernel().unpack(part, first, count, 0, K, wide.data(), K);
         std::transform(wide.begin(), wide.end(), halves.begin(), nearest_bf16);
         check(device_->upload(to, halves.data(), count * K * 2));
+        drop_pages(part.codes + first * part.row_bytes(), static_cast<size_t>(count * part.row_bytes()));
         to += count * K * 2;
       }
     }
@@ -167,7 +179,7 @@ cuda::Weights CudaNetwork::place_packed(std::span<const PackedMatrix> parts) {
   std::vector<float> row_scales;
   std::vector<uint8_t> group_scales;
   for (const PackedMatrix& part : parts) {
-    check(device_->upload(codes, part.codes, part.rows * row_bytes));
+    send(codes, part.codes, part.rows * row_bytes);
     codes += part.rows * row_bytes;
     if (format == cuda::WeightFormat::kE4m3) {
       for (int64_t r = 0; r < part.rows; ++r) row_scales.push_back(part.scales ? stored_scale(part, part.scales_per_row * r) : 1.0f);
@@ -180,13 +192,13 @@ cuda::Weights CudaNetwork::place_packed(std::span<const PackedMatrix> parts) {
         for (int64_t repeat = 0; repeat < repeats; ++repeat) group_scales.insert(group_scales.end(), part.scales + 2 * i, part.scales + 2 * i + 2);
     }
   }
-  const auto send = [&](const void* from, size_t bytes) {
+  const auto placed = [&](const void* from, size_t bytes) {
     std::byte* to = reserve(static_cast<int64_t>(bytes));
     check(device_->upload(to, from, static_cast<int64_t>(bytes)));
     return to;
   };
-  if (!group_scales.empty()) out.group_scales = send(group_scales.data(), group_scales.size());
-  if (!row_scales.empty()) out.row_scales = reinterpret_cast<const float*>(send(row_scales.data(), row_scales.size() * sizeof(float)));
+  if (!group_scales.empty()) out.group_scales = placed(group_scales.data(), group_scales.size());
+  if (!row_scales.empty()) out.row_scales = reinterpret_cast<const float*>(placed(row_scales.data(), row_scales.size() * sizeof(float)));
   return out;
 }
 

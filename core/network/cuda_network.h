@@ -128,6 +128,7 @@ class CudaNetwork {
   cuda::Weights place_packed(std::span<const PackedMatrix> parts);
   const float* place_f32(const at::Tensor& tensor);
   std::byte* reserve(int64_t bytes);
+  void send(std::byte* to, const void* from, int64_t bytes);
   std::vector<float> rope_tables(int64_t first, int64_t count) const;  // in the order of TableLayout
   const float* tables_of(DeviceTables& tables, int64_t first, int64_t count);
   void encode_piece(const Piece& piece, DeviceCache& cache, float* causal_logits);
