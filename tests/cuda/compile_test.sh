@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Compiles every kernel for every architecture and looks at what came out: no spills; no fused multiply-add in f32, which would
-# round otherwise than the CPU; no atomics on floating point; tensor cores where products are.   tests/cuda/compile_test.sh NVCC
+# round otherwise than the CPU; no atomics on floating point; tensor cores where products are; warpgroup instructions on sm_90a
+# alone. Where nvdisasm or cuobjdump is (beside nvcc or in the PATH), the machine code is looked at too.   tests/cuda/compile_test.sh NVCC
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 nvcc="${1:?the first argument is nvcc}"
@@ -8,19 +9,46 @@ work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 failed=0
 complain() { echo "FAILED: $*" >&2; failed=1; }
+export PATH="$(dirname "$nvcc"):$PATH"
+# machine_code CUBIN: its disassembly; empty where nothing disassembles.
+machine_code() {
+  if command -v nvdisasm >/dev/null; then nvdisasm -c "$1"
+  elif command -v cuobjdump >/dev/null; then cuobjdump -sass "$1"; fi
+}
 flags=(-std=c++20 -I. --expt-relaxed-constexpr -fmad=false -O3)
 for file in core/kernels/cuda/*.cu; do
   for architecture in 80 90a 100a; do
     "$nvcc" "${flags[@]}" -Xptxas -v -gencode "arch=compute_$architecture,code=sm_$architecture" -cubin -o "$work/cubin" "$file" >"$work/log" 2>&1 || { cat "$work/log" >&2; complain "$file does not compile for sm_$architecture"; continue; }
-    grep -q 'bytes spill stores' "$work/log" || complain "$file, sm_$architecture: ptxas reported nothing"
+    ! grep -q '__global__\|<<<' "$file" || grep -q 'bytes spill stores' "$work/log" || complain "$file, sm_$architecture: ptxas reported nothing"
     if grep 'bytes spill stores' "$work/log" | grep -qv ' 0 bytes spill stores, 0 bytes spill loads'; then complain "$file, sm_$architecture: registers spill: $(grep 'bytes spill' "$work/log")"; fi
+    # ptxas says so where it has every product wait for the one before.
+    if grep -i 'wgmma' "$work/log"; then complain "$file, sm_$architecture: ptxas is not content with the warpgroup products"; fi
+    if [ "$file sm_$architecture" = 'core/kernels/cuda/warpgroup_product.cu sm_90a' ]; then
+      machine_code "$work/cubin" >"$work/sass"
+      if [ -s "$work/sass" ]; then
+        # Six kernels, three sizes of tile, four instructions a step.
+        for tokens in 64 128 256; do
+          [ "$(grep -cE "\bHGMMA\.64x${tokens}x16\.F32\.BF16\b" "$work/sass")" -eq 8 ] || complain "$file: not 8 HGMMA of 64 x $tokens"
+        done
+        if grep -qE '\b(LDL|STL)\b' "$work/sass"; then complain "$file: local memory in the warpgroup kernels"; fi
+        for word in LDGSTS FENCE.VIEW.ASYNC WARPGROUP.DEPBAR; do grep -qF "$word" "$work/sass" || complain "$file: no $word"; done
+      else
+        echo "$file sm_$architecture: machine code left out, neither nvdisasm nor cuobjdump here"
+      fi
+    fi
     echo "$file sm_$architecture: $(grep -o 'Used [0-9]* registers' "$work/log" | tr '\n' ' ')"
   done
   "$nvcc" "${flags[@]}" -gencode arch=compute_90a,code=compute_90a -ptx -o "$work/ptx" "$file"
   if grep -qE '\bfma\.rn\.f32\b' "$work/ptx"; then complain "$file: fused multiply-add in f32"; fi
   if grep -qE '\b(atom|red)\.[a-z.]*f(16|32|64)\b' "$work/ptx"; then complain "$file: atomics on floating point"; fi
   case "$file" in
-    *matrix_product.cu | *attention.cu | *soft_embedding.cu)
+    */warpgroup_product.cu)
+      for word in wgmma.fence.sync.aligned wgmma.mma_async.sync.aligned.m64n{64,128,256}k16.f32.bf16.bf16 wgmma.commit_group wgmma.wait_group fence.proxy.async cp.async.cg; do grep -q "$word" "$work/ptx" || complain "$file: no $word"; done
+      for architecture in 80 100a; do
+        "$nvcc" "${flags[@]}" -gencode "arch=compute_$architecture,code=compute_$architecture" -ptx -o "$work/ptx_others" "$file"
+        if grep -q 'wgmma' "$work/ptx_others"; then complain "$file: warpgroup instructions for compute_$architecture"; fi
+      done ;;
+    *warp_product.cu | *attention.cu | *soft_embedding.cu)
       for word in mma.sync.aligned.m16n8k16 ldmatrix.sync cp.async.cg; do grep -q "$word" "$work/ptx" || complain "$file: no $word"; done ;;
   esac
 done

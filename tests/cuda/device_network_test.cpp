@@ -23,11 +23,21 @@ void run(const RouteCall& call, bool) { expect_done(route(call, nullptr)); }
 void run(const GroupCall& call, bool) { expect_done(group_by_expert(call, nullptr)); }
 void run(const AttentionCall& call, bool) { expect_done(attention(call, nullptr)); }
 void run(const SoftEmbeddingCall& call, bool) { expect_done(soft_embedding(call, nullptr)); }
-void run(const ProductCall& call, unsigned, bool) { expect_done(matrix_product(call, nullptr)); }
-void run_wide(const ProductCall& call) { expect_done(matrix_product(call, nullptr)); }
+// By warps, whatever the device has: warpgroups have checks of their own.
+void run(const ProductCall& call, unsigned, bool) { expect_done(matrix_product_by_warps(call, nullptr)); }
+void run_wide(const ProductCall& call) { expect_done(matrix_product_by_warps(call, nullptr)); }
 void run_warpgroups(const ProductCall& call, int32_t tokens, unsigned blocks, bool) { expect_done(warpgroup_product(call, tokens, static_cast<int32_t>(blocks), nullptr)); }
 std::string warpgroups_missing() { return has_warpgroups() ? "" : "no warpgroup instructions: compute capability 9.0 has them"; }
 void run(const LayerCall& call, const LayerWorkspace& work) { expect_done(decoder_layer(call, work, nullptr)); }
+
+class Warpgroups : public KernelTest {};
+
+/// What open_device() asks: only then do layers and heads run by warpgroups.
+TEST_F(Warpgroups, GiveTheSameBitsAsWarps) {
+  if (const std::string why = warpgroups_missing(); !why.empty()) GTEST_SKIP() << "left out: " << why;
+  EXPECT_TRUE(warpgroup_products_agree());
+  EXPECT_GT(warpgroup_processors(), 0);
+}
 
 }  // namespace
 }  // namespace canvaslab::cuda

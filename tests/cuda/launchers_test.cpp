@@ -10,6 +10,7 @@
 #include "core/kernels/cuda/routing.h"
 #include "core/kernels/cuda/row_glue.h"
 #include "core/kernels/cuda/soft_embedding.h"
+#include "core/kernels/cuda/warpgroup_product.h"
 
 namespace canvaslab::cuda {
 namespace {
@@ -31,10 +32,14 @@ void expect_refused(const Call& sound, Launch launch, const std::vector<void (*)
 
 TEST(Launchers, RefuseProductsWhoseRowsDoNotAlign) {
   const ProductCall sound{.rows = 0, .n = 8, .k = 32, .x = memory, .ldx = 32, .w = {.codes = memory}, .out = {numbers, 8, Storage::kF32}};
-  expect_refused<ProductCall>(sound, matrix_product,
-                              {[](ProductCall& c) { c.k = 12; }, [](ProductCall& c) { c.ldx = 36; }, [](ProductCall& c) { c.ldx = 24; }, [](ProductCall& c) { c.x = memory + 1; }, [](ProductCall& c) { c.n = 0; },
-                               [](ProductCall& c) { c.rows = -1; }, [](ProductCall& c) { c.num_groups = 2; }, [](ProductCall& c) { c.begin = places, c.num_groups = kMaxGroups + 1; }, [](ProductCall& c) { c.out.data = nullptr; },
-                               [](ProductCall& c) { c.w.format = WeightFormat::kE2m1; }, [](ProductCall& c) { c.w.format = WeightFormat::kInt4; }});
+  const std::vector<void (*)(ProductCall&)> changes = {
+      [](ProductCall& c) { c.k = 12; }, [](ProductCall& c) { c.ldx = 36; }, [](ProductCall& c) { c.ldx = 24; }, [](ProductCall& c) { c.x = memory + 1; }, [](ProductCall& c) { c.n = 0; },
+      [](ProductCall& c) { c.rows = -1; }, [](ProductCall& c) { c.num_groups = 2; }, [](ProductCall& c) { c.begin = places, c.num_groups = kMaxGroups + 1; }, [](ProductCall& c) { c.out.data = nullptr; },
+      [](ProductCall& c) { c.w.format = WeightFormat::kE2m1; }, [](ProductCall& c) { c.w.format = WeightFormat::kInt4; }};
+  expect_refused<ProductCall>(sound, matrix_product, changes);
+  expect_refused<ProductCall>(sound, matrix_product_by_warps, changes);
+  expect_refused<ProductCall>(sound, [](const ProductCall& call, void* stream) { return warpgroup_product(call, 128, 0, stream); }, changes);
+  EXPECT_EQ(warpgroup_product(sound, 96, 0, nullptr), cudaErrorInvalidValue);
 }
 
 TEST(Launchers, RefuseAttentionOfOtherHeads) {

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "core/kernels/cuda/device.h"
+#include "core/kernels/cuda/warpgroup_product.h"
 
 namespace canvaslab::cuda {
 namespace {
@@ -257,6 +258,15 @@ void experts() {
   }
 }
 
+/// The product by every kernel there is, whichever matrix_product() takes: product(run) makes the calls by run(call).
+template <typename Product>
+void report_ways(const std::string& what, int calls, Product product, double bytes, double flop) {
+  const auto by = [&](const std::string& name, const std::function<int(const ProductCall&)>& run) { report(what, "ours " + name, time_calls(calls, [&](int i) { check(run(product(i)), what.c_str()); }), bytes, flop); };
+  by("by warps", [](const ProductCall& call) { return matrix_product_by_warps(call, stream); });
+  if (!has_warpgroups()) return;
+  for (const int tokens : kWarpgroupTokens) by("by warpgroups, tile " + std::to_string(tokens), [&](const ProductCall& call) { return warpgroup_product(call, tokens, 0, stream); });
+}
+
 void dense() {
   struct Shape {
     const char* name;
@@ -271,11 +281,11 @@ void dense() {
     std::vector<AnyWeights> bf16, fp8;
     for (uint32_t set = 0; set < 8; ++set) bf16.emplace_back(WeightFormat::kBf16, weight_rows, s.k, set), fp8.emplace_back(WeightFormat::kE4m3, weight_rows, s.k, set);
     const double flop = 2.0 * kRows * weight_rows * s.k;
-    for (const auto* sets : {&bf16, &fp8})
-      report(s.name, std::string("ours ") + name_of((*sets)[0].format), time_calls(inner, [&](int i) {
-               const ProductCall call{.rows = kRows, .n = s.n, .k = s.k, .x = x.data, .ldx = s.k, .w = (*sets)[static_cast<size_t>(i % 8)].get(), .gated = s.gated, .out = {out.data, s.n, Storage::kBf16}};
-               check(matrix_product(call, stream), s.name);
-             }), (*sets)[0].bytes(), flop);
+    const auto product = [&](const std::vector<AnyWeights>& sets, int i) {
+      return ProductCall{.rows = kRows, .n = s.n, .k = s.k, .x = x.data, .ldx = s.k, .w = sets[static_cast<size_t>(i % 8)].get(), .gated = s.gated, .out = {out.data, s.n, Storage::kBf16}};
+    };
+    for (const auto* sets : {&bf16, &fp8}) report(s.name, std::string("ours ") + name_of((*sets)[0].format), time_calls(inner, [&](int i) { check(matrix_product(product(*sets, i), stream), s.name); }), (*sets)[0].bytes(), flop);
+    report_ways(s.name, inner, [&](int i) { return product(bf16, i); }, bf16[0].bytes(), flop);
     report(s.name, "cublas", time_calls(inner, [&](int i) { cublas_product(x.data, bf16[static_cast<size_t>(i % 8)].codes16.data, out.data, kRows, weight_rows, s.k, CUDA_R_16BF); }), bf16[0].bytes(), flop);
   }
 }
@@ -292,15 +302,14 @@ void head() {
   Array<StatisticsRow> rows(requests());
   Array<int32_t> argmax(kRows), candidate(kRows), bad(std::vector<int32_t>{std::numeric_limits<int32_t>::max()});
   const double bytes = 2.0 * kVocabulary * kHidden, flop = 2.0 * kRows * kVocabulary * kHidden;
-  const auto product = [&](int) {
-    const ProductCall call{.rows = kRows, .n = kVocabulary, .k = kHidden, .x = x.data, .ldx = kHidden, .w = {.codes = w.data}, .out = {logits.data, kVocabulary, Storage::kF32}};
-    check(matrix_product(call, stream), "head");
-  };
+  const ProductCall call{.rows = kRows, .n = kVocabulary, .k = kHidden, .x = x.data, .ldx = kHidden, .w = {.codes = w.data}, .out = {logits.data, kVocabulary, Storage::kF32}};
+  const auto product = [&](int) { check(matrix_product(call, stream), "head"); };
   const auto sampler = [&](int) {
     check(soft_cap_rows({.num_rows = kRows, .width = kVocabulary, .cap = 30, .x = {logits.data, kVocabulary, Storage::kF32}, .out = {logits.data, kVocabulary, Storage::kF32}}, stream), "soft cap");
     check(row_statistics({.logits = logits.data, .rows = rows.data, .num_rows = kRows, .vocabulary = kVocabulary, .out = {.argmax = argmax.data, .entropy_nats = entropy.data, .candidate = candidate.data}, .bad_row = bad.data}, stream), "statistics");
   };
   report("head", "ours", time_calls(3, product), bytes, flop);
+  report_ways("head", 3, [&](int) { return call; }, bytes, flop);
   report("head", "cublas", time_calls(3, [&](int) { cublas_product(x.data, w.data, logits.data, kRows, kVocabulary, kHidden, CUDA_R_16BF); }), bytes, flop);
   report("soft cap and statistics", "ours", time_calls(3, sampler), 3.0 * 4 * kRows * kVocabulary, 0);
   report("head and statistics", "ours", time_calls(3, [&](int i) { product(i), sampler(i); }), bytes, flop);
@@ -507,6 +516,8 @@ int main(int argc, char** argv) {
     else if (i + 1 < argc && name == "--inner") inner = std::max(1, std::atoi(argv[++i]));
     else return std::fprintf(stderr, "measure: unknown argument '%s'; known: --only LIST, --repeats N, --inner N\n", argv[i]), 2;
   }
+  const bool agree = warpgroup_products_agree();  // first of all: it may reset the device
+  std::printf("{\"what\": \"warpgroups\", \"by\": \"driver\", \"there\": %s, \"agree\": %s}\n", has_warpgroups() ? "true" : "false", agree ? "true" : "false");
   check(cudaStreamCreate(&stream), "a stream");
   check_cublas(cublasCreate(&cublas));
   check_cublas(cublasSetStream(cublas, stream));

@@ -23,6 +23,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -93,6 +94,7 @@ class Block {
     }
     while (std::any_of(fibers_.begin(), fibers_.end(), [](const Fiber& f) { return f.wait != Wait::kDone; })) {
       const bool ran = falling_ ? run_last_warp() : run_all();
+      if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
       if (!ran && !release()) throw std::logic_error(fmt::format("block {} hangs: {}", index.x, standing()));
     }
     current() = nullptr;
@@ -199,7 +201,11 @@ class Block {
   }
   static void start() {
     Block* block = current();
-    block->kernel_();
+    try {
+      block->kernel_();
+    } catch (...) {
+      block->error_ = std::current_exception();
+    }
     block->fibers_[block->now_].wait = Wait::kDone;
     _longjmp(block->scheduler_, 1);
   }
@@ -264,6 +270,7 @@ class Block {
   std::map<std::pair<unsigned, size_t>, std::vector<uint64_t>> descriptors_;    ///< of the products of every warpgroup, in their order
   std::function<void()> kernel_;
   bool falling_;
+  std::exception_ptr error_;                                                    ///< a thread's: what runs the block throws it
   jmp_buf scheduler_{};
   unsigned now_ = 0;
 };

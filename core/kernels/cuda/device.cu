@@ -3,6 +3,8 @@
 
 #include <cuda_runtime.h>
 
+#include "core/kernels/cuda/warpgroup_product.h"
+
 namespace canvaslab::cuda {
 
 namespace {
@@ -158,6 +160,7 @@ std::unique_ptr<Device> open_device(std::string& why_not) {
     why_not = std::string(facts.name) + " has compute capability " + std::to_string(facts.major) + "." + std::to_string(facts.minor) + "; the kernels are for 8.0, 9.0 and 10.0";
     return nullptr;
   }
+  if (e == cudaSuccess) warpgroup_products_agree();  // products use them from here on if so
   if (e == cudaSuccess) e = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
   if (e == cudaSuccess) e = cudaStreamCreateWithFlags(&recording, cudaStreamNonBlocking);
   if (e != cudaSuccess) {

@@ -1,51 +1,11 @@
-// Launcher of the products with weights.
-#include "core/kernels/cuda/matrix_product.cuh"
-
+// Products with weights by the kernels that suit them and the device. A file of its own, so that a program with another matrix_product(), such as the simulator's, can be linked with the rest.
 #include "core/kernels/cuda/warpgroup_product.h"
 
 namespace canvaslab::cuda {
 
-namespace {
-
-template <typename Tile, bool kGated>
-int launch(const ProductCall& call, void* stream) {
-  auto* kernel = matrix_product_kernel<Tile, kGated>;
-  if (const cudaError_t set = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::kBytes); set != cudaSuccess) return set;
-  int device = 0, processors = 0;
-  if (const cudaError_t got = cudaGetDevice(&device); got != cudaSuccess) return got;
-  if (const cudaError_t got = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device); got != cudaSuccess) return got;
-  // Group sizes lie in device memory: every group may end in a tile that is not full.
-  const int64_t row_tiles = call.rows / Tile::kTokens + (call.begin ? (call.num_groups < call.rows ? call.num_groups : call.rows) : 1);
-  const int64_t items = row_tiles * TileSchedule::row_tiles(call.n, kTileFeatures<Tile, kGated>), at_once = 2 * static_cast<int64_t>(processors);
-  kernel<<<static_cast<unsigned>(items < at_once ? items : at_once), Tile::kThreads, Tile::kBytes, static_cast<cudaStream_t>(stream)>>>(call);
-  return cudaGetLastError();
-}
-
-template <typename Tile>
-int launch_either(const ProductCall& call, void* stream) {
-  return call.gated ? launch<Tile, true>(call, stream) : launch<Tile, false>(call, stream);
-}
-
-bool aligned(const void* pointer) { return pointer && reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
-
-}  // namespace
-
 int matrix_product(const ProductCall& call, void* stream) {
-  if (call.rows < 0 || call.n < 1 || call.k < 1 || call.k % depth_step(call.w.format) != 0 || call.ldx < call.k || call.ldx % 8 != 0) return cudaErrorInvalidValue;
-  if (!aligned(call.x) || !aligned(call.w.codes) || !call.out.data || call.num_groups < 1 || call.num_groups > kMaxGroups || call.slots_per_row < 1) return cudaErrorInvalidValue;
-  if (((call.w.format == WeightFormat::kE2m1 || call.w.format == WeightFormat::kInt4) && !call.w.group_scales) || (!call.begin && call.num_groups != 1)) return cudaErrorInvalidValue;
-  if (call.rows == 0) return cudaSuccess;
-  switch (call.w.format) {
-    case WeightFormat::kBf16:
-      if (const int32_t tokens = warpgroup_tokens(call, warpgroup_processors()); tokens > 0) return warpgroup_product(call, tokens, 0, stream);
-      // Wide tiles halve the reading of weights from the second-level cache; groups of experts seldom fill even half of one, and gated ones would spill registers.
-      if (!call.gated && !call.begin && call.rows > 64) return launch<ProductTile<128, WeightFormat::kBf16>, false>(call, stream);
-      return launch_either<ProductTile<64, WeightFormat::kBf16>>(call, stream);
-    case WeightFormat::kE4m3: return launch_either<ProductTile<64, WeightFormat::kE4m3>>(call, stream);
-    case WeightFormat::kE2m1: return launch_either<ProductTile<64, WeightFormat::kE2m1>>(call, stream);
-    case WeightFormat::kInt4: return launch_either<ProductTile<64, WeightFormat::kInt4>>(call, stream);
-  }
-  return cudaErrorInvalidValue;
+  const int32_t tokens = warpgroup_tokens(call, warpgroup_processors());
+  return tokens > 0 ? warpgroup_product(call, tokens, 0, stream) : matrix_product_by_warps(call, stream);
 }
 
 }  // namespace canvaslab::cuda

@@ -8,6 +8,14 @@
 
 namespace canvaslab::cuda {
 
+/// Whether a product can be launched.
+inline bool is_sound(const ProductCall& call) {
+  const auto aligned = [](const void* pointer) { return pointer && reinterpret_cast<uintptr_t>(pointer) % 16 == 0; };
+  if (call.rows < 0 || call.n < 1 || call.k < 1 || call.k % depth_step(call.w.format) != 0 || call.ldx < call.k || call.ldx % 8 != 0) return false;
+  if (!aligned(call.x) || !aligned(call.w.codes) || !call.out.data || call.num_groups < 1 || call.num_groups > kMaxGroups || call.slots_per_row < 1) return false;
+  return !((call.w.format == WeightFormat::kE2m1 || call.w.format == WeightFormat::kInt4) && !call.w.group_scales) && (call.begin || call.num_groups == 1);
+}
+
 /// Features of the result that a tile makes.
 template <typename Tile, bool kGated>
 constexpr int kTileFeatures = kGated ? Tile::kFeatures / 2 : Tile::kFeatures;

@@ -43,5 +43,7 @@ inline constexpr int32_t kMaxGroups = 512;
 constexpr int32_t depth_step(WeightFormat format) { return format == WeightFormat::kBf16 ? 8 : format == WeightFormat::kE4m3 ? 16 : 32; }
 
 int matrix_product(const ProductCall& call, void* stream);
+/// The same by the instructions that every architecture has: matrix_product() may take others (warpgroup_product.h).
+int matrix_product_by_warps(const ProductCall& call, void* stream);
 
 }  // namespace canvaslab::cuda

@@ -3,8 +3,9 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
+#include <iterator>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "core/kernels/cuda/warpgroup_product.cuh"
@@ -77,7 +78,7 @@ bool agrees(bool gated, bool grouped) {
     if (cudaMemset(out.get(), 0xFF, results * sizeof(float)) != cudaSuccess || run() != cudaSuccess || cudaMemcpy(bits.data(), out.get(), results * sizeof(float), cudaMemcpyDeviceToHost) != cudaSuccess) bits.clear();
     return bits;
   };
-  const auto expected = results_of([&] { return matrix_product(call, nullptr); });
+  const auto expected = results_of([&] { return matrix_product_by_warps(call, nullptr); });
   return !expected.empty() && std::all_of(std::begin(kWarpgroupTokens), std::end(kWarpgroupTokens), [&](int32_t tokens) { return results_of([&] { return warpgroup_product(call, tokens, kBlocks, nullptr); }) == expected; });
 }
 
@@ -94,13 +95,12 @@ bool has_warpgroups() {
 }
 
 int warpgroup_product(const ProductCall& call, int32_t tokens, int32_t blocks, void* stream) {
-  if (call.w.format != WeightFormat::kBf16 || blocks < 0) return cudaErrorInvalidValue;
+  if (!is_sound(call) || call.w.format != WeightFormat::kBf16 || blocks < 0 || std::find(std::begin(kWarpgroupTokens), std::end(kWarpgroupTokens), tokens) == std::end(kWarpgroupTokens)) return cudaErrorInvalidValue;
   if (call.rows == 0) return cudaSuccess;
   switch (tokens) {
     case 64: return launch_either<WarpgroupTile<64>>(call, blocks, stream);
     case 128: return launch_either<WarpgroupTile<128>>(call, blocks, stream);
-    case 256: return launch_either<WarpgroupTile<256>>(call, blocks, stream);
-    default: return cudaErrorInvalidValue;
+    default: return launch_either<WarpgroupTile<256>>(call, blocks, stream);
   }
 }
 

@@ -10,7 +10,7 @@ inline constexpr int32_t kWarpgroupTokens[] = {64, 128, 256};
 /// Whether the current device has the instructions (compute capability 9.0) and this program code for it.
 bool has_warpgroups();
 
-/// As matrix_product() of bf16 weights, by tiles of `tokens` rows; blocks: of the grid, 0: as many as the device runs at once. An error where there are no warpgroups, no such tile, or other weights.
+/// As matrix_product() of bf16 weights, by tiles of `tokens` rows; blocks: of the grid, 0: as many as the device runs at once. Precondition: has_warpgroups().
 int warpgroup_product(const ProductCall& call, int32_t tokens, int32_t blocks, void* stream);
 
 /// Multiplies odd-sized matrices by these kernels and by those of matrix_product.cuh, which every architecture has. From when on all results were the same to the bit, matrix_product() takes these kernels
@@ -23,8 +23,8 @@ int32_t warpgroup_processors();
 /// The tile with which a product takes least time on so many multiprocessors, one block each: copying a step, 128 weight rows and so many of x, takes longer than multiplying it. 0: not by warpgroups.
 constexpr int32_t warpgroup_tokens(const ProductCall& call, int32_t processors) {
   const auto ceiling = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
-  const int64_t groups = call.begin ? call.num_groups : 1, rows = ceiling(call.rows, groups);  // of a group, were they all alike
-  if (processors == 0 || call.w.format != WeightFormat::kBf16 || rows <= 64) return 0;
+  const int64_t groups = call.begin && call.num_groups > 0 ? call.num_groups : 1, rows = ceiling(call.rows, groups);  // of a group, were they all alike
+  if (processors == 0 || call.w.format != WeightFormat::kBf16 || rows <= 64) return 0;  // up to 64 rows weights are what takes time, whoever multiplies
   int32_t best = 0;
   int64_t least = 0;
   for (const int32_t tokens : kWarpgroupTokens) {
