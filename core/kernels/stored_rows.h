@@ -15,15 +15,21 @@ CANVASLAB_HOST_DEVICE uint16_t nearest_bf16(float x) {
 }
 
 /// Rows to be read: row r begins r * stride elements behind `data`. Null: there are none.
+/// Of several pieces, piece_stride elements apart, a number is the sum in rising order: what a product leaves whose K was split.
 struct RowsIn {
   const void* data = nullptr;
   int64_t stride = 0;
   Storage storage = Storage::kF32;
+  int32_t pieces = 1;
+  int64_t piece_stride = 0;
 
   CANVASLAB_HOST_DEVICE float at(int64_t row, int64_t column) const {
-    const int64_t i = row * stride + column;
-    return storage == Storage::kF32 ? static_cast<const float*>(data)[i] : from_bf16(static_cast<const uint16_t*>(data)[i]);
+    int64_t i = row * stride + column;
+    float sum = stored(i);
+    for (int32_t piece = 1; piece < pieces; ++piece) sum = sum + stored(i += piece_stride);
+    return sum;
   }
+  CANVASLAB_HOST_DEVICE float stored(int64_t i) const { return storage == Storage::kF32 ? static_cast<const float*>(data)[i] : from_bf16(static_cast<const uint16_t*>(data)[i]); }
 };
 
 /// Rows to be written; rounds to the nearest where storage is bf16. Null: not wanted.
@@ -37,7 +43,7 @@ struct RowsOut {
     if (storage == Storage::kF32) static_cast<float*>(data)[i] = x;
     else static_cast<uint16_t*>(data)[i] = nearest_bf16(x);
   }
-  CANVASLAB_HOST_DEVICE RowsIn in() const { return {data, stride, storage}; }
+  CANVASLAB_HOST_DEVICE RowsIn in() const { return {data, stride, storage, 1, 0}; }
 };
 
 }  // namespace canvaslab

@@ -25,8 +25,8 @@ void run_wide(const ProductCall& call) { simt::launch(2, 256, ProductTile<128, W
 std::string warpgroups_missing() { return ""; }
 void run_warpgroups(const ProductCall& call, int32_t tokens, unsigned blocks, bool falling) {
   const auto launch = [&]<typename Tile>() {
-    if (call.gated) simt::launch(blocks, Tile::kThreads, Tile::kBytes, [&] { warpgroup_product_kernel<Tile, true>(call, PutRows{call.out}); }, falling);
-    else simt::launch(blocks, Tile::kThreads, Tile::kBytes, [&] { warpgroup_product_kernel<Tile, false>(call, PutRows{call.out}); }, falling);
+    if (call.gated) simt::launch(blocks, Tile::kThreads, Tile::kBytes, [&] { warpgroup_product_kernel<Tile, true>(call); }, falling);
+    else simt::launch(blocks, Tile::kThreads, Tile::kBytes, [&] { warpgroup_product_kernel<Tile, false>(call); }, falling);
   };
   if (tokens == 64) launch.template operator()<WarpgroupTile<64>>();
   if (tokens == 128) launch.template operator()<WarpgroupTile<128>>();

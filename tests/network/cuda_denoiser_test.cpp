@@ -12,6 +12,7 @@
 #include "core/model.h"
 #include "core/network/cuda_denoiser.h"
 #include "tests/network/parity.h"
+#include "tests/network/wide_checkpoint.h"
 // The simulator's words are macros: after torch's headers.
 #include "tests/support/kernels/simulated_device.h"
 
@@ -297,6 +298,31 @@ TEST(CudaDenoiser, KnowsImagesAndPadding) {
   prompt.token_types = {0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0};  // across the end of a piece
   const auto [with_image, most] = expect_as_exact();
   EXPECT_GT(typical_error(with_image, plain, 96), 2 * most) << "the image could be left out unseen";
+}
+
+/// Deep products of few features go in pieces, whose sums the next kernel adds: attention's output, router, dense block, self-conditioning.
+TEST(CudaDenoiser, AddsUpProductsInPieces) {
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE(fmt::format("seed {}", seed));
+  const TemporaryFolder folder;
+  const WideSizes sizes{.hidden = 512, .vocabulary = 96, .dense_width = 512, .experts = 4, .expert_width = 16};
+  ASSERT_GT(cuda::product_pieces(512, 512), 1);
+  write_wide_checkpoint(folder.path(), sizes, seed);
+  const OnDevice gpu = on_device(folder.path());
+  const auto exact = open_model(folder.path(), {}), cpu = open_model(folder.path(), {.dtype = "bf16"});
+  const auto a = Tokens(seed)(5, 90), b = Tokens(seed + 1)(5, 90);
+  const auto logits = [&](const Denoiser& denoiser) {
+    const auto sequence = denoiser.prefill(prompt_of({2, 17, 9, 33}));
+    step(denoiser, *sequence, request_of(a, 0, {}));
+    return step(denoiser, *sequence, request_of(b, 1, {})).logits;  // with self-conditioning
+  };
+  const auto expected = logits(*exact);
+  const double ours = typical_error(logits(*gpu.denoiser), expected, 96), theirs = typical_error(logits(*cpu), expected, 96);
+  fmt::print("errors of the logits {:.1e} by the kernels, {:.1e} by the CPU's bf16 path\n", ours, theirs);
+  EXPECT_LT(ours, 2 * theirs + 1e-3);
+  StepRequest alone = request_of(b, 1, {});
+  alone.self_conditioning = SelfConditioning::kNone;
+  EXPECT_GT(typical_error(step(*exact, *exact->prefill(prompt_of({2, 17, 9, 33})), alone).logits, expected, 96), 0.01) << "self-conditioning could be left out unseen";
 }
 
 /// Codes stay as they are stored where a kernel reads them.

@@ -1,20 +1,15 @@
 // Weights on their way to a GPU: what of them stands in the host's memory.
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 
 #include <fstream>
-#include <map>
-
-#include <nlohmann/json.hpp>
 
 #include "core/network/cuda_network.h"
-#include "tests/support/temporary.h"
+#include "tests/network/wide_checkpoint.h"
 
 namespace canvaslab {
 namespace {
 
 const std::string kSmall = std::string(CANVASLAB_SOURCE_DIR) + "/tests/network/goldens/kernel_sizes/";
-constexpr int64_t kHidden = 512, kVocabulary = 262144, kExperts = 64, kExpertWidth = 1024;
 
 /// A device that reads what it is sent and keeps nothing.
 class Sink final : public cuda::Device {
@@ -49,52 +44,10 @@ int64_t status_bytes(const std::string& key) {
   return 0;
 }
 
-/// kernel_sizes with wide experts and a large vocabulary, in bf16; all zeros, so that the file takes no room on the disk. Its bytes.
-int64_t write_wide_checkpoint(const std::string& folder) {
-  nlohmann::json config = nlohmann::json::parse(read_file(kSmall + "config.json"));
-  auto& text = config["text_config"];
-  text["hidden_size"] = kHidden, text["vocab_size"] = kVocabulary, text["num_experts"] = kExperts, text["moe_intermediate_size"] = kExpertWidth;
-  write_file(folder + "/config.json", config.dump());
-  std::ifstream in(kSmall + "model.safetensors", std::ios::binary);
-  uint64_t size = 0;
-  in.read(reinterpret_cast<char*>(&size), sizeof size);
-  std::string header(size, ' ');
-  in.read(header.data(), static_cast<std::streamsize>(size));
-  nlohmann::json tensors = nlohmann::json::parse(header), wide;
-  int64_t at = 0;
-  for (const auto& [name, facts] : tensors.items()) {
-    if (name == "__metadata__") continue;
-    auto shape = facts.at("shape").get<std::vector<int64_t>>();
-    const bool vision = name.find("vision_tower") != std::string::npos, per_head = name.ends_with("q_norm.weight") || name.ends_with("k_norm.weight");
-    if (name.find("embed_tokens") != std::string::npos) shape = {kVocabulary, kHidden};
-    else if (name.ends_with("experts.gate_up_proj")) shape = {kExperts, 2 * kExpertWidth, kHidden};
-    else if (name.ends_with("experts.down_proj")) shape = {kExperts, kHidden, kExpertWidth};
-    else if (name.ends_with("router.proj.weight")) shape = {kExperts, kHidden};
-    else if (name.ends_with("per_expert_scale")) shape = {kExperts};
-    else if (name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight") || name.ends_with("embedding_projection.weight")) shape[0] = vision ? shape[0] : kHidden;
-    else if (!vision && !per_head && shape.back() == 32) shape.back() = kHidden;
-    int64_t bytes = 2;
-    for (const int64_t n : shape) bytes *= n;
-    wide[name] = {{"dtype", "BF16"}, {"shape", shape}, {"data_offsets", {at, at + bytes}}};
-    at += bytes;
-  }
-  std::string text_of = wide.dump();
-  text_of.resize((text_of.size() + 7) / 8 * 8, ' ');
-  const uint64_t length = text_of.size();
-  const std::string path = folder + "/model.safetensors";
-  {
-    std::ofstream out(path, std::ios::binary);
-    out.write(reinterpret_cast<const char*>(&length), sizeof length);
-    out << text_of;
-  }
-  EXPECT_EQ(::truncate(path.c_str(), static_cast<off_t>(sizeof length + length) + at), 0);
-  return at;
-}
-
 /// Whatever the checkpoint's size, one piece of a weight is in memory at a time: here the embedding alone is 268 MB, a piece 64 MiB, and the rest of the bound is what else a loading program touches.
 TEST(CudaLoading, KeepsNoWeightsInTheHostsMemory) {
   const TemporaryFolder folder;
-  const int64_t bytes = write_wide_checkpoint(folder.path());
+  const int64_t bytes = write_wide_checkpoint(folder.path(), {.hidden = 512, .vocabulary = 262144, .experts = 64, .expert_width = 1024}, {});
   ASSERT_GT(bytes, int64_t{600} << 20);
   auto device = std::make_shared<Sink>();
   { const CudaNetwork warm(Network::load(kSmall, at::kBFloat16, at::kCPU, "", QuantisedWeights::kForKernels), device); }  // libraries are loaded

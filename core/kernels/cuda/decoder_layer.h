@@ -39,7 +39,7 @@ struct LayerWeights {
 struct LayerWorkspace {
   int64_t bytes = 0;
   uint16_t *normed, *normed_2, *routed, *q, *fresh_k, *fresh_v, *attended, *inner, *expert_inner;  // [S, D] three times, [S, H Dh], [S, Hkv Dh] twice, [S, H Dh], [S, F], [R, M]
-  float *qkv, *projected, *dense, *parts, *router_logits, *weight, *attention;                    // [S, qkv], [S, D], [S, D], [R, D], [S, E], [R], attention_workspace
+  float *qkv, *projected, *dense, *parts, *router_logits, *weight, *attention;                    // [S, qkv], [pieces, S, D], [pieces, S, D], [R, D], [pieces, S, E], [R], attention_workspace
   int32_t *expert, *begin, *place, *source;                                                       // [R], [E + 1], [R], [R]
 
   /// Of S rows; attention_floats: the most that attention_workspace says of any layer. `memory` null: only bytes count.
@@ -55,9 +55,10 @@ struct LayerWorkspace {
     take(inner, rows * s.dense_width);
     take(expert_inner, routed_rows * s.expert_width);
     take(qkv, rows * s.qkv_width());
-    for (auto* to : {&projected, &dense}) take(*to, rows * D);
+    take(projected, product_pieces(s.hidden, s.q_width()) * rows * D);
+    take(dense, product_pieces(s.hidden, s.dense_width) * rows * D);
     take(parts, routed_rows * D);
-    take(router_logits, rows * s.num_experts);
+    take(router_logits, product_pieces(s.num_experts, s.hidden) * rows * s.num_experts);
     take(weight, routed_rows);
     take(attention, attention_floats);
     for (auto* to : {&expert, &place, &source}) take(*to, routed_rows);
@@ -92,6 +93,13 @@ inline int decoder_layer(const LayerCall& c, const LayerWorkspace& work, void* s
   const int32_t D = s.hidden, R = c.rows * s.slots;
   const auto f32 = [](float* data, int64_t stride) { return RowsOut{data, stride, Storage::kF32}; };
   const auto bf16 = [](uint16_t* data, int64_t stride) { return RowsOut{data, stride, Storage::kBf16}; };
+  // Where K is split; a prompt's many rows fill the device without.
+  const auto split = [&](ProductCall call) {
+    call.pieces = c.append.k ? 1 : product_pieces(call.n, call.k);
+    call.piece_stride = int64_t{c.rows} * call.n;
+    return call;
+  };
+  const auto result = [](const ProductCall& call) { return RowsIn{call.out.data, call.out.stride, Storage::kF32, call.pieces, call.piece_stride}; };
   const auto product = [&](const uint16_t* x, int32_t k, const Weights& w, int32_t n, bool gated, const RowsOut& out) {
     return ProductCall{.rows = c.rows, .n = n, .k = k, .x = x, .ldx = k, .w = w, .gated = gated, .out = out};
   };
@@ -103,17 +111,22 @@ inline int decoder_layer(const LayerCall& c, const LayerWorkspace& work, void* s
   const AttentionCall attend{.sequences = c.sequences, .num_sequences = c.num_sequences, .most_rows = c.most_rows, .most_keys = c.most_keys, .num_heads = s.num_heads, .num_kv_heads = s.num_kv_heads,
                              .head_width = s.head_width, .q = work.q, .q_stride = s.q_width(), .from = c.from, .to = c.to, .out = bf16(work.attended, s.q_width()), .workspace = work.attention};
   if (const int e = attention(attend, stream)) return e;
-  if (const int e = matrix_product(product(work.attended, s.q_width(), c.w.o, D, false, f32(work.projected, D)), stream)) return e;
+  const ProductCall project = split(product(work.attended, s.q_width(), c.w.o, D, false, f32(work.projected, D)));
+  if (const int e = matrix_product(project, stream)) return e;
   const auto root = static_cast<float>(std::pow(static_cast<double>(D), -0.5));
-  const RowGlueCall middle{.num_rows = c.rows, .width = D, .eps = s.eps, .branch = f32(work.projected, D).in(), .experts = {}, .gain = c.w.post_attention_norm, .residual = f32(c.x, D),
+  const RowGlueCall middle{.num_rows = c.rows, .width = D, .eps = s.eps, .branch = result(project), .experts = {}, .gain = c.w.post_attention_norm, .residual = f32(c.x, D),
                            .outs = {{bf16(work.normed, D), c.w.pre_ffn_norm, 1}, {bf16(work.normed_2, D), c.w.pre_ffn_norm_2, 1}, {bf16(work.routed, D), c.w.router_scale, root}}};
   if (const int e = row_glue(middle, stream)) return e;
 
-  if (const int e = matrix_product(product(work.routed, D, c.w.router, s.num_experts, false, f32(work.router_logits, s.num_experts)), stream)) return e;
-  if (const int e = route({.num_rows = c.rows, .num_experts = s.num_experts, .slots = s.slots, .logits = work.router_logits, .per_expert_scale = c.w.per_expert_scale, .expert = work.expert, .weight = work.weight}, stream)) return e;
+  const ProductCall router = split(product(work.routed, D, c.w.router, s.num_experts, false, f32(work.router_logits, s.num_experts)));
+  if (const int e = matrix_product(router, stream)) return e;
+  const RouteCall routes{.num_rows = c.rows, .num_experts = s.num_experts, .slots = s.slots, .logits = work.router_logits, .pieces = router.pieces, .piece_stride = router.piece_stride,
+                         .per_expert_scale = c.w.per_expert_scale, .expert = work.expert, .weight = work.weight};
+  if (const int e = route(routes, stream)) return e;
   if (const int e = group_by_expert({.num_routed = R, .num_experts = s.num_experts, .expert = work.expert, .begin = work.begin, .place = work.place, .source = work.source}, stream)) return e;
   if (const int e = matrix_product(product(work.normed, D, c.w.gate_up, s.dense_width, true, bf16(work.inner, s.dense_width)), stream)) return e;
-  if (const int e = matrix_product(product(work.inner, s.dense_width, c.w.down, D, false, f32(work.dense, D)), stream)) return e;
+  const ProductCall dense = split(product(work.inner, s.dense_width, c.w.down, D, false, f32(work.dense, D)));
+  if (const int e = matrix_product(dense, stream)) return e;
   ProductCall up = product(work.normed_2, D, c.w.experts_gate_up, s.expert_width, true, bf16(work.expert_inner, s.expert_width));
   ProductCall down = product(work.expert_inner, s.expert_width, c.w.experts_down, D, false, f32(work.parts, D));
   for (ProductCall* grouped : {&up, &down}) grouped->rows = R, grouped->begin = work.begin, grouped->num_groups = s.num_experts;
@@ -121,7 +134,7 @@ inline int decoder_layer(const LayerCall& c, const LayerWorkspace& work, void* s
   up.slots_per_row = s.slots;
   if (const int e = matrix_product(up, stream)) return e;
   if (const int e = matrix_product(down, stream)) return e;
-  const RowGlueCall tail{.num_rows = c.rows, .width = D, .eps = s.eps, .branch = f32(work.dense, D).in(), .experts = {f32(work.parts, D).in(), work.place, work.weight, s.slots}, .branch_gain = c.w.post_ffn_norm_1,
+  const RowGlueCall tail{.num_rows = c.rows, .width = D, .eps = s.eps, .branch = result(dense), .experts = {f32(work.parts, D).in(), work.place, work.weight, s.slots}, .branch_gain = c.w.post_ffn_norm_1,
                          .experts_gain = c.w.post_ffn_norm_2, .gain = c.w.post_ffn_norm, .scale = c.w.scalar, .residual = f32(c.x, D), .outs = {c.next, {}, {}}};
   return row_glue(tail, stream);
 }

@@ -52,7 +52,7 @@ struct ForwardCall {
 /// Where a forward's intermediate results stand.
 struct ForwardWorkspace {
   int64_t bytes = 0;
-  float *x, *soft, *signal;            // [S, D] each
+  float *x, *soft, *signal;            // [S, D], [S, D], [pieces, S, D]
   uint16_t *hidden, *inner;            // [S, D], [S, C]
   void *conditioning, *layer;
   int64_t attention_floats = 0;
@@ -64,7 +64,8 @@ struct ForwardWorkspace {
       return static_cast<void*>(at);
     };
     const int64_t S = c.num_rows;
-    for (float** to : {&x, &soft, &signal}) *to = static_cast<float*>(take(S * c.hidden * 4));
+    for (float** to : {&x, &soft}) *to = static_cast<float*>(take(S * c.hidden * 4));
+    signal = static_cast<float*>(take(product_pieces(c.hidden, c.conditioning_width) * S * c.hidden * 4));
     hidden = static_cast<uint16_t*>(take(S * c.hidden * 2));
     inner = static_cast<uint16_t*>(take(S * c.conditioning_width * 2));
     int64_t of_conditioning = 0, of_layers = 0;
@@ -82,7 +83,13 @@ struct ForwardWorkspace {
   LayerWorkspace of(const LayerShape& shape, int64_t rows) const { return LayerWorkspace(layer, shape, rows, attention_floats); }
 };
 
-/// Rows of soft embeddings through the conditioning's MLP -> work.signal [S, D]; canvases without feedback have zeros.
+/// The conditioning's last product, whose pieces are the signal.
+inline ProductCall signal_product(const ForwardCall& c, const ForwardWorkspace& work) {
+  return {.rows = c.num_rows, .n = c.hidden, .k = c.conditioning_width, .x = work.inner, .ldx = c.conditioning_width, .w = c.conditioning_down, .out = {work.signal, c.hidden, Storage::kF32},
+          .pieces = product_pieces(c.hidden, c.conditioning_width), .piece_stride = int64_t{c.num_rows} * c.hidden};
+}
+
+/// Rows of soft embeddings through the conditioning's MLP -> work.signal; canvases without feedback have zeros.
 inline int condition(const ForwardCall& c, const ForwardWorkspace& work, void* stream) {
   for (int32_t i = 0; i < c.num_canvases; ++i) {
     const ForwardCanvas& canvas = c.canvases[i];
@@ -96,8 +103,7 @@ inline int condition(const ForwardCall& c, const ForwardWorkspace& work, void* s
   const ProductCall up{.rows = c.num_rows, .n = c.conditioning_width, .k = c.hidden, .x = work.hidden, .ldx = c.hidden, .w = c.conditioning_gate_up, .gated = 1,
                        .out = {work.inner, c.conditioning_width, Storage::kBf16}};
   if (const int e = matrix_product(up, stream)) return e;
-  const ProductCall down{.rows = c.num_rows, .n = c.hidden, .k = c.conditioning_width, .x = work.inner, .ldx = c.conditioning_width, .w = c.conditioning_down, .out = {work.signal, c.hidden, Storage::kF32}};
-  return matrix_product(down, stream);
+  return matrix_product(signal_product(c, work), stream);
 }
 
 /// Returns the first error of a launch. `work` was made of the same call.
@@ -113,8 +119,9 @@ inline int denoiser_forward(const ForwardCall& c, const ForwardWorkspace& work, 
     uint16_t* to = last ? work.hidden : work.of(c.layers[layer].shape, c.num_rows).normed;
     return NormedOut{{to, c.hidden, Storage::kBf16}, last ? c.final_norm : c.layers[layer].input_norm, 1};
   };
+  const ProductCall signal = signal_product(c, work);
   const EmbedCall embed{.num_rows = c.num_rows, .width = c.hidden, .eps = c.eps, .ids = c.ids, .table = {c.embedding, c.hidden, Storage::kBf16}, .scale = c.embedding_scale,
-                        .signal = {conditioned ? work.signal : nullptr, c.hidden, Storage::kF32}, .normed = c.normed, .residual = {work.x, c.hidden, Storage::kF32}, .outs = {next(0), {}, {}}};
+                        .signal = {conditioned ? work.signal : nullptr, c.hidden, Storage::kF32, signal.pieces, signal.piece_stride}, .normed = c.normed, .residual = {work.x, c.hidden, Storage::kF32}, .outs = {next(0), {}, {}}};
   if (const int e = embed_rows(embed, stream)) return e;
   for (int32_t i = 0; i < c.num_layers; ++i) {
     const ForwardLayer& layer = c.layers[i];
@@ -127,9 +134,7 @@ inline int denoiser_forward(const ForwardCall& c, const ForwardWorkspace& work, 
     if (const int e = row_glue(norm, stream)) return e;
   }
   if (!c.logits) return 0;
-  const RowsOut logits{c.logits, c.vocabulary, Storage::kF32};
-  if (const int e = matrix_product({.rows = c.num_rows, .n = c.vocabulary, .k = c.hidden, .x = work.hidden, .ldx = c.hidden, .w = {.codes = c.head}, .out = logits}, stream)) return e;
-  return soft_cap_rows({.num_rows = c.num_rows, .width = c.vocabulary, .cap = c.soft_cap, .x = logits.in(), .out = logits}, stream);
+  return matrix_product({.rows = c.num_rows, .n = c.vocabulary, .k = c.hidden, .x = work.hidden, .ldx = c.hidden, .w = {.codes = c.head}, .soft_cap = c.soft_cap, .out = {c.logits, c.vocabulary, Storage::kF32}}, stream);
 }
 
 }  // namespace canvaslab::cuda

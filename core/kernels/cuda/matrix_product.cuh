@@ -13,7 +13,9 @@ inline bool is_sound(const ProductCall& call) {
   const auto aligned = [](const void* pointer) { return pointer && reinterpret_cast<uintptr_t>(pointer) % 16 == 0; };
   if (call.rows < 0 || call.n < 1 || call.k < 1 || call.k % depth_step(call.w.format) != 0 || call.ldx < call.k || call.ldx % 8 != 0) return false;
   if (!aligned(call.x) || !aligned(call.w.codes) || !call.out.data || call.num_groups < 1 || call.num_groups > kMaxGroups || call.slots_per_row < 1) return false;
-  return !((call.w.format == WeightFormat::kE2m1 || call.w.format == WeightFormat::kInt4) && !call.w.group_scales) && (call.begin || call.num_groups == 1);
+  if (((call.w.format == WeightFormat::kE2m1 || call.w.format == WeightFormat::kInt4) && !call.w.group_scales) || (!call.begin && call.num_groups != 1)) return false;
+  if (call.pieces < 1 || call.pieces > kMaxPieces || call.pieces > (call.k + 63) / 64 || !(call.soft_cap >= 0) || (call.gated && (call.soft_cap > 0 || call.pieces > 1))) return false;
+  return call.pieces == 1 || (!call.begin && call.soft_cap == 0 && call.out.storage == Storage::kF32);
 }
 
 /// Features of the result that a tile makes.
@@ -31,13 +33,22 @@ __device__ inline int64_t weight_row(int feature, int row, int n) {
   return kGated && row % Tile::kSlab >= Tile::kSlab / 2 ? static_cast<int64_t>(n) + feature : feature;
 }
 
-/// The rows that a tile takes, [first, end) if there are as many, and what it multiplies them with.
+/// The rows that a block takes for an item of its list, [first, end) if there are as many, and what it multiplies them with. Pieces of the same tile stand side by side in the list.
 struct TileRows {
-  int group, first, end, feature_tile;
+  int group, first, end, feature_tile, piece, first_step, end_step;
 };
 template <typename Tile>
-__device__ inline TileRows rows_of(const ProductCall& call, const ProductTileAt& tile) {
-  return {tile.group, (call.begin ? call.begin[tile.group] : 0) + tile.row_tile * Tile::kTokens, call.begin ? call.begin[tile.group + 1] : call.rows, tile.feature_tile};
+__device__ inline TileRows rows_of(const ProductCall& call, const TileSchedule& schedule, int64_t item) {
+  const ProductTileAt tile = schedule.at(item / call.pieces);
+  const int piece = static_cast<int>(item % call.pieces);
+  return {tile.group, (call.begin ? call.begin[tile.group] : 0) + tile.row_tile * Tile::kTokens, call.begin ? call.begin[tile.group + 1] : call.rows, tile.feature_tile,
+          piece, first_step_of_piece(call.k, call.pieces, piece), first_step_of_piece(call.k, call.pieces, piece + 1)};
+}
+
+/// A finished number into its place.
+__device__ inline void put_result(const ProductCall& call, int piece, int row, int feature, float value) {
+  if (call.pieces > 1) static_cast<float*>(call.out.data)[piece * call.piece_stride + row * call.out.stride + feature] = value;
+  else call.out.put(row, feature, call.soft_cap > 0 ? row_soft_cap(value, call.soft_cap, 1.0f / call.soft_cap) : value);
 }
 
 /// Row tiles before each group, by the first warp: every lane has groups in a row.
@@ -85,7 +96,8 @@ __device__ inline void find_sources(const ProductCall& call, int group, int firs
 }
 
 template <typename Tile, bool kGated>
-__device__ inline void write_tile(const ProductCall& call, int group, int first_row, int end_row, int first_feature, const Sums<Tile>& sums) {
+__device__ inline void write_tile(const ProductCall& call, const TileRows& rows, const Sums<Tile>& sums) {
+  const int group = rows.group, first_row = rows.first, end_row = rows.end, first_feature = rows.feature_tile * kTileFeatures<Tile, kGated>;
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
   const int slab = warp % Tile::kSlabs * 32, half = warp / Tile::kSlabs * (Tile::kTokens / 2);
   const float* scales = call.w.row_scales ? call.w.row_scales + static_cast<int64_t>(group) * (kGated ? 2 * call.n : call.n) : nullptr;
@@ -104,7 +116,7 @@ __device__ inline void write_tile(const ProductCall& call, int group, int first_
           if (row >= end_row) continue;
           const float value = sums[m][f][i] * scale;
           if constexpr (kGated) call.out.put(row, feature, row_gelu_times(value, sums[1][f][i] * up_scale));
-          else call.out.put(row, feature, value);
+          else put_result(call, rows.piece, row, feature, value);
         }
     }
 }
@@ -116,14 +128,14 @@ __global__ void __launch_bounds__(Tile::kThreads, 2) matrix_product_kernel(Produ
   count_tiles<Tile>(call, before);
   constexpr int kFeatures = kTileFeatures<Tile, kGated>;
   const TileSchedule schedule{before, call.num_groups, TileSchedule::row_tiles(call.n, kFeatures)};
-  for (int64_t item = blockIdx.x; item < schedule.count(); item += gridDim.x) {
-    const TileRows rows = rows_of<Tile>(call, schedule.at(item));
+  for (int64_t item = blockIdx.x; item < schedule.count() * call.pieces; item += gridDim.x) {
+    const TileRows rows = rows_of<Tile>(call, schedule, item);
     TileSources<Tile> from;
     const void* scales;
     find_sources<Tile, kGated>(call, rows.group, rows.first, rows.end, rows.feature_tile * kFeatures, from, scales);
     Sums<Tile> sums = {};
-    multiply_tile<Tile>(from, scales, call.k, rows.end - rows.first, reinterpret_cast<uint8_t*>(memory), sums);
-    write_tile<Tile, kGated>(call, rows.group, rows.first, rows.end, rows.feature_tile * kFeatures, sums);
+    multiply_tile<Tile>(from, scales, call.k, rows.first_step, rows.end_step, rows.end - rows.first, reinterpret_cast<uint8_t*>(memory), sums);
+    write_tile<Tile, kGated>(call, rows_of<Tile>(call, schedule, item), sums);  // found again: registers are scarcer than time here
   }
 }
 

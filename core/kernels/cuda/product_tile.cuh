@@ -157,13 +157,13 @@ __device__ inline void run_steps(int first, int end, uint8_t* memory, Load load,
   __syncthreads();
 }
 
-/// The tile's sums over all of K.
+/// The tile's sums over the steps [first, end) of K.
 template <typename Tile>
-__device__ inline void multiply_tile(const TileSources<Tile>& from, const void* scales, int k, int x_rows, uint8_t* memory, Sums<Tile>& sums) {
+__device__ inline void multiply_tile(const TileSources<Tile>& from, const void* scales, int k, int first, int end, int x_rows, uint8_t* memory, Sums<Tile>& sums) {
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp, slab = warp % Tile::kSlabs * 32;
   auto* unpacked = reinterpret_cast<uint16_t*>(memory + Tile::kStages * Tile::kStageBytes);
   run_steps<Tile>(
-      0, (k + Tile::kDepth - 1) / Tile::kDepth, memory, [&](int step, uint8_t* stage) { load_step<Tile>(from, step, k, stage); },
+      first, end, memory, [&](int step, uint8_t* stage) { load_step<Tile>(from, step, k, stage); },
       [&](int step, const uint8_t* stage) {
         const auto* w = reinterpret_cast<const uint16_t*>(stage);
         if constexpr (Tile::kPacked) {

@@ -8,6 +8,7 @@
 #include "core/kernels/cuda/block_sums.cuh"
 #include "core/kernels/cuda/routing.h"
 #include "core/kernels/row_arithmetic.h"
+#include "core/kernels/stored_rows.h"
 
 namespace canvaslab::cuda {
 
@@ -22,9 +23,10 @@ __global__ void __launch_bounds__(RouteTile::kThreads) route_kernel(RouteCall ca
   const int64_t r = static_cast<int64_t>(blockIdx.x) * RouteTile::kWarps + warp;
   if (r >= call.num_rows) return;  // whole warps
   float* p = reinterpret_cast<float*>(memory) + static_cast<int64_t>(warp) * E;
+  const RowsIn logits{call.logits, E, Storage::kF32, call.pieces, call.piece_stride};
   float top = -INFINITY;
   for (int e = lane; e < E; e += kWarp) {
-    p[e] = call.logits[r * E + e];
+    p[e] = logits.at(r, e);
     top = p[e] > top ? p[e] : top;
   }
   top = warp_max(top);

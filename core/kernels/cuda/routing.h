@@ -9,7 +9,9 @@ inline constexpr int32_t kMaxExperts = 512;
 /// Softmax over the experts, the k largest (ties to the lower index), weights over their sum times the experts' own scale.
 struct RouteCall {
   int32_t num_rows = 0, num_experts = 0, slots = 0;  ///< slots <= num_experts <= kMaxExperts
-  const float* logits = nullptr;                     ///< [rows, E]
+  const float* logits = nullptr;                     ///< [rows, E], or in pieces as RowsIn
+  int32_t pieces = 1;
+  int64_t piece_stride = 0;
   const float* per_expert_scale = nullptr;           ///< [E]
   int32_t* expert = nullptr;                         ///< [R] out, slots in falling probability
   float* weight = nullptr;                           ///< [R] out

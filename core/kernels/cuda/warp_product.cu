@@ -14,7 +14,7 @@ int launch(const ProductCall& call, void* stream) {
   if (const cudaError_t got = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device); got != cudaSuccess) return got;
   // Group sizes lie in device memory: every group may end in a tile that is not full.
   const int64_t row_tiles = call.rows / Tile::kTokens + (call.begin ? (call.num_groups < call.rows ? call.num_groups : call.rows) : 1);
-  const int64_t items = row_tiles * TileSchedule::row_tiles(call.n, kTileFeatures<Tile, kGated>), at_once = 2 * static_cast<int64_t>(processors);
+  const int64_t items = call.pieces * row_tiles * TileSchedule::row_tiles(call.n, kTileFeatures<Tile, kGated>), at_once = 2 * static_cast<int64_t>(processors);
   kernel<<<static_cast<unsigned>(items < at_once ? items : at_once), Tile::kThreads, Tile::kBytes, static_cast<cudaStream_t>(stream)>>>(call);
   return cudaGetLastError();
 }

@@ -18,7 +18,7 @@ std::atomic<int32_t> processors_in_use{0};
 
 template <typename Tile, bool kGated>
 int launch(const ProductCall& call, int32_t blocks, void* stream) {
-  auto* kernel = warpgroup_product_kernel<Tile, kGated, PutRows>;
+  auto* kernel = warpgroup_product_kernel<Tile, kGated>;
   if (const cudaError_t set = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::kBytes); set != cudaSuccess) return set;
   if (blocks == 0) {
     int device = 0;
@@ -27,8 +27,8 @@ int launch(const ProductCall& call, int32_t blocks, void* stream) {
   }
   // Group sizes lie in device memory: every group may end in a tile that is not full.
   const int64_t row_tiles = call.rows / Tile::kTokens + (call.begin ? std::min(call.num_groups, call.rows) : 1);
-  const int64_t items = row_tiles * TileSchedule::row_tiles(call.n, kTileFeatures<Tile, kGated>);
-  kernel<<<static_cast<unsigned>(std::min<int64_t>(items, blocks)), Tile::kThreads, Tile::kBytes, static_cast<cudaStream_t>(stream)>>>(call, PutRows{call.out});
+  const int64_t items = call.pieces * row_tiles * TileSchedule::row_tiles(call.n, kTileFeatures<Tile, kGated>);
+  kernel<<<static_cast<unsigned>(std::min<int64_t>(items, blocks)), Tile::kThreads, Tile::kBytes, static_cast<cudaStream_t>(stream)>>>(call);
   return cudaGetLastError();
 }
 
@@ -89,7 +89,7 @@ bool has_warpgroups() {
   cudaFuncAttributes code{};
   const bool there = cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
                      cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess && major == 9 && minor == 0 &&
-                     cudaFuncGetAttributes(&code, warpgroup_product_kernel<WarpgroupTile<64>, false, PutRows>) == cudaSuccess;
+                     cudaFuncGetAttributes(&code, warpgroup_product_kernel<WarpgroupTile<64>, false>) == cudaSuccess;
   if (!there) cudaGetLastError();  // else the next launch would report it
   return there;
 }

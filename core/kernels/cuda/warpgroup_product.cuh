@@ -39,14 +39,15 @@ struct StepsAhead {
   const ProductCall& call;
   const TileSchedule& schedule;
   int64_t item, count;
-  int step, steps;
+  int step, end;             // of the item; equal: it has not begun
   TileSources<Tile> from;
 
   /// The next step, if there is one.
   __device__ inline void load(uint8_t* stage) {
     if (item >= count) return;
-    if (step == 0) {
-      const TileRows rows = rows_of<Tile>(call, schedule.at(item));
+    if (step == end) {
+      const TileRows rows = rows_of<Tile>(call, schedule, item);
+      step = rows.first_step, end = rows.end_step;
       const void* scales;  // of groups: bf16 has none
       find_sources<Tile, kGated>(call, rows.group, rows.first, rows.end, rows.feature_tile * kTileFeatures<Tile, kGated>, from, scales);
     }
@@ -66,19 +67,12 @@ struct StepsAhead {
       const bool present = inside && from.x_row[i] != TileSources<Tile>::kNone;
       copy_16(to + Tile::kWeightBytes + i * kRows, present ? from.x + from.x_row[i] * int64_t{16} + 2 * column : from.x, present);
     }
-    if (++step == steps) step = 0, item += gridDim.x;
+    if (++step == end) item += gridDim.x;
   }
 };
 
-/// What becomes of a result: written to rows as they are stored.
-struct PutRows {
-  RowsOut out;
-  __device__ void operator()(int row, int feature, float value) const { out.put(row, feature, value); }
-};
-
-/// Gives every result of the tile to `put(row, feature, value)`, once, by the thread that has it.
-template <typename Tile, bool kGated, typename Put>
-__device__ inline void put_tile(const ProductCall& call, const TileRows& rows, const float (&sums)[Tile::kSums], const Put& put) {
+template <typename Tile, bool kGated>
+__device__ inline void put_tile(const ProductCall& call, const TileRows& rows, const float (&sums)[Tile::kSums]) {
   const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, first_feature = rows.feature_tile * kTileFeatures<Tile, kGated>;
   const float* scales = call.w.row_scales ? call.w.row_scales + static_cast<int64_t>(rows.group) * (kGated ? 2 * call.n : call.n) : nullptr;
   CANVASLAB_UNROLL
@@ -93,15 +87,14 @@ __device__ inline void put_tile(const ProductCall& call, const TileRows& rows, c
         const int row = rows.first + 8 * j + lane % 4 * 2 + side;
         if (row >= rows.end) continue;
         const float value = sums[4 * j + 2 * below + side] * scale;
-        if constexpr (kGated) put(row, feature, row_gelu_times(value, sums[4 * j + 2 + side] * up_scale));
-        else put(row, feature, value);
+        if constexpr (kGated) call.out.put(row, feature, row_gelu_times(value, sums[4 * j + 2 + side] * up_scale));
+        else put_result(call, rows.piece, row, feature, value);
       }
   }
 }
 
-/// `put`: see PutRows.
-template <typename Tile, bool kGated, typename Put>
-__global__ void __launch_bounds__(Tile::kThreads, 1) warpgroup_product_kernel(ProductCall call, Put put) {
+template <typename Tile, bool kGated>
+__global__ void __launch_bounds__(Tile::kThreads, 1) warpgroup_product_kernel(ProductCall call) {
 #if defined(__CUDA_ARCH__) && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
   __trap();  // other architectures have no such instructions; the launcher asks
 #else
@@ -109,15 +102,14 @@ __global__ void __launch_bounds__(Tile::kThreads, 1) warpgroup_product_kernel(Pr
   __shared__ int32_t before[kMaxGroups + 1];
   count_tiles<Tile>(call, before);
   const TileSchedule schedule{before, call.num_groups, TileSchedule::row_tiles(call.n, kTileFeatures<Tile, kGated>)};
-  const int64_t count = schedule.count();
-  const int steps = (call.k + Tile::kDepth - 1) / Tile::kDepth;
+  const int64_t count = schedule.count() * call.pieces;
 
   auto* ring = reinterpret_cast<uint8_t*>(memory);
   ring += (0u - shared_address(ring)) % SwizzledRows::kRepeat;
   uint8_t* const ring_end = ring + Tile::kStages * Tile::kStageBytes;
   const auto next = [&](uint8_t* stage) { return stage + Tile::kStageBytes == ring_end ? ring : stage + Tile::kStageBytes; };
 
-  StepsAhead<Tile, kGated> ahead{call, schedule, static_cast<int64_t>(blockIdx.x), count, 0, steps, {}};
+  StepsAhead<Tile, kGated> ahead{call, schedule, static_cast<int64_t>(blockIdx.x), count, 0, 0, {}};
   uint8_t *filled = ring, *used = ring;
   for (int i = 0; i < Tile::kStages - 2; ++i) {
     ahead.load(filled);
@@ -127,14 +119,15 @@ __global__ void __launch_bounds__(Tile::kThreads, 1) warpgroup_product_kernel(Pr
   const int own_rows = static_cast<int>(threadIdx.x) / Tile::kWarpgroup * (Tile::kWeightBytes / 2);
   for (int64_t item = blockIdx.x; item < count; item += gridDim.x) {
     float sums[Tile::kSums];
-    for (int step = 0; step < steps; ++step) {
+    const TileRows rows = rows_of<Tile>(call, schedule, item);
+    for (int step = rows.first_step; step < rows.end_step; ++step) {
       wait_for_copies<Tile::kStages - 3>();
       fence_async_proxy();
       __syncthreads();  // everybody's copies of this step are there, and everybody's products of the step before the last are done
       const uint64_t w = SwizzledRows::descriptor(shared_address(used + own_rows)), x = SwizzledRows::descriptor(shared_address(used + Tile::kWeightBytes));
       fence_sums();
       CANVASLAB_UNROLL
-      for (int k = 0; k < Tile::kDepth / 16; ++k) multiply_warpgroup(sums, w + k * SwizzledRows::kNext16, x + k * SwizzledRows::kNext16, step > 0 || k > 0);
+      for (int k = 0; k < Tile::kDepth / 16; ++k) multiply_warpgroup(sums, w + k * SwizzledRows::kNext16, x + k * SwizzledRows::kNext16, step > rows.first_step || k > 0);
       commit_products();
       ahead.load(filled);
       commit_copies();
@@ -144,7 +137,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1) warpgroup_product_kernel(Pr
     }
     wait_for_products<0>();
     sums_are_there(sums);
-    put_tile<Tile, kGated>(call, rows_of<Tile>(call, schedule.at(item)), sums, put);
+    put_tile<Tile, kGated>(call, rows_of<Tile>(call, schedule, item), sums);
   }
 #endif
 }

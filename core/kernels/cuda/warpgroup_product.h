@@ -28,7 +28,7 @@ constexpr int32_t warpgroup_tokens(const ProductCall& call, int32_t processors) 
   int32_t best = 0;
   int64_t least = 0;
   for (const int32_t tokens : kWarpgroupTokens) {
-    const int64_t tiles = groups * ceiling(rows, tokens) * ceiling(call.n, call.gated ? 64 : 128), cost = ceiling(tiles, processors) * (128 + tokens);
+    const int64_t tiles = call.pieces * groups * ceiling(rows, tokens) * ceiling(call.n, call.gated ? 64 : 128), cost = ceiling(tiles, processors) * (128 + tokens);
     if (best == 0 || cost <= least) best = tokens, least = cost;
   }
   return best;

@@ -190,7 +190,9 @@ TEST_P(DecoderLayer, IsWhatF64Says) {
 
 INSTANTIATE_TEST_SUITE_P(Shapes, DecoderLayer,
                          ::testing::Values(LayerShape{.hidden = 48, .num_heads = 4, .num_kv_heads = 2, .head_width = 16, .has_values = 1, .dense_width = 40, .num_experts = 6, .slots = 2, .expert_width = 24},
-                                           LayerShape{.hidden = 72, .num_heads = 4, .num_kv_heads = 1, .head_width = 64, .has_values = 0, .dense_width = 24, .num_experts = 3, .slots = 3, .expert_width = 16}));
+                                           LayerShape{.hidden = 72, .num_heads = 4, .num_kv_heads = 1, .head_width = 64, .has_values = 0, .dense_width = 24, .num_experts = 3, .slots = 3, .expert_width = 16},
+                                           // Deep enough for products in pieces: output, dense block and router.
+                                           LayerShape{.hidden = 520, .num_heads = 8, .num_kv_heads = 2, .head_width = 64, .has_values = 1, .dense_width = 456, .num_experts = 6, .slots = 2, .expert_width = 24}));
 
 }  // namespace
 }  // namespace canvaslab::cuda

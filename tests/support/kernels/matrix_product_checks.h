@@ -14,6 +14,7 @@
 #include "core/kernels/cuda/matrix_product.h"
 #include "core/kernels/cuda/routing.h"
 #include "core/kernels/cuda/warpgroup_product.h"
+#include "core/kernels/row_arithmetic.h"
 #include "core/kernels/tile_schedule.h"
 #include "tests/support/kernels/check.h"
 
@@ -62,12 +63,13 @@ struct ProductCase {
   bool gated;
   std::vector<int> groups;   ///< their rows
   int slots = 0;             ///< above 0: rows of x are found through `source`
+  int pieces = 1;
 };
 
 struct Product {
   Product(const ProductCase& shape, uint64_t seed)
       : c(shape), random(seed), rows(std::accumulate(c.groups.begin(), c.groups.end(), 0)), w(c.format, static_cast<int64_t>(c.groups.size()) * c.n * (c.gated ? 2 : 1), c.k, random),
-        out(static_cast<size_t>(rows * c.n), Storage::kF32) {
+        out(static_cast<size_t>(c.pieces * rows * c.n), Storage::kF32) {
     begin.push_back(0);
     for (const int size : c.groups) begin.push_back(begin.back() + size);
     const int x_rows = c.slots > 0 ? (rows + c.slots - 1) / c.slots : rows;
@@ -79,9 +81,18 @@ struct Product {
   }
   ProductCall call() {
     return {.rows = rows, .n = c.n, .k = c.k, .x = x.data(), .ldx = ldx, .w = w.get(), .gated = c.gated, .out = out.out(c.n), .begin = c.groups.size() > 1 ? begin.data() : nullptr,
-            .num_groups = static_cast<int32_t>(c.groups.size()), .source = c.slots > 0 ? source.data() : nullptr, .slots_per_row = std::max(1, c.slots)};
+            .num_groups = static_cast<int32_t>(c.groups.size()), .source = c.slots > 0 ? source.data() : nullptr, .slots_per_row = std::max(1, c.slots), .pieces = c.pieces, .piece_stride = int64_t{rows} * c.n};
   }
+  /// Piece by piece.
   std::vector<Expected> expected() const {
+    std::vector<Expected> all;
+    for (int piece = 0; piece < c.pieces; ++piece) {
+      const std::vector<Expected> one = expected_of(std::min(64 * first_step_of_piece(c.k, c.pieces, piece), c.k), std::min(64 * first_step_of_piece(c.k, c.pieces, piece + 1), c.k));
+      all.insert(all.end(), one.begin(), one.end());
+    }
+    return all;
+  }
+  std::vector<Expected> expected_of(int first_k, int end_k) const {
     std::vector<Expected> all;
     const auto features = static_cast<int64_t>(c.n) * (c.gated ? 2 : 1);
     for (size_t g = 0; g + 1 < begin.size(); ++g)
@@ -91,7 +102,7 @@ struct Product {
           // An f32 sum of k products: at most k roundings of what is there, one more for the row's scale.
           const auto sum = [&](int64_t feature) {
             double value = 0, size = 0;
-            for (int64_t k = 0; k < c.k; ++k) {
+            for (int64_t k = first_k; k < end_k; ++k) {
               const auto at = static_cast<size_t>(x_row * ldx + k);
               const double term = static_cast<double>(from_bf16(x[at])) * w.number(static_cast<size_t>((static_cast<int64_t>(g) * features + feature) * c.k + k));
               value += term;
@@ -154,13 +165,15 @@ INSTANTIATE_TEST_SUITE_P(Shapes, MatrixProduct,
                                            ProductCase{"e4m3", WeightFormat::kE4m3, 130, 80, false, {10}}, ProductCase{"e4m3_groups", WeightFormat::kE4m3, 40, 144, true, {3, 0, 20}, 4},
                                            ProductCase{"e4m3_both_halves", WeightFormat::kE4m3, 128, 144, false, {41}},
                                            ProductCase{"e2m1", WeightFormat::kE2m1, 130, 96, false, {10}}, ProductCase{"e2m1_groups", WeightFormat::kE2m1, 40, 160, true, {3, 0, 20}, 4},
+                                           ProductCase{"two_pieces", WeightFormat::kBf16, 131, 200, false, {67}, 0, 2}, ProductCase{"many_pieces", WeightFormat::kBf16, 20, 520, false, {5}, 0, 8},
+                                           ProductCase{"e4m3_pieces", WeightFormat::kE4m3, 40, 336, false, {9}, 0, 3}, ProductCase{"e2m1_pieces", WeightFormat::kE2m1, 40, 352, false, {9}, 0, 5},
                                            ProductCase{"int4", WeightFormat::kInt4, 130, 96, false, {10}}, ProductCase{"int4_groups", WeightFormat::kInt4, 40, 160, true, {3, 0, 20}, 4}),
                          [](const auto& shape) { return std::string(shape.param.name); });
 
 // The checkpoint's sizes, of which the processor's simulator would make hours.
 INSTANTIATE_TEST_SUITE_P(FullSizes, MatrixProduct,
                          ::testing::ValuesIn(!kFullSizes ? std::vector<ProductCase>{} : std::vector<ProductCase>{
-                             {"qkv", WeightFormat::kBf16, 8192, 2816, false, {100}}, {"o", WeightFormat::kBf16, 2816, 8192, false, {65}}, {"gate_up", WeightFormat::kBf16, 2112, 2816, true, {100}},
+                             {"qkv", WeightFormat::kBf16, 8192, 2816, false, {100}}, {"o", WeightFormat::kBf16, 2816, 8192, false, {65}, 0, 3}, {"router", WeightFormat::kBf16, 128, 2816, false, {256}, 0, 8}, {"gate_up", WeightFormat::kBf16, 2112, 2816, true, {100}},
                              {"head", WeightFormat::kBf16, 262144, 2816, false, {3}}, {"experts", WeightFormat::kBf16, 704, 2816, true, {16, 0, 300, 8, 1, 21, 64, 65}, 8},
                              {"experts_down", WeightFormat::kBf16, 2816, 704, false, {16, 0, 300, 8, 1, 21, 64, 65}}, {"experts_e4m3", WeightFormat::kE4m3, 704, 2816, true, {16, 0, 300, 8, 1, 21, 64, 65}, 8},
                              {"experts_e2m1", WeightFormat::kE2m1, 704, 2816, true, {16, 0, 300, 8, 1, 21, 64, 65}, 8}}),
@@ -181,6 +194,39 @@ TEST_F(MatrixProductBits, DependNeitherOnTheGridNorOnTheTileNorOnOtherRows) {
   one.x += 69 * one.ldx;
   run(one, 1, false);
   EXPECT_TRUE(std::equal(alone.out.floats.begin(), alone.out.floats.begin() + 40, few.out.floats.begin() + 69 * 40));
+}
+
+/// As the pass of its own that it spares.
+TEST_F(MatrixProductBits, CapsAreThoseOfSoftCapRows) {
+  const ProductCase shape{"", WeightFormat::kBf16, 150, 72, false, {70}};
+  Product plain(shape, 9), capped(shape, 9);
+  run(plain.call(), 3, false);
+  ProductCall call = capped.call();
+  call.soft_cap = 3;
+  run(call, 3, true);
+  for (size_t i = 0; i < plain.out.floats.size(); ++i) ASSERT_EQ(capped.out.floats[i], row_soft_cap(plain.out.floats[i], 3, 1.0f / 3)) << i;
+  EXPECT_NE(capped.out.floats, plain.out.floats);
+  if (!warpgroups_missing().empty()) return;
+  Product by_warpgroups(shape, 9);
+  call = by_warpgroups.call();
+  call.soft_cap = 3;
+  run_warpgroups(call, 64, 2, false);
+  EXPECT_EQ(by_warpgroups.out.floats, capped.out.floats);
+}
+
+TEST_F(MatrixProductBits, PiecesFillTheDeviceAndDependOnTheWeightsAlone) {
+  EXPECT_EQ(product_pieces(2816, 8192), 3) << "attention's output: 44 tiles";
+  EXPECT_EQ(product_pieces(2816, 2112), 3);
+  EXPECT_EQ(product_pieces(128, 2816), 8) << "router";
+  EXPECT_EQ(product_pieces(8192, 2816), 1);
+  EXPECT_EQ(product_pieces(262144, 2816), 1);
+  EXPECT_EQ(product_pieces(128, 448), 1) << "four steps at least in each";
+  for (const int k : {8, 64, 65, 448, 512, 2112, 2816})
+    for (int pieces = 1; pieces <= std::min(kMaxPieces, (k + 63) / 64); ++pieces) {
+      EXPECT_EQ(first_step_of_piece(k, pieces, 0), 0);
+      EXPECT_EQ(first_step_of_piece(k, pieces, pieces), (k + 63) / 64);
+      for (int p = 0; p < pieces; ++p) EXPECT_LT(first_step_of_piece(k, pieces, p), first_step_of_piece(k, pieces, p + 1)) << k << " " << pieces;
+    }
 }
 
 /// By warpgroups: a shape and the rows of x a tile.
@@ -215,7 +261,7 @@ std::string name_of(const ::testing::TestParamInfo<WarpgroupCase>& info) { retur
 INSTANTIATE_TEST_SUITE_P(Shapes, WarpgroupProduct,
                          ::testing::Combine(::testing::Values(ProductCase{"one_number", WeightFormat::kBf16, 1, 8, false, {1}}, ProductCase{"one_row", WeightFormat::kBf16, 150, 72, false, {1}},
                                                               ProductCase{"odd", WeightFormat::kBf16, 131, 72, false, {67}}, ProductCase{"many_rows", WeightFormat::kBf16, 40, 136, false, {300}},
-                                                              ProductCase{"deep", WeightFormat::kBf16, 20, 840, false, {5}}, ProductCase{"gated", WeightFormat::kBf16, 70, 136, true, {133}},
+                                                              ProductCase{"deep", WeightFormat::kBf16, 20, 840, false, {5}}, ProductCase{"pieces", WeightFormat::kBf16, 150, 840, false, {70}, 0, 3}, ProductCase{"gated", WeightFormat::kBf16, 70, 136, true, {133}},
                                                               ProductCase{"no_rows", WeightFormat::kBf16, 20, 64, false, {0}}, ProductCase{"gated_groups", WeightFormat::kBf16, 40, 64, true, {9, 0, 66}, 8},
                                                               ProductCase{"groups", WeightFormat::kBf16, 24, 72, false, {0, 70, 0, 3, 1, 0}}),
                                             ::testing::ValuesIn(kWarpgroupTokens)),
