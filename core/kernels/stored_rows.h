@@ -24,11 +24,11 @@ struct RowsIn {
   int64_t piece_stride = 0;
 
   CANVASLAB_HOST_DEVICE float at(int64_t row, int64_t column) const {
-    int64_t i = row * stride + column;
-    float sum = stored(i);
-    for (int32_t piece = 1; piece < pieces; ++piece) sum = sum + stored(i += piece_stride);
+    float sum = of_piece(0, row, column);
+    for (int32_t piece = 1; piece < pieces; ++piece) sum = sum + of_piece(piece, row, column);
     return sum;
   }
+  CANVASLAB_HOST_DEVICE float of_piece(int32_t piece, int64_t row, int64_t column) const { return stored(row * stride + column + piece * piece_stride); }
   CANVASLAB_HOST_DEVICE float stored(int64_t i) const { return storage == Storage::kF32 ? static_cast<const float*>(data)[i] : from_bf16(static_cast<const uint16_t*>(data)[i]); }
 };
 

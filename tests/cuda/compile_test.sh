@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compiles every kernel for every architecture and looks at what came out: no spills; no fused multiply-add in f32, which would
 # round otherwise than the CPU; no atomics on floating point; tensor cores where products are; warpgroup instructions on sm_90a
-# alone. Where nvdisasm or cuobjdump is (beside nvcc or in the PATH), the machine code is looked at too.   tests/cuda/compile_test.sh NVCC
+# alone. Where nvdisasm or cuobjdump is (beside nvcc, in the PATH, or in the triton of the oracle's Python), the machine code is looked at too.   tests/cuda/compile_test.sh NVCC
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 nvcc="${1:?the first argument is nvcc}"
@@ -10,6 +10,7 @@ trap 'rm -rf "$work"' EXIT
 failed=0
 complain() { echo "FAILED: $*" >&2; failed=1; }
 export PATH="$(dirname "$nvcc"):$PATH"
+if [ -n "${CANVASLAB_ORACLE_PYTHON:-}" ]; then PATH="$PATH:$(echo "$(dirname "$(dirname "$CANVASLAB_ORACLE_PYTHON")")"/lib/python3*/site-packages/triton/backends/nvidia/bin)"; fi
 # machine_code CUBIN: its disassembly; empty where nothing disassembles.
 machine_code() {
   if command -v nvdisasm >/dev/null; then nvdisasm -c "$1"

@@ -315,6 +315,7 @@ T exchanged(T value, unsigned from) {
 #define __shared__ static
 #define __launch_bounds__(...)
 #define CANVASLAB_UNROLL
+#define CANVASLAB_ROLLED
 #define CANVASLAB_DYNAMIC_SHARED(name) double* name = canvaslab::simt::Block::current()->shared()
 
 [[maybe_unused]] static constexpr canvaslab::simt::ThreadIndex threadIdx{};

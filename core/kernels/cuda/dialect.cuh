@@ -6,6 +6,7 @@
 #include <cuda_runtime.h>
 #define CANVASLAB_DYNAMIC_SHARED(name) extern __shared__ __align__(16) double name[]  // 16 bytes: matrix loads and asynchronous copies
 #define CANVASLAB_UNROLL _Pragma("unroll")
+#define CANVASLAB_ROLLED _Pragma("unroll 1")
 #elif !defined(CANVASLAB_SIMT)
 #error "kernels are compiled by nvcc, or after tests/support/simt.h"
 #endif

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/kernels/cuda/block_sums.cuh"
+#include "core/kernels/cuda/matrix_product.h"
 #include "core/kernels/cuda/routing.h"
 #include "core/kernels/row_arithmetic.h"
 #include "core/kernels/stored_rows.h"
@@ -26,8 +27,14 @@ __global__ void __launch_bounds__(RouteTile::kThreads) route_kernel(RouteCall ca
   const RowsIn logits{call.logits, E, Storage::kF32, call.pieces, call.piece_stride};
   float top = -INFINITY;
   for (int e = lane; e < E; e += kWarp) {
-    p[e] = logits.at(r, e);
-    top = p[e] > top ? p[e] : top;
+    float pieces[kMaxPieces];  // all on their way before the first is added
+    CANVASLAB_UNROLL
+    for (int i = 0; i < kMaxPieces; ++i) pieces[i] = i < call.pieces ? logits.of_piece(i, r, e) : 0.0f;
+    float sum = pieces[0];
+    CANVASLAB_UNROLL
+    for (int i = 1; i < kMaxPieces; ++i) sum = i < call.pieces ? sum + pieces[i] : sum;
+    p[e] = sum;
+    top = sum > top ? sum : top;
   }
   top = warp_max(top);
   float all = 0;

@@ -15,6 +15,34 @@ struct GlueTile {
   static constexpr size_t bytes(int width) { return 2 * static_cast<size_t>(width) * sizeof(float); }
 };
 
+/// Sums over `terms` of term(i, column) in rising order into shared memory, each thread its own columns: of every term kAhead columns are on their way before the first is added, as it is the waiting that
+/// takes time.
+template <typename Term>
+__device__ inline void sum_row(int terms, int width, float* to, Term term) {
+  constexpr int kAhead = 12;  // all of a row of 2816
+  for (int first = static_cast<int>(threadIdx.x); first < width; first += kAhead * GlueTile::kThreads) {
+    float sums[kAhead] = {};
+    CANVASLAB_ROLLED
+    for (int i = 0; i < terms; ++i) {
+      CANVASLAB_UNROLL
+      for (int ahead = 0; ahead < kAhead; ++ahead) {
+        const int c = first + ahead * GlueTile::kThreads;
+        const float number = c < width ? term(i, c) : 0.0f;
+        sums[ahead] = i == 0 ? number : sums[ahead] + number;
+      }
+    }
+    CANVASLAB_UNROLL
+    for (int ahead = 0; ahead < kAhead; ++ahead)
+      if (const int c = first + ahead * GlueTile::kThreads; c < width) to[c] = sums[ahead];
+  }
+}
+__device__ inline void load_row(const RowsIn& rows, int64_t r, int width, float* to) {
+  sum_row(rows.pieces, width, to, [&](int piece, int c) { return rows.of_piece(piece, r, c); });
+}
+__device__ inline void load_expert_sum(const ExpertSum& experts, int64_t r, int width, float* to) {
+  sum_row(experts.slots, width, to, [&](int slot, int c) { return experts.parts.at(experts.place[r * experts.slots + slot], c) * experts.weight[r * experts.slots + slot]; });
+}
+
 /// 1 / sqrt(mean(x^2) + eps) of a row in shared memory that every thread has written its own columns of.
 __device__ inline float inverse_rms(const float* row, int width, float eps, float* scratch) {
   float sum = 0;
@@ -42,15 +70,6 @@ __device__ inline void write_residual(const RowsOut& residual, int64_t r, int c,
   x[c] = residual.storage == Storage::kF32 ? value : from_bf16(nearest_bf16(value));
 }
 
-__device__ inline float expert_sum(const ExpertSum& experts, int64_t r, int c) {
-  float sum = 0;
-  for (int slot = 0; slot < experts.slots; ++slot) {
-    const int64_t i = r * experts.slots + slot;
-    sum = sum + experts.parts.at(experts.place[i], c) * experts.weight[i];
-  }
-  return sum;
-}
-
 __global__ void __launch_bounds__(GlueTile::kThreads) row_glue_kernel(RowGlueCall call) {
   CANVASLAB_DYNAMIC_SHARED(memory);
   __shared__ float scratch[GlueTile::kWarps];
@@ -60,9 +79,9 @@ __global__ void __launch_bounds__(GlueTile::kThreads) row_glue_kernel(RowGlueCal
   if (!call.branch.data) {
     for (int c = first; c < width; c += GlueTile::kThreads) x[c] = call.residual.in().at(r, c);
   } else {
-    for (int c = first; c < width; c += GlueTile::kThreads) branch[c] = call.branch.at(r, c);
+    load_row(call.branch, r, width, branch);
     if (call.experts.parts.data) {
-      for (int c = first; c < width; c += GlueTile::kThreads) x[c] = expert_sum(call.experts, r, c);
+      load_expert_sum(call.experts, r, width, x);
       const float of_branch = inverse_rms(branch, width, call.eps, scratch), of_experts = inverse_rms(x, width, call.eps, scratch);
       for (int c = first; c < width; c += GlueTile::kThreads) branch[c] = branch[c] * of_branch * call.branch_gain[c] + x[c] * of_experts * call.experts_gain[c];
     }
@@ -78,9 +97,10 @@ __global__ void __launch_bounds__(GlueTile::kThreads) embed_rows_kernel(EmbedCal
   const int width = call.width, first = static_cast<int>(threadIdx.x);
   const int64_t r = blockIdx.x, id = call.ids[r];
   auto* x = reinterpret_cast<float*>(memory);
+  if (call.signal.data) load_row(call.signal, r, width, x);
   for (int c = first; c < width; c += GlueTile::kThreads) {
     const float embedded = call.table.at(id, c) * call.scale;
-    x[c] = call.signal.data ? embedded + call.signal.at(r, c) : embedded;
+    x[c] = call.signal.data ? embedded + x[c] : embedded;
   }
   const float factor = call.normed ? inverse_rms(x, width, call.eps, scratch) : 1.0f;
   for (int c = first; c < width; c += GlueTile::kThreads) write_residual(call.residual, r, c, x[c] * factor, x);
