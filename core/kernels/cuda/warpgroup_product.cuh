@@ -70,38 +70,49 @@ struct StepsAhead {
   }
 };
 
-/// What becomes of a result: written to rows as they are stored.
-struct PutRows {
-  RowsOut out;
-  __device__ void operator()(int row, int feature, float value) const { out.put(row, feature, value); }
-};
-
-/// Gives every result of the tile to `put(row, feature, value)`, once, by the thread that has it.
-template <typename Tile, bool kGated, typename Put>
-__device__ inline void put_tile(const ProductCall& call, const TileRows& rows, const float (&sums)[Tile::kSums], const Put& put) {
+/// Gives this thread's results of a tile to use(row, feature, value), every result being one thread's. A thread has two features 8 apart, or one where kGated, in kTokens / 4 rows; they come row by row.
+/// The other results of a row are those of lanes l % 4 + 4 i of all warps.
+template <typename Tile, bool kGated, typename Use>
+__device__ inline void for_results(const ProductCall& call, const TileRows& rows, const float (&sums)[Tile::kSums], Use use) {
+  constexpr int kOwn = kGated ? 1 : 2;
   const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, first_feature = rows.feature_tile * kTileFeatures<Tile, kGated>;
   const float* scales = call.w.row_scales ? call.w.row_scales + static_cast<int64_t>(rows.group) * (kGated ? 2 * call.n : call.n) : nullptr;
+  int features[kOwn];
+  float scale[kOwn], up_scale = 1;
   CANVASLAB_UNROLL
-  for (int below = 0; below < (kGated ? 1 : 2); ++below) {
-    const int tile_row = thread / kWarp * 16 + lane / 4 + 8 * below, feature = feature_of<Tile, kGated>(first_feature, tile_row);  // warps of both warpgroups in a row: 16 weight rows each
-    if (feature >= call.n) continue;
-    const float scale = scales ? scales[feature] : 1.0f, up_scale = kGated && scales ? scales[call.n + feature] : 1.0f;
-    CANVASLAB_UNROLL
-    for (int j = 0; j < Tile::kTokens / 8; ++j)
-      CANVASLAB_UNROLL
-      for (int side = 0; side < 2; ++side) {
-        const int row = rows.first + 8 * j + lane % 4 * 2 + side;
-        if (row >= rows.end) continue;
-        const float value = sums[4 * j + 2 * below + side] * scale;
-        if constexpr (kGated) put(row, feature, row_gelu_times(value, sums[4 * j + 2 + side] * up_scale));
-        else put(row, feature, value);
-      }
+  for (int below = 0; below < kOwn; ++below) {
+    features[below] = feature_of<Tile, kGated>(first_feature, thread / kWarp * 16 + lane / 4 + 8 * below);  // warps of both warpgroups in a row: 16 weight rows each
+    scale[below] = scales && features[below] < call.n ? scales[features[below]] : 1.0f;
+    if (kGated && scales && features[below] < call.n) up_scale = scales[call.n + features[below]];
   }
+  CANVASLAB_UNROLL
+  for (int j = 0; j < Tile::kTokens / 8; ++j)
+    CANVASLAB_UNROLL
+    for (int side = 0; side < 2; ++side) {
+      const int row = rows.first + 8 * j + lane % 4 * 2 + side;
+      if (row >= rows.end) continue;
+      CANVASLAB_UNROLL
+      for (int below = 0; below < kOwn; ++below) {
+        if (features[below] >= call.n) continue;
+        const float value = sums[4 * j + 2 * below + side] * scale[below];
+        if constexpr (kGated) use(row, features[below], row_gelu_times(value, sums[4 * j + 2 + side] * up_scale));
+        else use(row, features[below], value);
+      }
+    }
 }
 
-/// `put`: see PutRows.
-template <typename Tile, bool kGated, typename Put>
-__global__ void __launch_bounds__(Tile::kThreads, 1) warpgroup_product_kernel(ProductCall call, Put put) {
+/// What is made of a tile's results: here they are written as they are. All threads of the block come to tile(), with the shared memory of the ring in use.
+struct PutRows {
+  RowsOut out;
+  template <typename Tile, bool kGated>
+  __device__ void tile(const ProductCall& call, const TileRows& rows, const float (&sums)[Tile::kSums]) const {
+    for_results<Tile, kGated>(call, rows, sums, [&](int row, int feature, float value) { out.put(row, feature, value); });
+  }
+};
+
+/// `finish`: see PutRows.
+template <typename Tile, bool kGated, typename Finish>
+__global__ void __launch_bounds__(Tile::kThreads, 1) warpgroup_product_kernel(ProductCall call, Finish finish) {
 #if defined(__CUDA_ARCH__) && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
   __trap();  // other architectures have no such instructions; the launcher asks
 #else
@@ -144,7 +155,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1) warpgroup_product_kernel(Pr
     }
     wait_for_products<0>();
     sums_are_there(sums);
-    put_tile<Tile, kGated>(call, rows_of<Tile>(call, schedule.at(item)), sums, put);
+    finish.template tile<Tile, kGated>(call, rows_of<Tile>(call, schedule.at(item)), sums);
   }
 #endif
 }
