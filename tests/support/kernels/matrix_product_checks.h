@@ -218,11 +218,17 @@ TEST_P(WarpgroupBits, AreThoseOfWarps) {
   const uint64_t seed = std::random_device()();
   SCOPED_TRACE(fmt::format("seed {}", seed));
   Product product(GetParam(), seed);
-  run(product.call(), 4, false);
+  for (float& scale : product.w.row_scales) scale = std::uniform_real_distribution<float>(0.5f, 2.0f)(product.random);
+  const auto call = [&] {
+    ProductCall with_scales = product.call();
+    with_scales.w.row_scales = product.w.row_scales.data();
+    return with_scales;
+  };
+  run(call(), 4, false);
   const auto by_warps = std::exchange(product.out, StoredArray(product.out.floats.size(), Storage::kF32));
   for (const int32_t tokens : kWarpgroupTokens) {
     std::fill(product.out.floats.begin(), product.out.floats.end(), NAN);
-    run_warpgroups(product.call(), tokens, kFullSizes ? 0 : 2, true);
+    run_warpgroups(call(), tokens, kFullSizes ? 0 : 2, true);
     EXPECT_TRUE(std::equal(by_warps.floats.begin(), by_warps.floats.end(), product.out.floats.begin())) << "tiles of " << tokens;
   }
 }
