@@ -52,6 +52,7 @@ struct DenoiserFacts {
   bool has_causal_mode = false;        ///< append can return causal logits
   bool self_conditioning = false;      ///< feeds the previous prediction back
   std::string runs_on = {};            ///< empty: the CPU; else what its results depend on beside the dtype, such as "cuda"
+  bool runs_ahead = false;             ///< makes use of StepRequest::outlook
   bool carries_steps = false;          ///< a step's answer depends on the canvases of steps before it
   int64_t max_length = 0;              ///< prompt plus canvases; 0 = unlimited
   int32_t unconditional_forwards = 0;  ///< forwards of contexts without the prompt, beside every one with it
@@ -69,6 +70,16 @@ class Sequence {
 /// How the previous prediction is fed back.
 enum class SelfConditioning { kNone, kPrevious, kGiven };
 
+/// How a canvas is going to be decided: candidates accepted in rising order of entropy while those before them stay under a joint bound, noise elsewhere, a stop test on the argmax canvas and the mean
+/// entropy. Told at a canvas's first step to denoisers that can take the steps after it before they are asked for. It binds nobody: every step is asked for and decided as without it.
+struct Outlook {
+  std::span<const float> temperatures;  // [steps of the canvas]
+  std::span<const float> bounds;        // [steps of the canvas] nats
+  std::span<const uint8_t> allowed;     // [L] 0: pinned, takes nothing and uses up no bound
+  float confidence = 0;                 ///< stops when the mean entropy of the others is below, nats
+  int32_t stability = 0;                ///< ... and so many argmax canvases before were equal
+};
+
 /// One row's request: everything its step depends on.
 struct StepRequest {
   int32_t canvas_idx = 0;
@@ -85,6 +96,7 @@ struct StepRequest {
   bool want_logits = false;
   LogitFilters filters = {};                 ///< which tokens candidates (and statistics) see
   std::span<const float> previous_logits = {};  // [L, V] of the step before, for Statistic::kDivergence; empty at the first
+  const Outlook* outlook = nullptr;          ///< what is known of the steps to come, or null; lives during the call
   /// What of this the statistics pass needs.
   StatisticsRequest statistics_request() const {
     return {.temperature = temperature, .wanted = wanted, .canvas = canvas, .draw_key = draw_key, .filters = filters, .previous_logits = previous_logits};

@@ -45,6 +45,7 @@ struct DrawKey {
   uint32_t canvas_idx = 0;
   uint32_t step_idx = 0;
   uint32_t first_position = 0;  ///< added to positions: draws that belong to a place in the text, not in a canvas
+  constexpr bool operator==(const DrawKey&) const = default;
 
   /// 128 random bits for (purpose, position, lane).
   constexpr std::array<uint32_t, 4> bits(Purpose purpose, uint32_t position, uint32_t lane = 0) const {

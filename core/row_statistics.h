@@ -34,6 +34,7 @@ class StatisticSet {
     out.bits_ = bits_ | other.bits_;
     return out;
   }
+  constexpr bool operator==(const StatisticSet&) const = default;
   constexpr uint32_t bits() const { return bits_; }
   static constexpr StatisticSet all() {
     return {Statistic::kMax, Statistic::kTop2, Statistic::kEntropy, Statistic::kCandidate, Statistic::kCurrent, Statistic::kUntempered,

@@ -16,6 +16,9 @@ class ObserverList final : public Observer {
   bool wants_logits() const override {
     return std::any_of(observers_.begin(), observers_.end(), [](const Observer* one) { return one->wants_logits(); });
   }
+  bool watches() const override {
+    return std::any_of(observers_.begin(), observers_.end(), [](const Observer* one) { return one->watches(); });
+  }
   void on_step(const StepRecord& record) override {
     for (Observer* one : observers_) one->on_step(record);
   }

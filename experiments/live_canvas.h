@@ -12,6 +12,7 @@ namespace canvaslab {
 class LiveCanvas final : public Observer {
  public:
   LiveCanvas(const GenerationPlan& plan, std::map<int64_t, int32_t> pins, TokenTexts texts) : view_(plan, std::move(pins), std::move(texts)) {}
+  bool watches() const override { return true; }
   void on_step(const StepRecord& record) override;
   void on_canvas(size_t row, int32_t canvas_idx, std::span<const int32_t> emitted) override;
 

@@ -15,6 +15,7 @@ EngineRun::EngineRun(const Denoiser& denoiser, const GenerationPlan& plan, std::
   num_canvases_ = course ? course->num_canvases() : plan.num_canvases();
   total_length_ = static_cast<size_t>(plan.num_canvases()) * static_cast<size_t>(plan.canvas_length);
   if (course && asks_causal_mode()) throw usage_error("sampler '{}' asks the causal mode, of which there is no recording", plan.sampler.name);
+  foresee();
 }
 
 std::vector<RowResult> EngineRun::all() {

@@ -124,6 +124,8 @@ class Observer {
  public:
   virtual ~Observer() = default;
   virtual bool wants_logits() const { return false; }
+  /// Whether steps have to be shown as they are made; else a denoiser may make a canvas's steps in one go, and they come all at once.
+  virtual bool watches() const { return false; }
   virtual void on_step(const StepRecord&) {}
   virtual void on_canvas(size_t /*row*/, int32_t /*canvas_idx*/, std::span<const int32_t> /*emitted*/) {}
 };

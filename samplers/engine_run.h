@@ -97,6 +97,8 @@ class EngineRun {
   RowResult summarise(EngineRow& row) const;
 
   // --- steps: engine_step.cpp
+  /// What a denoiser may know beforehand of a canvas's steps; nothing where more than statistics decides.
+  void foresee();
   void step(int32_t canvas_idx, int32_t step_idx);
   /// What is the same for every row at a step.
   struct StepSettings {
@@ -132,6 +134,8 @@ class EngineRun {
   TorchGenerator generator_;
   std::vector<EngineRow> rows_;
   StatisticSet wanted_;
+  std::vector<float> outlook_temperatures_, outlook_bounds_;  // [steps of a canvas]; empty where nothing is foreseen
+  StableStop outlook_stop_;
   int32_t num_decisions_ = 0;   // steps of a canvas
   int32_t num_canvases_ = 0;    // of a plan whose canvases have one length
   size_t total_length_ = 0;     // tokens of a sequence that meets no end token

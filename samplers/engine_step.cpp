@@ -35,6 +35,23 @@ void EngineRun::step(int32_t canvas_idx, int32_t step_idx) {
     if (!idle(rows_[r])) decide(r, at, results[r], forward_seconds[r]);
 }
 
+void EngineRun::foresee() {
+  if (!facts_.runs_ahead) return;
+  const SamplerFacts& facts = plan_.sampler.facts;
+  const auto stop = plan_.stop.rule->stable_stop();
+  if (!stop || torch() || course_ || plan_.tells_level || facts.extra_canvas || facts.causal_checks || facts.coupled_draws || (observer_ && observer_->watches())) return;
+  std::vector<float> temperatures, bounds;
+  for (int32_t step = 0; step < num_decisions_; ++step) {
+    const Progress ramp{.step_idx = step, .num_steps = plan_.anneal_over};
+    const auto bound = plan_.sampler.sampler->joint_entropy_bound(plan_.sampler.knob_values(ramp));
+    if (!bound) return;
+    temperatures.push_back(static_cast<float>(plan_.temperature->value(ramp)));
+    bounds.push_back(static_cast<float>(*bound));
+  }
+  outlook_temperatures_ = std::move(temperatures), outlook_bounds_ = std::move(bounds);
+  outlook_stop_ = *stop;
+}
+
 EngineRun::StepSettings EngineRun::step_settings(int32_t canvas_idx, int32_t step_idx) const {
   const Progress ramp{.step_idx = step_idx, .num_steps = plan_.anneal_over};
   const bool keep_logits = wanted_.has(Statistic::kDivergence), show_logits = observer_ && observer_->wants_logits();
@@ -55,6 +72,8 @@ StepResult EngineRun::forward_of_step(size_t r, const StepSettings& at, double& 
   request.want_logits = at.want_logits;
   if (!torch()) request.draw_key = plan_.sampler.facts.coupled_draws ? text_key(r) : key(r, at.canvas_idx, at.step_idx);
   if (plan_.tells_level) request.noise_level = at.level_now;
+  const Outlook outlook{.temperatures = outlook_temperatures_, .bounds = outlook_bounds_, .allowed = row.allowed, .confidence = outlook_stop_.confidence, .stability = outlook_stop_.stability};
+  if (at.step_idx == 0 && !outlook_bounds_.empty()) request.outlook = &outlook;
   const Stopwatch watch;
   StepResult out = forward(row, request);
   seconds = watch.seconds();

@@ -11,6 +11,7 @@ namespace {
 /// across the bound (its sort is unstable; here the lower position wins).
 class EntropyBound final : public Sampler {
  public:
+  std::optional<double> joint_entropy_bound(std::span<const double> knobs) const override { return knobs[0]; }
   void step(const StepView& view, CanvasState&, StepDecision& decision) const override {
     const auto& entropy = view.statistics->entropy_nats;
     const float bound = static_cast<float>(view.knobs[0]);

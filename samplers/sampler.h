@@ -127,6 +127,10 @@ class Sampler {
   /// Decides every position: writes decision.action [L].
   virtual void step(const StepView& view, CanvasState& state, StepDecision& decision) const = 0;
 
+  /// The joint bound in nats, of a sampler whose every step accepts candidates in rising order of entropy while the sum of those before stays under it, and makes noise elsewhere (Outlook): its steps can
+  /// then be taken where the network runs. Nothing for all others.
+  virtual std::optional<double> joint_entropy_bound(std::span<const double> /*knobs*/) const { return std::nullopt; }
+
   // --- samplers that ask for extra canvas forwards
 
   /// Steps of a canvas on which `forwards` canvas forwards may be spent.

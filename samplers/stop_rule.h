@@ -26,6 +26,12 @@ struct StopHistory {
   ForwardCounts forwards = {}, positions = {};
 };
 
+/// A rule that stops once the argmax canvas equals those of the last `stability` steps and the mean entropy is below `confidence`, nats.
+struct StableStop {
+  float confidence = 0;
+  int32_t stability = 0;
+};
+
 struct StopFacts {
   StatisticSet statistics;
   bool breaks_level = false;  ///< may end a canvas before its noise level reached clean
@@ -37,6 +43,8 @@ class StopRule {
   virtual ~StopRule() = default;
   /// The facts of this object, from those of its registry entry: what depends on parameters is settled here.
   virtual StopFacts refine(StopFacts declared) const { return declared; }
+  /// This rule as a stable stop, where it is one (Outlook): it can then be tested where the network runs.
+  virtual std::optional<StableStop> stable_stop() const { return std::nullopt; }
   /// The reason to stop, or nothing to go on. Pure.
   virtual std::optional<std::string> check(const StepView& view, const CanvasState& state, const StepDecision& decision,
                                            const StopHistory& history) const = 0;

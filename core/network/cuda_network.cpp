@@ -17,6 +17,7 @@ namespace {
 
 constexpr int64_t kRoomStep = 256;     // caches grow by so many rows
 constexpr int64_t kRowsAtOnce = 256;   // of a packed matrix, while it is read out
+constexpr int64_t kSentAtOnce = int64_t{64} << 20;  // bytes of weights, whose pages are given back behind them
 
 // Of V tokens, so that a row loses at most this much of its mass: the probabilities' own rounding to bf16 is eight times as much.
 constexpr float kSkippedMass = 0x1p-12f;
@@ -101,6 +102,16 @@ std::byte* CudaNetwork::reserve(int64_t bytes) {
   return weights_.back()->as<std::byte>();
 }
 
+/// Weights as they are stored. A mapped file's pages are given back piece by piece: an embedding of gigabytes never stands in the host's memory.
+void CudaNetwork::send(std::byte* to, const void* from, int64_t bytes) {
+  for (int64_t at = 0; at < bytes; at += kSentAtOnce) {
+    const int64_t count = std::min(kSentAtOnce, bytes - at);
+    const auto* piece = static_cast<const std::byte*>(from) + at;
+    check(device_->upload(to + at, piece, count));
+    drop_pages(piece, static_cast<size_t>(count));
+  }
+}
+
 const float* CudaNetwork::place_f32(const at::Tensor& tensor) {
   const float*& placed = placed_vectors_[tensor.unsafeGetTensorImpl()];
   if (placed) return placed;
@@ -145,7 +156,7 @@ cuda::Weights CudaNetwork::place_packed(std::span<const PackedMatrix> parts) {
     std::vector<uint16_t> halves;
     for (const PackedMatrix& part : parts) {
       if (part.packing == Packing::kBf16) {
-        check(device_->upload(to, part.codes, part.rows * K * 2));
+        send(to, part.codes, part.rows * K * 2);
         to += part.rows * K * 2;
         continue;
       }
@@ -156,6 +167,7 @@ cuda::Weights CudaNetwork::place_packed(std::span<const PackedMatrix> parts) {
         unpack_kernel().unpack(part, first, count, 0, K, wide.data(), K);
         std::transform(wide.begin(), wide.end(), halves.begin(), nearest_bf16);
         check(device_->upload(to, halves.data(), count * K * 2));
+        drop_pages(part.codes + first * part.row_bytes(), static_cast<size_t>(count * part.row_bytes()));
         to += count * K * 2;
       }
     }
@@ -167,7 +179,7 @@ cuda::Weights CudaNetwork::place_packed(std::span<const PackedMatrix> parts) {
   std::vector<float> row_scales;
   std::vector<uint8_t> group_scales;
   for (const PackedMatrix& part : parts) {
-    check(device_->upload(codes, part.codes, part.rows * row_bytes));
+    send(codes, part.codes, part.rows * row_bytes);
     codes += part.rows * row_bytes;
     if (format == cuda::WeightFormat::kE4m3) {
       for (int64_t r = 0; r < part.rows; ++r) row_scales.push_back(part.scales ? stored_scale(part, part.scales_per_row * r) : 1.0f);
@@ -180,13 +192,13 @@ cuda::Weights CudaNetwork::place_packed(std::span<const PackedMatrix> parts) {
         for (int64_t repeat = 0; repeat < repeats; ++repeat) group_scales.insert(group_scales.end(), part.scales + 2 * i, part.scales + 2 * i + 2);
     }
   }
-  const auto send = [&](const void* from, size_t bytes) {
+  const auto placed = [&](const void* from, size_t bytes) {
     std::byte* to = reserve(static_cast<int64_t>(bytes));
     check(device_->upload(to, from, static_cast<int64_t>(bytes)));
     return to;
   };
-  if (!group_scales.empty()) out.group_scales = send(group_scales.data(), group_scales.size());
-  if (!row_scales.empty()) out.row_scales = reinterpret_cast<const float*>(send(row_scales.data(), row_scales.size() * sizeof(float)));
+  if (!group_scales.empty()) out.group_scales = placed(group_scales.data(), group_scales.size());
+  if (!row_scales.empty()) out.row_scales = reinterpret_cast<const float*>(placed(row_scales.data(), row_scales.size() * sizeof(float)));
   return out;
 }
 
@@ -318,22 +330,23 @@ cuda::ForwardCall CudaNetwork::call_of(std::vector<cuda::ForwardLayer>& layers, 
           .conditioning_gate_up = conditioning_gate_up_, .conditioning_down = conditioning_down_, .least = kSkippedMass / static_cast<float>(c.vocab_size)};
 }
 
-void CudaNetwork::decode(std::span<const DeviceCanvas> canvases, float* logits) {
+CudaNetwork::Forward CudaNetwork::prepare(std::span<const DeviceCanvas> canvases, float* logits) {
+  Forward out;
   const std::vector<LayerConfig>& shapes = config().layers;
   std::vector<int32_t> ids;
-  std::vector<cuda::ForwardCanvas> rows;
+  std::vector<cuda::ForwardCanvas>& rows = out.canvases;
   for (const DeviceCanvas& canvas : canvases) {
-    rows.push_back({.first_row = narrow(static_cast<int64_t>(ids.size())), .num_rows = narrow(static_cast<int64_t>(canvas.ids.size())), .feedback = canvas.feedback, .inverse_temperature = canvas.inverse_temperature});
+    rows.push_back({.first_row = narrow(static_cast<int64_t>(ids.size())), .num_rows = narrow(static_cast<int64_t>(canvas.ids.size())), .feedback = canvas.feedback, .inverse_temperature = canvas.inverse_temperature, .inverse_temperature_at = canvas.inverse_temperature_at});
     ids.insert(ids.end(), canvas.ids.begin(), canvas.ids.end());
   }
-  std::vector<cuda::ForwardLayer> layers;
+  std::vector<cuda::ForwardLayer>& layers = out.layers;
   for (size_t i = 0; i < shapes.size(); ++i) {
     layers.push_back({.shape = layers_[i].shape, .w = layers_[i].decoder, .input_norm = layers_[i].decoder_norm, .table_stride = shapes[i].head_dim});
     for (const DeviceCanvas& canvas : canvases) layers[i].most_keys = std::max(layers[i].most_keys, narrow(visible(canvas.cache->layers[i], shapes[i]) + static_cast<int64_t>(canvas.ids.size())));
   }
-  cuda::ForwardCall call = call_of(layers, rows, ids.size());
+  cuda::ForwardCall& call = out.call = call_of(layers, rows, ids.size());
   call.logits = logits;
-  const cuda::ForwardWorkspace work(grown(workspace_, device_, cuda::ForwardWorkspace(nullptr, call).bytes, "intermediate results").as<void>(), call);
+  const cuda::ForwardWorkspace& work = *(out.work = std::make_unique<cuda::ForwardWorkspace>(grown(workspace_, device_, cuda::ForwardWorkspace(nullptr, call).bytes, "intermediate results").as<void>(), call));
   Staging staging;
   const size_t ids_at = staging.add(std::span<const int32_t>(ids));
   std::vector<size_t> sequences_at;
@@ -368,7 +381,29 @@ void CudaNetwork::decode(std::span<const DeviceCanvas> canvases, float* logits) 
     layers[i].sin = tables + tables_.start(kind + 1, S);
     layers[i].sequences = reinterpret_cast<const cuda::AttentionSequence*>(base + sequences_at[i]);
   }
-  check(device_->forward(call, work));
+  return out;
+}
+
+void CudaNetwork::decode(std::span<const DeviceCanvas> canvases, float* logits) {
+  const Forward forward = prepare(canvases, logits);
+  check(device_->forward(forward.call, *forward.work));
+}
+
+void CudaNetwork::decode_loop(std::span<const DeviceCanvas> canvases, float* logits, const cuda::LoopCall& loop, bool feeds_back) {
+  std::vector<DeviceCanvas> fed(canvases.begin(), canvases.end());
+  int64_t at = 0;
+  for (size_t c = 0; feeds_back && c < fed.size(); ++c) {
+    fed[c].feedback = logits + at * config().vocab_size;
+    fed[c].inverse_temperature_at = loop.feedback_inverse_temperature + c;
+    at += static_cast<int64_t>(fed[c].ids.size());
+  }
+  Forward next = prepare(fed, logits);
+  next.call.ids = loop.accept.canvas;
+  std::vector<cuda::ForwardCanvas> alone = next.canvases;
+  for (cuda::ForwardCanvas& canvas : alone) canvas.feedback = nullptr;
+  cuda::ForwardCall first = next.call;
+  first.canvases = alone.data();
+  check(device_->denoise_loop(loop, first, next.call, *next.work));
 }
 
 void CudaNetwork::encode(std::span<const int32_t> ids, const std::vector<uint8_t>& token_types, DeviceCache& cache, float* causal_logits) {

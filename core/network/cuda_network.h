@@ -72,6 +72,7 @@ struct DeviceCanvas {
   DeviceTables* tables = nullptr;        ///< refilled when positions change
   const float* feedback = nullptr;       ///< [L, V] logits on the device, or null; may be where this canvas's are written
   float inverse_temperature = 1;         ///< of the feedback
+  const float* inverse_temperature_at = nullptr;  ///< [1] on the device, instead of the number
 };
 
 /// A network that only infers. Factors of products in bf16, quantised weights as they are stored where a kernel reads them so, all sums in f32, caches in bf16.
@@ -92,6 +93,8 @@ class CudaNetwork {
   void encode(std::span<const int32_t> ids, const std::vector<uint8_t>& token_types, DeviceCache& cache, float* causal_logits);
   /// One denoiser forward of all canvases: logits [rows of all canvases, V] on the device, after the soft-cap.
   void decode(std::span<const DeviceCanvas> canvases, float* logits);
+  /// Steps of `loop`, whose canvases these are in their order, until none goes on. Every step but the first is given the prediction of the step before, where `feeds_back` says so, else none is.
+  void decode_loop(std::span<const DeviceCanvas> canvases, float* logits, const cuda::LoopCall& loop, bool feeds_back);
   /// Network::cut, by sharing the memory of `after`.
   bool cut(DeviceCache& cache, const DeviceCache& after, int64_t count) const;
 
@@ -110,6 +113,14 @@ class CudaNetwork {
     int64_t num_left;                // tokens still to come, these included
   };
   class Staging;
+  /// A denoiser forward that only has to be called: what of it lies on the host, and where. Good until the next call of this object.
+  struct Forward {
+    std::vector<cuda::ForwardLayer> layers;
+    std::vector<cuda::ForwardCanvas> canvases;
+    cuda::ForwardCall call = {};
+    std::unique_ptr<cuda::ForwardWorkspace> work;
+  };
+  Forward prepare(std::span<const DeviceCanvas> canvases, float* logits);
 
   void take_weights();
   cuda::LayerWeights take_layer(const LayerWeights& w, bool encoder);
@@ -117,6 +128,7 @@ class CudaNetwork {
   cuda::Weights place_packed(std::span<const PackedMatrix> parts);
   const float* place_f32(const at::Tensor& tensor);
   std::byte* reserve(int64_t bytes);
+  void send(std::byte* to, const void* from, int64_t bytes);
   std::vector<float> rope_tables(int64_t first, int64_t count) const;  // in the order of TableLayout
   const float* tables_of(DeviceTables& tables, int64_t first, int64_t count);
   void encode_piece(const Piece& piece, DeviceCache& cache, float* causal_logits);

@@ -79,7 +79,7 @@ at::Tensor PackedWeights::unpacked(const std::string& name, at::ScalarType dtype
       }
     }
     row += m.rows;
-    SafetensorsFolder::release_pages(folder_.tensors().at(folder_.headers()[stored.parts[i].codes].name), m.codes, static_cast<size_t>(m.rows * m.row_bytes()));
+    drop_pages(m.codes, static_cast<size_t>(m.rows * m.row_bytes()));
   }
   return out;
 }

@@ -69,7 +69,7 @@ struct Source {
       unpack_kernel().unpack(m, row, count, 0, columns, buffer.data(), columns);
       use(buffer.data(), count);
     }
-    SafetensorsFolder::release_pages(*entry, m.codes, static_cast<size_t>(rows * m.row_bytes()));
+    drop_pages(m.codes, static_cast<size_t>(rows * m.row_bytes()));
   }
   float largest() const {
     float out = 0;
@@ -103,7 +103,7 @@ class Plan {
     if (!layer || !packing || header.shape.size() < 2 || is_vision_name(header.name)) {
       tensors_.push_back({header.name, header.dtype, header.shape, header.num_bytes, [&entry](const auto& put) {
                             put(view_of(entry.tensor.const_data_ptr(), entry.tensor.nbytes()));
-                            SafetensorsFolder::release_pages(entry, entry.tensor.const_data_ptr(), entry.tensor.nbytes());
+                            drop_pages(entry.tensor);
                           }});
       return;
     }

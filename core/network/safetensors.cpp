@@ -81,18 +81,18 @@ void read_pages(const at::Tensor& tensor) {
 #endif
 }
 
-void drop_pages(const at::Tensor& tensor) {
-  const auto* first = static_cast<const char*>(tensor.const_data_ptr());
+void drop_pages(const void* data, size_t bytes) {
+  const auto* first = static_cast<const char*>(data);
   const std::lock_guard lock(ranges().mutex);
   auto found = ranges().all.upper_bound(first);
   if (found == ranges().all.begin()) return;
   --found;
   if (first >= found->first + found->second) return;
-  // Whole pages only: what is beside may be another tensor's.
-  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE)), begin = reinterpret_cast<uintptr_t>(first), end = begin + tensor.nbytes();
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE)), begin = reinterpret_cast<uintptr_t>(first), end = begin + bytes;
   const uintptr_t from = (begin + page - 1) / page * page, to = end / page * page;
   if (from < to) ::madvise(reinterpret_cast<void*>(from), to - from, MADV_DONTNEED);
 }
+void drop_pages(const at::Tensor& tensor) { drop_pages(tensor.const_data_ptr(), tensor.nbytes()); }
 
 SafetensorsFolder::SafetensorsFolder(const std::string& folder) : SafetensorsFolder(read_checkpoint_headers(folder)) {}
 
@@ -113,13 +113,6 @@ SafetensorsFolder::SafetensorsFolder(std::vector<TensorHeader> headers) : header
     if (!aligned) tensor = tensor.clone();
     tensors_.emplace(header.name, Entry{tensor, header.file, aligned});
   }
-}
-
-void SafetensorsFolder::release_pages(const Entry& entry, const void* data, size_t bytes) {
-  if (!entry.mapped) return;
-  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE)), begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 std::string SafetensorsFolder::content_hash() const {

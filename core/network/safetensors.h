@@ -26,9 +26,6 @@ class SafetensorsFolder {
   };
   const std::map<std::string, Entry>& tensors() const { return tensors_; }
   const std::vector<TensorHeader>& headers() const { return headers_; }
-  /// Gives the whole pages among these bytes of a tensor back to the system; they are read from the file again when touched.
-  /// Does nothing to a copy. The tensor's data must be unchanged.
-  static void release_pages(const Entry& entry, const void* data, size_t bytes);
   /// Hash over names, shapes, dtypes, and a sample of every tensor's bytes (whole bytes below 1 MiB).
   std::string content_hash() const;
 
@@ -40,7 +37,9 @@ class SafetensorsFolder {
 
 /// Maps all of a tensor's pages now, so that no step has to wait for them; a hint.
 void read_pages(const at::Tensor& tensor);
-/// Gives the memory of a mapped tensor back to the system, until it is read again; nothing for other tensors.
+/// Gives the whole pages among these bytes of a mapped tensor back to the system, whose data must be unchanged; they are read from the file again when touched. Does nothing to other memory.
+void drop_pages(const void* data, size_t bytes);
+/// The same of all of a tensor.
 void drop_pages(const at::Tensor& tensor);
 
 }  // namespace canvaslab

@@ -7,6 +7,7 @@ namespace {
 class Never final : public StopRule {
  public:
   explicit Never(const Options&) {}
+  std::optional<StableStop> stable_stop() const override { return StableStop{}; }  // no entropy is below 0
   std::optional<std::string> check(const StepView&, const CanvasState&, const StepDecision&, const StopHistory&) const override {
     return std::nullopt;
   }

@@ -8,6 +8,7 @@ class StableAndConfident final : public StopRule {
  public:
   explicit StableAndConfident(const Options& options)
       : stability_(options.integer("stability_threshold")), confidence_(static_cast<float>(options.real("confidence_threshold"))) {}
+  std::optional<StableStop> stable_stop() const override { return StableStop{confidence_, static_cast<int32_t>(stability_)}; }
   std::optional<std::string> check(const StepView& view, const CanvasState&, const StepDecision&, const StopHistory& history) const override {
     if (mean_entropy(view) >= confidence_) return std::nullopt;
     if (!argmax_stable(view, history, stability_)) return std::nullopt;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/model.h"
+#include "samplers/engine.h"
 
 namespace canvaslab {
 namespace {
@@ -61,6 +62,20 @@ TEST_F(DeviceDenoiser, GivesTheSameBitsInAnyBatch) {
   for (size_t i = 0; i < sequences.size(); ++i) rows.push_back({sequences[i].get(), {.canvas = canvases[i], .temperature = 0.8f, .wanted = {Statistic::kMax}, .draw_key = {}, .noise_level = {}, .revealed = {}, .given_logits = {}, .want_logits = true}});
   const auto together = gpu->denoise(rows);
   for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(together[i].logits, alone[i]) << "canvas " << i;
+}
+
+/// A canvas to its end without the host, by a graph that asks itself whether another step follows: the tokens of one step at a time.
+TEST_F(DeviceDenoiser, WholeCanvasesAreStepByStepInOneGo) {
+  const auto gpu = open_model("small", {.dtype = "bf16", .device = "cuda"});
+  ASSERT_TRUE(gpu->facts().runs_ahead);
+  PlanRequest request;
+  request.canvas_length = 64, request.num_steps = 24, request.max_new_tokens = 128;
+  RowInput row{.prompt = {.ids = {2, 17, 9, 33, 5, 8}, .token_types = {}, .media = {}}, .seed = 3, .init_canvas = {}, .pins = {}};
+  const auto alone = generate(*gpu, resolve_plan(request, *gpu), std::span(&row, 1)).front();
+  const auto bystander = gpu->prefill({.ids = {2, 5}, .token_types = {}, .media = {}});  // with another sequence alive, steps are made one by one
+  const auto by_step = generate(*gpu, resolve_plan(request, *gpu), std::span(&row, 1)).front();
+  EXPECT_EQ(alone.canvas_ids, by_step.canvas_ids);
+  EXPECT_EQ(alone.steps_per_canvas, by_step.steps_per_canvas);
 }
 
 }  // namespace

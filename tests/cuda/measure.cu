@@ -7,6 +7,7 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -19,8 +20,7 @@
 #include <string>
 #include <vector>
 
-#include "core/kernels/cuda/denoiser_forward.h"
-#include "core/kernels/cuda/device_step.h"
+#include "core/kernels/cuda/device.h"
 #include "core/kernels/cuda/warpgroup_product.h"
 
 namespace canvaslab::cuda {
@@ -68,27 +68,27 @@ __global__ void read_stream(const uint4* from, uint64_t count, uint32_t* out) {
 }
 
 template <typename T>
-struct Device {
-  Device() = default;
-  explicit Device(uint64_t n) : count(n) { check(cudaMalloc(reinterpret_cast<void**>(&data), n * sizeof(T) + 256), "allocating"); }
-  explicit Device(const std::vector<T>& values) : Device(values.size()) { check(cudaMemcpy(data, values.data(), count * sizeof(T), cudaMemcpyHostToDevice), "copying"); }
-  Device(Device&& other) noexcept : data(std::exchange(other.data, nullptr)), count(other.count) {}
-  Device& operator=(Device&& other) noexcept {
+struct Array {
+  Array() = default;
+  explicit Array(uint64_t n) : count(n) { check(cudaMalloc(reinterpret_cast<void**>(&data), n * sizeof(T) + 256), "allocating"); }
+  explicit Array(const std::vector<T>& values) : Array(values.size()) { check(cudaMemcpy(data, values.data(), count * sizeof(T), cudaMemcpyHostToDevice), "copying"); }
+  Array(Array&& other) noexcept : data(std::exchange(other.data, nullptr)), count(other.count) {}
+  Array& operator=(Array&& other) noexcept {
     std::swap(data, other.data);
     std::swap(count, other.count);
     return *this;
   }
-  ~Device() { cudaFree(data); }
+  ~Array() { cudaFree(data); }
   T* data = nullptr;
   uint64_t count = 0;
 };
-Device<uint16_t> random_bf16(uint64_t count, float scale, uint32_t seed) {
-  Device<uint16_t> out(count);
+Array<uint16_t> random_bf16(uint64_t count, float scale, uint32_t seed) {
+  Array<uint16_t> out(count);
   fill_bf16<<<4096, 256>>>(out.data, count, scale, seed);
   return out;
 }
-Device<float> random_f32(uint64_t count, float mean, float scale, uint32_t seed) {
-  Device<float> out(count);
+Array<float> random_f32(uint64_t count, float mean, float scale, uint32_t seed) {
+  Array<float> out(count);
   fill_f32<<<4096, 256>>>(out.data, count, mean, scale, seed);
   return out;
 }
@@ -155,14 +155,14 @@ void probe() {
   {
     constexpr uint64_t kBytes = uint64_t{4} << 30;
     const auto from = random_bf16(kBytes / 2, 1, 1);
-    Device<uint16_t> to(kBytes / 2);
-    Device<uint32_t> out(1);
+    Array<uint16_t> to(kBytes / 2);
+    Array<uint32_t> out(1);
     report("memory", "copy", time_calls(2, [&](int) { check(cudaMemcpyAsync(to.data, from.data, kBytes, cudaMemcpyDeviceToDevice, stream), "copying"); }), 2.0 * kBytes, 0);
     report("memory", "read", time_calls(2, [&](int) { read_stream<<<4 * static_cast<unsigned>(p.multiProcessorCount), 512, 0, stream>>>(reinterpret_cast<const uint4*>(from.data), kBytes / 16, out.data); }), 1.0 * kBytes, 0);
   }
   constexpr int kSize = 8192;
   const auto a = random_bf16(uint64_t{kSize} * kSize, 1, 2), b = random_bf16(uint64_t{kSize} * kSize, 1, 3);
-  Device<uint16_t> c(uint64_t{kSize} * kSize);
+  Array<uint16_t> c(uint64_t{kSize} * kSize);
   report("product 8192", "cublas", time_calls(2, [&](int) { cublas_product(a.data, b.data, c.data, kSize, kSize, kSize, CUDA_R_16BF); }), 0, 2.0 * kSize * kSize * kSize);
   const auto x = random_f32(kRows, 0, 1, 4);
   report("empty kernels", "graph", time_calls(200, [&](int) { fill_f32<<<1, 32, 0, stream>>>(x.data, 1, 0, 1, 1); }), 0, 0);
@@ -193,9 +193,9 @@ struct AnyWeights {
       return;
     }
     const uint64_t bytes = format == WeightFormat::kE4m3 ? rows * k : rows * k / 2;
-    codes8 = Device<uint8_t>(bytes);
+    codes8 = Array<uint8_t>(bytes);
     fill_codes<<<4096, 256>>>(codes8.data, bytes, format == WeightFormat::kE4m3 ? 0xBF : 0xFF, seed);  // e4m3: exponents below 2^1
-    groups = Device<uint8_t>(rows * k / 16);
+    groups = Array<uint8_t>(rows * k / 16);
     fill_codes<<<4096, 256>>>(groups.data, rows * k / 16, 0x3F, seed + 1);
     scales = random_f32(rows, 1 / std::sqrt(static_cast<float>(k)), 0, seed);
   }
@@ -205,17 +205,17 @@ struct AnyWeights {
   }
   double bytes() const { return static_cast<double>(codes16.count) * 2 + static_cast<double>(codes8.count) + (format == WeightFormat::kE2m1 ? static_cast<double>(groups.count) : 0); }
   WeightFormat format;
-  Device<uint16_t> codes16;
-  Device<uint8_t> codes8, groups;
-  Device<float> scales;
+  Array<uint16_t> codes16;
+  Array<uint8_t> codes8, groups;
+  Array<float> scales;
 };
 const char* name_of(WeightFormat format) { return format == WeightFormat::kBf16 ? "bf16" : format == WeightFormat::kE4m3 ? "fp8" : "4bit"; }
 
 void experts() {
   const auto x = random_bf16(uint64_t{kRows} * kHidden, 1, 1);
-  Device<uint16_t> middle(uint64_t{kRows} * kSlots * kExpertWidth);
-  Device<float> out(uint64_t{kRows} * kSlots * kHidden), both(uint64_t{kRows} * kSlots * 2 * kExpertWidth);
-  Device<int32_t> begin(kExperts + 1), place(kRows * kSlots), source(kRows * kSlots);
+  Array<uint16_t> middle(uint64_t{kRows} * kSlots * kExpertWidth);
+  Array<float> out(uint64_t{kRows} * kSlots * kHidden), both(uint64_t{kRows} * kSlots * 2 * kExpertWidth);
+  Array<int32_t> begin(kExperts + 1), place(kRows * kSlots), source(kRows * kSlots);
   for (const WeightFormat format : {WeightFormat::kBf16, WeightFormat::kE4m3, WeightFormat::kE2m1}) {
     std::vector<AnyWeights> up, down;
     for (uint32_t s = 0; s < kSets; ++s) {
@@ -224,7 +224,7 @@ void experts() {
     }
     for (const char* kind : {"uniform", "zipf", "hot32"}) {
       const auto ids = routing(kind);
-      Device<int32_t> expert(ids);
+      Array<int32_t> expert(ids);
       const GroupCall group{.num_routed = kRows * kSlots, .num_experts = kExperts, .expert = expert.data, .begin = begin.data, .place = place.data, .source = source.data};
       if (format == WeightFormat::kBf16) report("grouping", std::string("ours ") + kind, time_calls(inner, [&](int) { check(group_by_expert(group, stream), "grouping"); }), 0, 0);
       check(group_by_expert(group, stream), "grouping");
@@ -277,7 +277,7 @@ void dense() {
                          Shape{"dense gate up", kDenseWidth, kHidden, true}, Shape{"dense down", kHidden, kDenseWidth, false}, Shape{"router", kExperts, kHidden, false}}) {
     const int weight_rows = s.gated ? 2 * s.n : s.n;
     const auto x = random_bf16(uint64_t{kRows} * static_cast<uint64_t>(s.k), 1, 1);
-    Device<uint16_t> out(uint64_t{kRows} * static_cast<uint64_t>(weight_rows));
+    Array<uint16_t> out(uint64_t{kRows} * static_cast<uint64_t>(weight_rows));
     std::vector<AnyWeights> bf16, fp8;
     for (uint32_t set = 0; set < 8; ++set) bf16.emplace_back(WeightFormat::kBf16, weight_rows, s.k, set), fp8.emplace_back(WeightFormat::kE4m3, weight_rows, s.k, set);
     const double flop = 2.0 * kRows * weight_rows * s.k;
@@ -298,9 +298,9 @@ std::vector<StatisticsRow> requests() {
 
 void head() {
   const auto x = random_bf16(uint64_t{kRows} * kHidden, 1, 1), w = random_bf16(uint64_t{kVocabulary} * kHidden, 0.05f, 2);
-  Device<float> logits(uint64_t{kRows} * kVocabulary), entropy(kRows);
-  Device<StatisticsRow> rows(requests());
-  Device<int32_t> argmax(kRows), candidate(kRows), bad(std::vector<int32_t>{std::numeric_limits<int32_t>::max()});
+  Array<float> logits(uint64_t{kRows} * kVocabulary), entropy(kRows);
+  Array<StatisticsRow> rows(requests());
+  Array<int32_t> argmax(kRows), candidate(kRows), bad(std::vector<int32_t>{std::numeric_limits<int32_t>::max()});
   const double bytes = 2.0 * kVocabulary * kHidden, flop = 2.0 * kRows * kVocabulary * kHidden;
   const ProductCall call{.rows = kRows, .n = kVocabulary, .k = kHidden, .x = x.data, .ldx = kHidden, .w = {.codes = w.data}, .out = {logits.data, kVocabulary, Storage::kF32}};
   const auto product = [&](int) { check(matrix_product(call, stream), "head"); };
@@ -324,18 +324,18 @@ void attention_times() {
     const int heads = 16;
     const auto q = random_bf16(uint64_t{kRows} * heads * static_cast<uint64_t>(s.width), 2 / std::sqrt(static_cast<float>(s.width)), 1);
     const uint64_t old = uint64_t(s.kv_heads) * static_cast<uint64_t>(s.cached) * static_cast<uint64_t>(s.width), fresh = uint64_t(s.kv_heads) * kRows * static_cast<uint64_t>(s.width);
-    std::vector<Device<uint16_t>> caches;
-    std::vector<Device<AttentionSequence>> sequences;
+    std::vector<Array<uint16_t>> caches;
+    std::vector<Array<AttentionSequence>> sequences;
     for (uint32_t set = 0; set < 8; ++set) {
       caches.push_back(random_bf16(2 * (old + fresh), 1, set));
       const uint16_t* k = caches.back().data;
       sequences.emplace_back(std::vector<AttentionSequence>{{.first_row = 0, .num_rows = kRows, .cached = {k, k + old, s.width, int64_t{s.cached} * s.width, s.cached},
                                                             .fresh = {k + 2 * old, k + 2 * old + fresh, int64_t{s.kv_heads} * s.width, s.width, kRows}}});
     }
-    Device<uint16_t> out(q.count);
+    Array<uint16_t> out(q.count);
     AttentionCall call{.num_sequences = 1, .most_rows = kRows, .most_keys = s.cached + kRows, .num_heads = heads, .num_kv_heads = s.kv_heads, .head_width = s.width, .q = q.data, .q_stride = int64_t{heads} * s.width,
                        .out = {out.data, int64_t{heads} * s.width, Storage::kBf16}};
-    Device<float> workspace(static_cast<uint64_t>(attention_workspace(call, kRows)) + 1);
+    Array<float> workspace(static_cast<uint64_t>(attention_workspace(call, kRows)) + 1);
     call.workspace = workspace.data;
     report(s.name, "ours", time_calls(inner, [&](int i) {
              call.sequences = sequences[static_cast<size_t>(i % 8)].data;
@@ -359,7 +359,7 @@ struct Layer {
   double bytes() const { return qkv.bytes() + o.bytes() + gate_up.bytes() + down.bytes() + router.bytes() + experts_gate_up.bytes() + experts_down.bytes(); }
   LayerShape shape;
   AnyWeights qkv, o, gate_up, down, router, experts_gate_up, experts_down;
-  Device<float> ones;
+  Array<float> ones;
 };
 
 void row_times() {
@@ -369,9 +369,9 @@ void row_times() {
   std::vector<int32_t> order(kRows * kSlots);
   std::iota(order.begin(), order.end(), 0);
   std::shuffle(order.begin(), order.end(), std::mt19937_64(1));
-  Device<int32_t> place(order);
-  Device<uint16_t> normed(count), normed_2(count), routed(count);
-  const auto bf16 = [](Device<uint16_t>& d) { return RowsOut{d.data, kHidden, Storage::kBf16}; };
+  Array<int32_t> place(order);
+  Array<uint16_t> normed(count), normed_2(count), routed(count);
+  const auto bf16 = [](Array<uint16_t>& d) { return RowsOut{d.data, kHidden, Storage::kBf16}; };
   RowGlueCall call{.num_rows = kRows, .width = kHidden, .branch = {branch.data, kHidden, Storage::kF32}, .branch_gain = gain.data, .experts_gain = gain.data, .gain = gain.data, .residual = {x.data, kHidden, Storage::kF32},
                    .outs = {{bf16(normed), gain.data, 1}, {bf16(normed_2), gain.data, 1}, {bf16(routed), gain.data, 1}}};
   report("glue after attention", "ours", time_calls(inner, [&](int) { check(row_glue(call, stream), "glue"); }), 4.0 * 3 * static_cast<double>(count) + 6.0 * static_cast<double>(count), 0);
@@ -382,9 +382,9 @@ void row_times() {
 
 void soft() {
   const auto table = random_bf16(uint64_t{kVocabulary} * kHidden, 1, 1);
-  Device<float> out(uint64_t{kRows} * kHidden), skipped(kRows);
-  Device<int32_t> kept(1);
-  Device<uint8_t> workspace(static_cast<uint64_t>(soft_embedding_workspace(kRows, kVocabulary, kHidden)));
+  Array<float> out(uint64_t{kRows} * kHidden), skipped(kRows);
+  Array<int32_t> kept(1);
+  Array<uint8_t> workspace(static_cast<uint64_t>(soft_embedding_workspace(kRows, kVocabulary, kHidden)));
   for (const float sharpness : {0.5f, 2.0f, 6.0f}) {
     const auto logits = random_f32(uint64_t{kRows} * kVocabulary, 0, sharpness, 2);
     for (const float least : {0.0f, 0x1p-24f}) {
@@ -402,23 +402,68 @@ void soft() {
   }
 }
 
+/// A canvas of 16 steps without the host: what a step takes by the clock on the wall, recording and making ready the graph included.
+void whole_canvas(const std::string& by, int context, const ForwardCall& next, const ForwardWorkspace& work, float* logits, double bytes, const Times& one_step) {
+  constexpr int kSteps = 16;
+  std::string why;
+  const auto gpu = open_device(why);
+  if (!gpu) return void(std::fprintf(stderr, "measure: no loop: %s\n", why.c_str()));
+  Array<uint8_t> memory(static_cast<uint64_t>(LoopMemory(nullptr, 1, kRows, kSteps, 0).bytes));
+  const LoopMemory there(memory.data, 1, kRows, kSteps, 0);
+  std::vector<uint8_t> sent(static_cast<size_t>(there.sent_bytes));
+  const LoopMemory here(sent.data(), 1, kRows, kSteps, 0);
+  here.canvases[0] = {.draws = {.seed = 1}, .first = 0, .length = kRows, .num_steps = kSteps};  // confidence 0: never stops
+  for (int i = 0; i < kSteps; ++i) here.steps[i] = {.inverse_temperature = 1.25, .feedback_inverse_temperature = 1.25f, .bound = 0.1f, .greedy = 0};
+  std::fill_n(here.canvas, kRows, 7);
+  std::fill_n(here.allowed, kRows, uint8_t{1});
+  here.equal_steps[0] = -1;
+  *here.bad_row = kNoBadRow;
+  const auto column = [&](int i) { return there.columns + i * kRows; };
+  const auto real = [&](int i) { return reinterpret_cast<float*>(column(i)); };
+  const StatisticsArrays columns{.argmax = column(0), .argmax_logprob = real(1), .entropy_nats = real(4), .candidate = column(5), .candidate_logprob = real(6)};
+  const LoopCall loop{.canvases = there.canvases, .num_canvases = 1, .num_rows = kRows, .most_steps = kSteps, .steps = there.steps, .step = there.step, .finished = there.finished, .running = there.running,
+                      .feedback_inverse_temperature = there.feedback_inverse_temperature, .statistics_rows = there.statistics_rows, .accept_canvases = there.accept_canvases,
+                      .statistics = {.logits = logits, .rows = there.statistics_rows, .num_rows = kRows, .vocabulary = kVocabulary, .out = columns, .bad_row = there.bad_row},
+                      .accept = {.canvases = there.accept_canvases, .num_canvases = 1, .vocabulary = kVocabulary, .entropy_nats = columns.entropy_nats, .candidate = columns.candidate, .argmax = columns.argmax, .allowed = there.allowed,
+                                 .canvas = there.canvas, .accepted = there.accepted, .last_argmax = there.last_argmax, .equal_steps = there.equal_steps, .stop = there.stop},
+                      .columns = there.columns, .wanted = 1u | 1u << 1 | 1u << 4 | 1u << 5 | 1u << 6, .record = there.record};
+  ForwardCanvas alone = next.canvases[0];
+  alone.feedback = nullptr;
+  ForwardCall fed = next, first = next;
+  fed.ids = first.ids = there.canvas;
+  first.canvases = &alone;
+  std::vector<double> us;
+  for (int r = -1; r < 5; ++r) {
+    check(gpu->upload(memory.data, sent.data(), there.sent_bytes), "sending a loop");
+    const auto begin = std::chrono::steady_clock::now();
+    check(gpu->denoise_loop(loop, first, fed, work), "a loop");
+    int32_t steps = 0;
+    check(gpu->download(&steps, there.step, sizeof steps), "the end of a loop");
+    if (r >= 0) us.push_back(std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin).count() / steps);
+  }
+  std::sort(us.begin(), us.end());
+  char more[120];
+  std::snprintf(more, sizeof more, ", \"steps\": %d, \"alone\": %s, \"over_step\": %.4f", kSteps, gpu->looped_alone() ? "true" : "false", us[us.size() / 2] / one_step.median_us);
+  report("canvas " + std::to_string(context), by, {us[us.size() / 2], us.front(), us.back()}, bytes, 2.53e12, more);
+}
+
 /// Whole denoise steps: a forward of 30 layers (3 sets of weights of each kind in turn) with self-conditioning, statistics, acceptance.
 void step() {
   const auto table = random_bf16(uint64_t{kVocabulary} * kHidden, 0.05f, 1);
-  Device<float> logits(uint64_t{kRows} * kVocabulary), entropy(kRows);
+  Array<float> logits(uint64_t{kRows} * kVocabulary), entropy(kRows);
   fill_f32<<<4096, 256>>>(logits.data, logits.count, 0, 3, 9);
-  Device<int32_t> argmax(kRows), candidate(kRows), last(std::vector<int32_t>(kRows, 0)), canvas(std::vector<int32_t>(kRows, 7)), equal(std::vector<int32_t>{-1}), stop(1), bad(std::vector<int32_t>{std::numeric_limits<int32_t>::max()});
-  Device<uint8_t> accepted(kRows);
-  Device<StatisticsRow> rows(requests());
-  Device<CanvasRow> canvases(std::vector<CanvasRow>{{.draws = {.seed = 1}, .first = 0, .length = kRows, .bound = 0.1f, .confidence = 0, .stability = 1}});
+  Array<int32_t> argmax(kRows), candidate(kRows), last(std::vector<int32_t>(kRows, 0)), canvas(std::vector<int32_t>(kRows, 7)), equal(std::vector<int32_t>{-1}), stop(1), bad(std::vector<int32_t>{std::numeric_limits<int32_t>::max()});
+  Array<uint8_t> accepted(kRows);
+  Array<StatisticsRow> rows(requests());
+  Array<CanvasRow> canvases(std::vector<CanvasRow>{{.draws = {.seed = 1}, .first = 0, .length = kRows, .bound = 0.1f, .confidence = 0, .stability = 1}});
   const auto gains = random_f32(kHidden, 1, 0.1f, 3), angles = random_f32(uint64_t{kRows} * 256, 0.5f, 0.2f, 4);
   const AnyWeights sc_up(WeightFormat::kBf16, 2 * kDenseWidth, kHidden, 5), sc_down(WeightFormat::kBf16, kHidden, kDenseWidth, 6);
   for (const WeightFormat format : {WeightFormat::kBf16, WeightFormat::kE4m3, WeightFormat::kE2m1}) {
     std::vector<std::unique_ptr<Layer>> sliding, full;
     for (uint32_t s = 0; s < kSets; ++s) sliding.push_back(std::make_unique<Layer>(false, format, 100 * s)), full.push_back(std::make_unique<Layer>(true, format, 100 * s + 50));
     for (const int context : {1024, 8192}) {
-      std::vector<Device<uint16_t>> caches;
-      std::vector<Device<AttentionSequence>> sequences(30);
+      std::vector<Array<uint16_t>> caches;
+      std::vector<Array<AttentionSequence>> sequences(30);
       std::vector<ForwardLayer> layers;
       double bytes = 2.0 * 2 * kVocabulary * kHidden + sc_up.bytes() + sc_down.bytes();
       const auto cached_of = [&](int i) { return i % 6 == 5 ? context : 1023; };
@@ -431,7 +476,7 @@ void step() {
       const ForwardCall call{.layers = layers.data(), .num_layers = 30, .canvases = &one, .num_canvases = 1, .num_rows = kRows, .hidden = kHidden, .vocabulary = kVocabulary, .conditioning_width = kDenseWidth,
                              .embedding_scale = 53, .ids = canvas.data, .embedding = table.data, .head = table.data, .final_norm = gains.data, .conditioning_norm = gains.data, .conditioning_gate_up = sc_up.get(), .conditioning_down = sc_down.get(),
                              .logits = logits.data};
-      Device<uint8_t> memory(static_cast<uint64_t>(ForwardWorkspace(nullptr, call).bytes));
+      Array<uint8_t> memory(static_cast<uint64_t>(ForwardWorkspace(nullptr, call).bytes));
       const ForwardWorkspace work(memory.data, call);
       for (size_t i = 0; i < 30; ++i) {
         const LayerShape& shape = layers[i].shape;
@@ -439,7 +484,7 @@ void step() {
         const uint64_t count = uint64_t(shape.kv_width()) * static_cast<uint64_t>(cached);
         caches.push_back(random_bf16(2 * count, 1, static_cast<uint32_t>(i)));
         const uint16_t* k = caches.back().data;
-        sequences[i] = Device<AttentionSequence>(std::vector<AttentionSequence>{{.first_row = 0, .num_rows = kRows, .cached = {k, k + count, shape.head_width, int64_t{cached} * shape.head_width, cached},
+        sequences[i] = Array<AttentionSequence>(std::vector<AttentionSequence>{{.first_row = 0, .num_rows = kRows, .cached = {k, k + count, shape.head_width, int64_t{cached} * shape.head_width, cached},
                                                                                  .fresh = fresh_keys(work.of(shape, kRows), shape, 0, kRows)}});
         layers[i].sequences = sequences[i].data;
       }
@@ -453,6 +498,7 @@ void step() {
       check(cudaMemcpy(&first_bad, bad.data, 4, cudaMemcpyDeviceToHost), "copying");
       // 2.53e12 operations: the projections, experts, attention at 1k, head and self-conditioning of 256 rows.
       report("step " + std::to_string(context), std::string("ours ") + name_of(format), t, bytes, 2.53e12, first_bad == std::numeric_limits<int32_t>::max() ? "" : ", \"no_distribution_in_row\": " + std::to_string(first_bad));
+      whole_canvas(std::string("ours ") + name_of(format), context, call, work, logits.data, bytes, t);
     }
   }
 }
@@ -475,7 +521,7 @@ int main(int argc, char** argv) {
   check(cudaStreamCreate(&stream), "a stream");
   check_cublas(cublasCreate(&cublas));
   check_cublas(cublasSetStream(cublas, stream));
-  Device<uint8_t> cublas_workspace(uint64_t{32} << 20);
+  Array<uint8_t> cublas_workspace(uint64_t{32} << 20);
   check_cublas(cublasSetWorkspace(cublas, cublas_workspace.data, cublas_workspace.count));
   const std::pair<const char*, void (*)()> parts[] = {{"probe", probe}, {"experts", experts}, {"dense", dense}, {"head", head}, {"attention", attention_times}, {"rows", row_times}, {"soft", soft}, {"step", step}};
   for (const auto& [name, run] : parts)

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <random>
 #include <span>
 #include <thread>
@@ -355,6 +356,191 @@ TEST(CudaDenoiser, GeneratesTheTokensOfTheCpusStatistics) {
   for (size_t i = 0; i < std::min(ours.size(), on_cpu.size()); ++i) differ += ours[i] != on_cpu[i];
   fmt::print("{} of {} tokens differ from the CPU network's in bf16\n", differ, ours.size());
   EXPECT_LT(differ, ours.size() / 2);  // one decision that falls otherwise may change all after it in its row; other logits would change nearly all
+}
+
+/// A denoiser that is not told what comes.
+class OneStepAtATime final : public Denoiser {
+ public:
+  explicit OneStepAtATime(const Denoiser& inner) : inner_(inner), facts_(inner.facts()) { facts_.runs_ahead = false; }
+  const DenoiserFacts& facts() const override { return facts_; }
+  std::unique_ptr<Sequence> prefill(const Prompt& prompt) const override { return inner_.prefill(prompt); }
+  std::vector<StepResult> denoise(std::span<const DenoiseRow> rows) const override { return inner_.denoise(rows); }
+  std::vector<float> append(Sequence& sequence, std::span<const int32_t> canvas, bool causal) const override { return inner_.append(sequence, canvas, causal); }
+  std::string content_hash() const override { return inner_.content_hash(); }
+
+ private:
+  const Denoiser& inner_;
+  DenoiserFacts facts_;
+};
+
+/// Everything that the engine shows of a generation.
+class Everything final : public Observer {
+ public:
+  explicit Everything(bool watches = false) : watches_(watches) {}
+  bool watches() const override { return watches_; }
+  void on_step(const StepRecord& record) override {
+    for (const auto& column : {record.canvas_in, record.canvas_out, std::span<const int32_t>(record.statistics->argmax), std::span<const int32_t>(record.statistics->candidate)}) seen.insert(seen.end(), column.begin(), column.end());
+    for (const auto* column : {&record.statistics->entropy_nats, &record.statistics->argmax_logprob, &record.statistics->candidate_logprob, &record.statistics->second_logprob, &record.statistics->entropy_t1_nats})
+      for (const float x : *column) seen.push_back(std::bit_cast<int32_t>(x));
+    for (const uint8_t x : record.accepted) seen.push_back(x);
+    ++num_steps;
+  }
+  std::vector<int32_t> seen;
+  int32_t num_steps = 0;
+
+ private:
+  bool watches_;
+};
+
+struct LoopCase {
+  const char *name, *sampler, *stop, *temperature;
+  bool conditioned, pinned;
+  int32_t steps;
+};
+void PrintTo(const LoopCase& c, std::ostream* out) { *out << c.name; }
+
+class CudaLoop : public ::testing::TestWithParam<LoopCase> {};
+
+/// Canvases whose steps are made in one go: bit for bit what one step at a time gives, in as many forwards.
+TEST_P(CudaLoop, IsStepByStepInOneGo) {
+  const LoopCase& setting = GetParam();
+  OnDevice gpu = on_device(parity::kGoldens + "kernel_sizes");
+  PlanRequest request;
+  request.sampler = setting.sampler;
+  request.stop = setting.stop;
+  request.temperature = setting.temperature;
+  request.self_conditioning = setting.conditioned;
+  request.canvas_length = 12, request.num_steps = setting.steps, request.max_new_tokens = 24;
+  RowInput row{.prompt = prompt_of({2, 17, 9, 33}), .seed = 11, .item = 4, .repeat = 1, .init_canvas = {}, .pins = {}};
+  if (setting.pinned) row.pins = {{0, 7}, {5, 8}, {13, 3}};
+  const auto generated = [&](const Denoiser& denoiser, Everything& everything) { return generate(denoiser, resolve_plan(request, denoiser), std::span(&row, 1), &everything).front(); };
+  Everything by_step, at_once, watched(true);
+  const RowResult expected = generated(OneStepAtATime(*gpu.denoiser), by_step);
+  EXPECT_EQ(gpu.device->num_loops, 0);
+  const int32_t num_forwards = std::exchange(gpu.device->num_forwards, 0);
+  const RowResult got = generated(*gpu.denoiser, at_once);
+  EXPECT_EQ(gpu.device->num_loops, 2) << "one a canvas";
+  EXPECT_EQ(gpu.device->num_forwards, num_forwards);
+  EXPECT_EQ(got.canvas_ids, expected.canvas_ids);
+  EXPECT_EQ(got.steps_per_canvas, expected.steps_per_canvas);
+  EXPECT_EQ(got.canvas_stop, expected.canvas_stop);
+  EXPECT_EQ(at_once.seen, by_step.seen);
+  if (std::string(setting.stop) != "never") EXPECT_LT(at_once.num_steps, 2 * setting.steps) << "the stop rule never met";
+  else EXPECT_EQ(at_once.num_steps, 2 * setting.steps);
+  EXPECT_EQ(generated(*gpu.denoiser, watched).canvas_ids, expected.canvas_ids);
+  EXPECT_EQ(gpu.device->num_loops, 2) << "who watches sees every step when it is made";
+}
+
+INSTANTIATE_TEST_SUITE_P(Plans, CudaLoop,
+                         ::testing::Values(LoopCase{"plain", "entropy_bound(1.5)", "never", "0.8", true, false, 4}, LoopCase{"schedules", "entropy_bound(linear(0.2, 6))", "never", "linear(1.1, 0.4)", true, false, 5},
+                                           LoopCase{"confident", "entropy_bound(2)", "stable_and_confident(0, 3)", "linear(2, 0.02)", true, false, 7}, LoopCase{"stable", "entropy_bound(1)", "stable_and_confident(1, 0.005)", "0", true, true, 9}, LoopCase{"unconditioned", "entropy_bound(3)", "stable_and_confident(0, 100)", "0.9", false, false, 4},
+                                           LoopCase{"greedy", "entropy_bound(0.1)", "never", "0", true, false, 3}, LoopCase{"pinned", "entropy_bound(4)", "never", "1", true, true, 4}),
+                         [](const auto& of) { return std::string(of.param.name); });
+
+/// Canvases of several lengths and numbers of steps in one loop, with statistics beyond what the acceptance needs: those of each alone, taken one step at a time.
+TEST(CudaDenoiser, SeveralCanvasesGoToTheirEndsTogether) {
+  const OnDevice gpu = on_device(parity::kGoldens + "kernel_sizes");
+  constexpr size_t kCanvases = 3;
+  const std::vector<size_t> lengths = {9, 4, 17}, steps = {2, 5, 3};
+  struct Alone {
+    std::vector<std::vector<int32_t>> canvases;
+    std::vector<RowStatistics> statistics;
+  };
+  std::vector<Alone> expected(kCanvases);
+  std::vector<std::vector<int32_t>> starts;
+  std::vector<float> temperatures = {0.9f, 0.8f, 0.7f, 0.6f, 0.5f}, bounds = {1, 2, 3, 4, 5};
+  const std::vector<uint8_t> allowed(17, 1);
+  const auto request_at = [&](size_t c, int32_t step, std::span<const int32_t> canvas) {
+    StepRequest request = request_of(canvas, step);
+    request.want_logits = false;
+    request.temperature = temperatures[static_cast<size_t>(step)];
+    request.draw_key = DrawKey{.seed = 5, .item = c, .canvas_idx = 2, .step_idx = static_cast<uint32_t>(step)};
+    return request;
+  };
+  const auto outlook = [&](size_t c) { return Outlook{.temperatures = std::span(temperatures).first(steps[c]), .bounds = std::span(bounds).first(steps[c]), .allowed = std::span(allowed).first(lengths[c])}; };
+  for (size_t c = 0; c < kCanvases; ++c) {  // by loops of one canvas, which are right: see CudaLoop
+    starts.push_back(Tokens(c)(lengths[c], 90));
+    const auto sequence = gpu.denoiser->prefill(prompt_of(Tokens(40 + c)(3 + 4 * c, 90)));
+    const Outlook ahead = outlook(c);
+    StepRequest request = request_at(c, 0, starts[c]);
+    request.outlook = &ahead;
+    expected[c].statistics.push_back(step(*gpu.denoiser, *sequence, request).statistics);
+  }
+  EXPECT_EQ(gpu.device->num_loops, 3);
+  std::vector<std::unique_ptr<Sequence>> sequences;
+  std::vector<DenoiseRow> rows;
+  std::vector<Outlook> ahead;
+  for (size_t c = 0; c < kCanvases; ++c) ahead.push_back(outlook(c));
+  for (size_t c = 0; c < kCanvases; ++c) {
+    sequences.push_back(gpu.denoiser->prefill(prompt_of(Tokens(40 + c)(3 + 4 * c, 90))));
+    StepRequest request = request_at(c, 0, starts[c]);
+    request.outlook = &ahead[c];
+    rows.push_back({sequences.back().get(), request});
+  }
+  gpu.device->num_forwards = 0;
+  const auto together = gpu.denoiser->denoise(rows);
+  EXPECT_EQ(gpu.device->num_loops, 4);
+  EXPECT_EQ(gpu.device->num_forwards, 5) << "as many as the longest takes";
+  for (size_t c = 0; c < kCanvases; ++c) {
+    EXPECT_EQ(together[c].statistics.candidate, expected[c].statistics[0].candidate) << c;
+    EXPECT_EQ(together[c].statistics.entropy_nats, expected[c].statistics[0].entropy_nats) << c;
+    EXPECT_EQ(together[c].statistics.second, expected[c].statistics[0].second) << c;
+    EXPECT_EQ(together[c].statistics.argmax_logprob_t1, expected[c].statistics[0].argmax_logprob_t1) << c;
+  }
+  // With a sequence more than rows, somebody may come in between: one step, and the same answer.
+  const auto bystander = gpu.denoiser->prefill(prompt_of({2, 5}));
+  const auto one_step = gpu.denoiser->denoise(rows);
+  EXPECT_EQ(gpu.device->num_loops, 4);
+  for (size_t c = 0; c < kCanvases; ++c) EXPECT_EQ(one_step[c].statistics.candidate, together[c].statistics.candidate) << c;
+}
+
+/// A canvas that goes another way than was foreseen: as if nothing had been.
+TEST(CudaDenoiser, GoesAnotherWayThanForeseen) {
+  const OnDevice gpu = on_device(parity::kGoldens + "kernel_sizes");
+  const std::vector<float> temperatures(4, 0.8f), bounds(4, 2.0f);
+  const std::vector<uint8_t> allowed(6, 1);
+  const Outlook outlook{.temperatures = temperatures, .bounds = bounds, .allowed = allowed};
+  const auto start = Tokens(1)(6, 90), other = Tokens(2)(6, 90);
+  const auto course = [&](bool told) {
+    const auto sequence = gpu.denoiser->prefill(prompt_of({2, 17, 9}));
+    StepRequest first = request_of(start, 0, {Statistic::kMax, Statistic::kEntropy, Statistic::kCandidate});
+    first.want_logits = false;
+    if (told) first.outlook = &outlook;
+    std::vector<std::vector<float>> out = {step(*gpu.denoiser, *sequence, first).statistics.entropy_nats};
+    out.push_back(step(*gpu.denoiser, *sequence, request_of(other, 1)).logits);
+    out.push_back(step(*gpu.denoiser, *sequence, request_of(start, 2)).logits);
+    return out;
+  };
+  const auto expected = course(false);
+  EXPECT_EQ(gpu.device->num_loops, 0);
+  EXPECT_EQ(course(true), expected);
+  EXPECT_EQ(gpu.device->num_loops, 1);
+}
+
+/// A number that is none in a later step's logits is found where step by step finds it.
+TEST(CudaDenoiser, BadLogitsInALoopAreFoundWhereTheyAre) {
+  const OnDevice gpu = on_device(parity::kGoldens + "kernel_sizes");
+  int32_t forwards = 0;
+  gpu.device->after_forward = [&](const cuda::ForwardCall& call) {
+    if (call.logits && ++forwards % 3 == 0) call.logits[2 * int64_t{call.vocabulary} + 5] = NAN;  // of every third step
+  };
+  PlanRequest request;
+  request.sampler = "entropy_bound(1)", request.stop = "never";
+  request.canvas_length = 8, request.num_steps = 5, request.max_new_tokens = 8;
+  const RowInput row{.prompt = prompt_of({2, 17, 9, 33}), .seed = 11, .init_canvas = {}, .pins = {}};
+  const auto said = [&](const Denoiser& denoiser) -> std::string {
+    forwards = 0;
+    try {
+      generate(denoiser, resolve_plan(request, denoiser), std::span(&row, 1));
+    } catch (const UserError& error) {
+      return error.what();
+    }
+    return "nothing";
+  };
+  const std::string expected = said(OneStepAtATime(*gpu.denoiser));
+  EXPECT_NE(expected.find("step 2, position 2"), std::string::npos) << expected;
+  EXPECT_EQ(said(*gpu.denoiser), expected);
+  EXPECT_EQ(gpu.device->num_loops, 1);
 }
 
 TEST(CudaDenoiser, CallersOnSeveralThreadsGetTheirOwnResults) {

@@ -430,6 +430,7 @@ void multiply_warpgroup(float (&d)[kCount], uint64_t a, uint64_t b, bool add) {
 
 inline void __syncwarp() { simt::exchanged(0, 0); }
 inline int __popc(unsigned bits) { return std::popcount(bits); }
+inline void atomicAdd(int32_t* at, int32_t value) { *at += value; }
 inline void atomicMin(int32_t* at, int32_t value) { *at = std::min(*at, value); }
 
 }  // namespace canvaslab::cuda

@@ -28,6 +28,7 @@ struct ForwardCanvas {
   int32_t first_row = 0, num_rows = 0;
   const float* feedback = nullptr;                 ///< [L, V] logits of the step before, on the device; null: none, as at the first step. May be where the call writes this canvas's logits
   float inverse_temperature = 1;                   ///< of the feedback
+  const float* inverse_temperature_at = nullptr;   ///< [1] on the device, instead of the number
 };
 
 struct ForwardCall {
@@ -85,7 +86,7 @@ struct ForwardWorkspace {
 inline int condition(const ForwardCall& c, const ForwardWorkspace& work, void* stream) {
   for (int32_t i = 0; i < c.num_canvases; ++i) {
     const ForwardCanvas& canvas = c.canvases[i];
-    const SoftEmbeddingCall call{.rows = canvas.num_rows, .vocabulary = c.vocabulary, .width = c.hidden, .logits = canvas.feedback, .inverse_temperature = canvas.inverse_temperature, .table = c.embedding,
+    const SoftEmbeddingCall call{.rows = canvas.num_rows, .vocabulary = c.vocabulary, .width = c.hidden, .logits = canvas.feedback, .inverse_temperature = canvas.inverse_temperature, .inverse_temperature_at = canvas.inverse_temperature_at, .table = c.embedding,
                                  .scale = c.embedding_scale, .least = c.least, .out = {work.soft + int64_t{canvas.first_row} * c.hidden, c.hidden, Storage::kF32},
                                  .skipped = c.skipped ? c.skipped + canvas.first_row : nullptr, .num_kept = nullptr, .workspace = work.conditioning};
     if (const int e = soft_embedding(call, stream)) return e;

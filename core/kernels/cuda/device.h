@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "core/kernels/cuda/denoise_loop.h"
 #include "core/kernels/cuda/denoiser_forward.h"
 #include "core/kernels/cuda/device_step.h"
 
@@ -26,6 +27,10 @@ class Device {
   virtual int copy(void* to, int64_t to_stride, const void* from, int64_t from_stride, int64_t bytes, int64_t count) = 0;
   virtual int forward(const ForwardCall& call, const ForwardWorkspace& work) = 0;
   virtual int statistics(const StatisticsCall& call) = 0;
+  /// Steps until no canvas goes on. `first` is the first step's forward, `next` that of all others, with feedback; both in `work`, which was made of `next`.
+  virtual int denoise_loop(const LoopCall& loop, const ForwardCall& first, const ForwardCall& next, const ForwardWorkspace& work) = 0;
+  /// Whether the last loop ran without the host: else it asked the device after every step whether another follows.
+  virtual bool looped_alone() const = 0;
 };
 
 /// The machine's first GPU. Null where there is none, with the reason in `why_not`.

@@ -35,9 +35,9 @@ struct StatisticsCall {
   const StatisticsRow* rows = nullptr;   ///< [num_rows]
   int32_t num_rows = 0, vocabulary = 0;  ///< vocabulary <= kMaxVocabulary
   StatisticsArrays out;
-  int32_t* bad_row = nullptr;            ///< [1], INT32_MAX before the call: afterwards the first row with NaN, +inf or only -inf, whose statistics are undefined
+  int32_t* bad_row = nullptr;            ///< [1], kNoBadRow before the call: afterwards the first row with NaN, +inf or only -inf, whose statistics are undefined
 };
-inline constexpr int32_t kMaxVocabulary = 1 << 20;
+inline constexpr int32_t kMaxVocabulary = 1 << 20, kNoBadRow = INT32_MAX;
 
 /// compute_row_statistics on the device, bit for bit but for what f64 exp and log of the two libraries differ in (1 ulp each). One read of the logits plus a rescan of one tile.
 /// Deterministic, independent of the other rows. Returns the launch's cudaError_t; cudaErrorInvalidValue for sizes out of range.

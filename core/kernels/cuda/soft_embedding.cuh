@@ -24,6 +24,8 @@ struct TableTile : ProductTile<128, WeightFormat::kBf16> {
   static_assert(kDepth * kTableRow * 2 <= kCodeBytes);
 };
 
+__device__ inline float inverse_temperature_of(const SoftEmbeddingCall& call) { return call.inverse_temperature_at ? *call.inverse_temperature_at : call.inverse_temperature; }
+
 __device__ inline float soft_probability(float logit, const float* row_scale, float inverse_temperature) { return row_exponential((logit - row_scale[0]) * inverse_temperature) * row_scale[1]; }
 
 __global__ void __launch_bounds__(SoftTile::kThreads) soft_scale_kernel(SoftEmbeddingCall call) {
@@ -31,11 +33,12 @@ __global__ void __launch_bounds__(SoftTile::kThreads) soft_scale_kernel(SoftEmbe
   __shared__ double sums[SoftTile::kWarps];
   const int64_t r = blockIdx.x;
   const float* logits = call.logits + r * call.vocabulary;
+  const float inverse_temperature = inverse_temperature_of(call);
   float top = -INFINITY;
   for (int v = static_cast<int>(threadIdx.x); v < call.vocabulary; v += SoftTile::kThreads) top = logits[v] > top ? logits[v] : top;
   top = block_max<SoftTile::kWarps>(top, tops);
   double sum = 0;
-  for (int v = static_cast<int>(threadIdx.x); v < call.vocabulary; v += SoftTile::kThreads) sum += static_cast<double>(row_exponential((logits[v] - top) * call.inverse_temperature));
+  for (int v = static_cast<int>(threadIdx.x); v < call.vocabulary; v += SoftTile::kThreads) sum += static_cast<double>(row_exponential((logits[v] - top) * inverse_temperature));
   sum = block_sum<SoftTile::kWarps>(sum, sums);
   const SoftWorkspace work(call);
   if (threadIdx.x == 0) work.row_scale[2 * r] = top, work.row_scale[2 * r + 1] = static_cast<float>(1 / sum);
@@ -45,12 +48,13 @@ __global__ void __launch_bounds__(SoftTile::kThreads) soft_keep_kernel(SoftEmbed
   __shared__ int counts[SoftTile::kWarps];
   const SoftWorkspace work(call);
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
+  const float inverse_temperature = inverse_temperature_of(call);
   int count = 0;
   for (int first = static_cast<int>(blockIdx.x) * SoftTile::kBlockTokens + warp * kWarp, end = (static_cast<int>(blockIdx.x) + 1) * SoftTile::kBlockTokens; first < end; first += SoftTile::kThreads) {
     const int v = first + lane;
     bool needed = false;
     for (int r = 0; v < call.vocabulary && r < call.rows && !needed; ++r)
-      needed = soft_probability(call.logits[static_cast<int64_t>(r) * call.vocabulary + v], work.row_scale + 2 * r, call.inverse_temperature) >= call.least;
+      needed = soft_probability(call.logits[static_cast<int64_t>(r) * call.vocabulary + v], work.row_scale + 2 * r, inverse_temperature) >= call.least;
     if (v < call.vocabulary) work.needed[v] = needed;
     count += __popc(__ballot_sync(kWholeWarp, needed));
   }
@@ -100,9 +104,10 @@ __global__ void __launch_bounds__(SoftTile::kThreads) soft_spread_kernel(SoftEmb
   const int64_t r = blockIdx.x;
   const int kept = dense ? call.vocabulary : *work.num_kept, padded = (kept + 63) / 64 * 64;
   uint16_t* out = work.probability + r * work.stride;
+  const float inverse_temperature = inverse_temperature_of(call);
   double skipped = 0;
   for (int v = static_cast<int>(threadIdx.x); v < call.vocabulary; v += SoftTile::kThreads) {
-    const float p = soft_probability(call.logits[r * call.vocabulary + v], work.row_scale + 2 * r, call.inverse_temperature);
+    const float p = soft_probability(call.logits[r * call.vocabulary + v], work.row_scale + 2 * r, inverse_temperature);
     const int at = dense ? v : work.place[v];
     if (at >= 0) out[at] = nearest_bf16(p);
     else skipped += static_cast<double>(p);

@@ -13,6 +13,7 @@ struct SoftEmbeddingCall {
   int32_t rows = 0, vocabulary = 0, width = 0;  ///< vocabulary <= kMaxSoftVocabulary; width a multiple of 8
   const float* logits = nullptr;       ///< [rows, V], finite or -inf; null: no prediction yet, and out is zero
   float inverse_temperature = 1;
+  const float* inverse_temperature_at = nullptr;  ///< [1] on the device: instead of the number, where it is known there only
   const uint16_t* table = nullptr;     ///< bf16 [V, D], 16-byte aligned
   float scale = 1;
   float least = 0;

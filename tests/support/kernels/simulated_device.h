@@ -68,6 +68,57 @@ class SimulatedDevice final : public Device {
   }
   int forward(const ForwardCall& call, const ForwardWorkspace& work) override {
     const Open open(*this);
+    require_forward(call, work);
+    const int error = denoiser_forward(call, work, nullptr);
+    if (after_forward) after_forward(call);
+    return error;
+  }
+  int denoise_loop(const LoopCall& loop, const ForwardCall& first, const ForwardCall& next, const ForwardWorkspace& work) override {
+    const Open open(*this);
+    require_all("an argument of a loop", {loop.canvases, loop.steps, loop.step, loop.finished, loop.running, loop.feedback_inverse_temperature, loop.statistics_rows, loop.accept_canvases, loop.statistics.logits,
+                                          loop.statistics.rows, loop.statistics.bad_row, loop.accept.canvases, loop.accept.canvas, loop.accept.allowed, loop.accept.last_argmax, loop.accept.stop, loop.record});
+    ++num_loops;
+    for (const ForwardCall* forward = &first;; forward = &next) {
+      require_forward(*forward, work);
+      if (const int error = begin_step(loop, nullptr)) return error;
+      if (const int error = denoiser_forward(*forward, work, nullptr)) return error;
+      if (after_forward) after_forward(*forward);
+      if (const int error = row_statistics(loop.statistics, nullptr)) return error;
+      if (const int error = entropy_bound_step(loop.accept, nullptr)) return error;
+      if (const int error = end_step(loop, nullptr)) return error;
+      if (*loop.running == 0) return 0;
+    }
+  }
+  bool looped_alone() const override { return false; }
+  int statistics(const StatisticsCall& call) override {
+    const Open open(*this);
+    require_all("an argument of the statistics", {call.logits, call.rows, call.bad_row});
+    return row_statistics(call, nullptr);
+  }
+
+  int64_t room = std::numeric_limits<int64_t>::max();  ///< the largest allocation that succeeds
+  int failure = 0;                                     ///< what downloads return
+  int32_t most_canvases = 0, num_forwards = 0, num_loops = 0;
+  int64_t ever_allocated = 0;                          ///< bytes
+  std::function<void(const ForwardCall&)> after_forward;  ///< sees the device's memory
+
+ private:
+  static constexpr size_t kBytes = size_t{8} << 30;    // of addresses
+  /// The device's own calls see its memory.
+  struct Open {
+    explicit Open(SimulatedDevice& device) : lock(device.lock_), d(device) { ::mprotect(d.base_, d.used_, PROT_READ | PROT_WRITE); }
+    ~Open() { ::mprotect(d.base_, d.used_, PROT_NONE); }
+    Open(const Open&) = delete;
+    Open& operator=(const Open&) = delete;
+    std::lock_guard<std::mutex> lock;
+    SimulatedDevice& d;
+  };
+  std::mutex lock_;
+  bool holds(const void* pointer) const { return pointer >= base_ && pointer < base_ + used_; }
+  void require(const void* pointer, const char* what) const {
+    if (!holds(pointer)) throw std::logic_error(std::string(what) + " does not lie in the device's memory");
+  }
+  void require_forward(const ForwardCall& call, const ForwardWorkspace& work) {
     require_all("an argument of a forward", {call.ids, call.embedding, call.head, call.final_norm, call.conditioning_norm, call.conditioning_gate_up.codes, call.conditioning_down.codes, work.x, work.layer});
     for (int32_t i = 0; i < call.num_canvases; ++i)
       if (call.canvases[i].feedback) require(call.canvases[i].feedback, "a prediction");
@@ -87,37 +138,6 @@ class SimulatedDevice final : public Device {
     }
     most_canvases = std::max(most_canvases, call.num_canvases);
     ++num_forwards;
-    const int error = denoiser_forward(call, work, nullptr);
-    if (after_forward) after_forward(call);
-    return error;
-  }
-  int statistics(const StatisticsCall& call) override {
-    const Open open(*this);
-    require_all("an argument of the statistics", {call.logits, call.rows, call.bad_row});
-    return row_statistics(call, nullptr);
-  }
-
-  int64_t room = std::numeric_limits<int64_t>::max();  ///< the largest allocation that succeeds
-  int failure = 0;                                     ///< what downloads return
-  int32_t most_canvases = 0, num_forwards = 0;
-  int64_t ever_allocated = 0;                          ///< bytes
-  std::function<void(const ForwardCall&)> after_forward;  ///< sees the device's memory
-
- private:
-  static constexpr size_t kBytes = size_t{8} << 30;    // of addresses
-  /// The device's own calls see its memory.
-  struct Open {
-    explicit Open(SimulatedDevice& device) : lock(device.lock_), d(device) { ::mprotect(d.base_, d.used_, PROT_READ | PROT_WRITE); }
-    ~Open() { ::mprotect(d.base_, d.used_, PROT_NONE); }
-    Open(const Open&) = delete;
-    Open& operator=(const Open&) = delete;
-    std::lock_guard<std::mutex> lock;
-    SimulatedDevice& d;
-  };
-  std::mutex lock_;
-  bool holds(const void* pointer) const { return pointer >= base_ && pointer < base_ + used_; }
-  void require(const void* pointer, const char* what) const {
-    if (!holds(pointer)) throw std::logic_error(std::string(what) + " does not lie in the device's memory");
   }
   void require_all(const char* what, std::initializer_list<const void*> pointers) const {
     for (const void* pointer : pointers) require(pointer, what);

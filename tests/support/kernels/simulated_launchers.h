@@ -3,6 +3,8 @@
 #include "tests/support/kernels/simulated.h"
 
 #include "core/kernels/cuda/attention.cuh"
+#include "core/kernels/cuda/denoise_loop.cuh"
+#include "core/kernels/cuda/entropy_bound.cuh"
 #include "core/kernels/cuda/head_rows.cuh"
 #include "core/kernels/cuda/matrix_product.cuh"
 #include "core/kernels/cuda/routing.cuh"
@@ -69,6 +71,18 @@ int attention(const AttentionCall& call, void*) {
 int row_statistics(const StatisticsCall& call, void*) {
   const size_t bytes = StatisticsTile::bytes((call.vocabulary + static_cast<int>(kTile) - 1) / static_cast<int>(kTile));
   simt::launch(static_cast<unsigned>(call.num_rows), StatisticsTile::kThreads, bytes, [&] { row_statistics_kernel(call); });
+  return 0;
+}
+int entropy_bound_step(const AcceptCall& call, void*) {
+  simt::launch(static_cast<unsigned>(call.num_canvases), AcceptTile::kThreads, kMaxCanvas * sizeof(uint64_t), [&] { entropy_bound_kernel(call); });
+  return 0;
+}
+int begin_step(const LoopCall& call, void*) {
+  simt::launch(static_cast<unsigned>(call.num_canvases), LoopTile::kThreads, 0, [&] { begin_step_kernel(call); });
+  return 0;
+}
+int end_step(const LoopCall& call, void*) {
+  simt::launch(static_cast<unsigned>(call.num_canvases), LoopTile::kThreads, 0, [&] { end_step_kernel(call); });
   return 0;
 }
 int soft_embedding(const SoftEmbeddingCall& call, void*) {
