@@ -13,8 +13,8 @@ export PATH="$(dirname "$nvcc"):$PATH"
 if [ -n "${CANVASLAB_ORACLE_PYTHON:-}" ]; then PATH="$PATH:$(echo "$(dirname "$(dirname "$CANVASLAB_ORACLE_PYTHON")")"/lib/python3*/site-packages/triton/backends/nvidia/bin)"; fi
 # machine_code CUBIN: its disassembly; empty where nothing disassembles.
 machine_code() {
-  if command -v nvdisasm >/dev/null; then nvdisasm -c "$1"
-  elif command -v cuobjdump >/dev/null; then cuobjdump -sass "$1"; fi
+  if command -v nvdisasm >/dev/null; then nvdisasm -c "$1" 2>/dev/null || true
+  elif command -v cuobjdump >/dev/null; then cuobjdump -sass "$1" 2>/dev/null || true; fi
 }
 flags=(-std=c++20 -I. --expt-relaxed-constexpr -fmad=false -O3)
 for file in core/kernels/cuda/*.cu; do
@@ -22,8 +22,8 @@ for file in core/kernels/cuda/*.cu; do
     "$nvcc" "${flags[@]}" -Xptxas -v -gencode "arch=compute_$architecture,code=sm_$architecture" -cubin -o "$work/cubin" "$file" >"$work/log" 2>&1 || { cat "$work/log" >&2; complain "$file does not compile for sm_$architecture"; continue; }
     ! grep -q '__global__\|<<<' "$file" || grep -q 'bytes spill stores' "$work/log" || complain "$file, sm_$architecture: ptxas reported nothing"
     if grep 'bytes spill stores' "$work/log" | grep -qv ' 0 bytes spill stores, 0 bytes spill loads'; then complain "$file, sm_$architecture: registers spill: $(grep 'bytes spill' "$work/log")"; fi
-    # ptxas says so where it has every product wait for the one before.
-    if grep -i 'wgmma' "$work/log"; then complain "$file, sm_$architecture: ptxas is not content with the warpgroup products"; fi
+    # ptxas says so where it makes products wait for each other or for what uses their sums.
+    if grep -iE 'wgmma|warpgroup\.(wait|arrive)' "$work/log"; then complain "$file, sm_$architecture: ptxas is not content with the warpgroup products"; fi
     if [ "$file sm_$architecture" = 'core/kernels/cuda/warpgroup_product.cu sm_90a' ]; then
       machine_code "$work/cubin" >"$work/sass"
       if [ -s "$work/sass" ]; then
@@ -34,7 +34,7 @@ for file in core/kernels/cuda/*.cu; do
         if grep -qE '\b(LDL|STL)\b' "$work/sass"; then complain "$file: local memory in the warpgroup kernels"; fi
         for word in LDGSTS FENCE.VIEW.ASYNC WARPGROUP.DEPBAR; do grep -qF "$word" "$work/sass" || complain "$file: no $word"; done
       else
-        echo "$file sm_$architecture: machine code left out, neither nvdisasm nor cuobjdump here"
+        echo "$file sm_$architecture: machine code left out, neither nvdisasm nor cuobjdump here that knows it"
       fi
     fi
     echo "$file sm_$architecture: $(grep -o 'Used [0-9]* registers' "$work/log" | tr '\n' ' ')"

@@ -65,7 +65,7 @@ std::vector<uint16_t> scattered_numbers(size_t count, std::mt19937& random) {
 
 /// One product by both kernels: the same bits?
 bool agrees(bool gated, bool grouped) {
-  // Tiles that are not full on every side, a K of one and a half rings that ends within a step, blocks with several tiles.
+  // Tiles that are not full on any side, a K longer than a ring that ends within a step, blocks with several tiles.
   constexpr int32_t kRows = 300, kFeatures = 150, kDepth = 600, kGroups = 3, kBlocks = 2;
   std::mt19937 random(1);
   const size_t weights = size_t{kGroups} * (gated ? 2 : 1) * kFeatures * kDepth, results = size_t{kRows} * kFeatures;

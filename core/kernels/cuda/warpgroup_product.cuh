@@ -71,26 +71,34 @@ struct StepsAhead {
   }
 };
 
+/// Every result is one thread's: it has two features 8 apart, or one where kGated, in kTokens / 4 rows.
 template <typename Tile, bool kGated>
 __device__ inline void put_tile(const ProductCall& call, const TileRows& rows, const float (&sums)[Tile::kSums]) {
+  constexpr int kOwn = kGated ? 1 : 2;
   const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, first_feature = rows.feature_tile * kTileFeatures<Tile, kGated>;
   const float* scales = call.w.row_scales ? call.w.row_scales + static_cast<int64_t>(rows.group) * (kGated ? 2 * call.n : call.n) : nullptr;
+  int features[kOwn];
+  float scale[kOwn], up_scale = 1;
   CANVASLAB_UNROLL
-  for (int below = 0; below < (kGated ? 1 : 2); ++below) {
-    const int tile_row = thread / kWarp * 16 + lane / 4 + 8 * below, feature = feature_of<Tile, kGated>(first_feature, tile_row);  // warps of both warpgroups in a row: 16 weight rows each
-    if (feature >= call.n) continue;
-    const float scale = scales ? scales[feature] : 1.0f, up_scale = kGated && scales ? scales[call.n + feature] : 1.0f;
-    CANVASLAB_UNROLL
-    for (int j = 0; j < Tile::kTokens / 8; ++j)
-      CANVASLAB_UNROLL
-      for (int side = 0; side < 2; ++side) {
-        const int row = rows.first + 8 * j + lane % 4 * 2 + side;
-        if (row >= rows.end) continue;
-        const float value = sums[4 * j + 2 * below + side] * scale;
-        if constexpr (kGated) call.out.put(row, feature, row_gelu_times(value, sums[4 * j + 2 + side] * up_scale));
-        else put_result(call, rows.piece, row, feature, value);
-      }
+  for (int below = 0; below < kOwn; ++below) {
+    features[below] = feature_of<Tile, kGated>(first_feature, thread / kWarp * 16 + lane / 4 + 8 * below);  // warps of both warpgroups in a row: 16 weight rows each
+    scale[below] = scales && features[below] < call.n ? scales[features[below]] : 1.0f;
+    if (kGated && scales && features[below] < call.n) up_scale = scales[call.n + features[below]];
   }
+  CANVASLAB_UNROLL
+  for (int j = 0; j < Tile::kTokens / 8; ++j)
+    CANVASLAB_UNROLL
+    for (int side = 0; side < 2; ++side) {
+      const int row = rows.first + 8 * j + lane % 4 * 2 + side;
+      if (row >= rows.end) continue;
+      CANVASLAB_UNROLL
+      for (int below = 0; below < kOwn; ++below) {
+        if (features[below] >= call.n) continue;
+        const float value = sums[4 * j + 2 * below + side] * scale[below];
+        if constexpr (kGated) call.out.put(row, features[below], row_gelu_times(value, sums[4 * j + 2 + side] * up_scale));
+        else put_result(call, rows.piece, row, features[below], value);
+      }
+    }
 }
 
 template <typename Tile, bool kGated>

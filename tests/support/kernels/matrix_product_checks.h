@@ -229,16 +229,24 @@ TEST_F(MatrixProductBits, PiecesFillTheDeviceAndDependOnTheWeightsAlone) {
     }
 }
 
-/// By warpgroups: a shape and the rows of x a tile.
-using WarpgroupCase = std::tuple<ProductCase, int32_t>;
-class WarpgroupProduct : public KernelTestWith<WarpgroupCase> {
+/// Skipped where there are no warpgroups.
+template <typename Case>
+class WarpgroupTestWith : public KernelTestWith<Case> {
  protected:
   void SetUp() override {
-    KernelTestWith<WarpgroupCase>::SetUp();
-    if (IsSkipped()) return;
+    KernelTestWith<Case>::SetUp();
+    if (this->IsSkipped()) return;
     if (const std::string why = warpgroups_missing(); !why.empty()) GTEST_SKIP() << "left out: " << why;
   }
 };
+const std::vector<ProductCase> kWarpgroupShapes = {{"one_number", WeightFormat::kBf16, 1, 8, false, {1}}, {"one_row", WeightFormat::kBf16, 150, 72, false, {1}}, {"odd", WeightFormat::kBf16, 131, 72, false, {67}},
+                                                   {"many_rows", WeightFormat::kBf16, 40, 136, false, {300}}, {"deep", WeightFormat::kBf16, 20, 840, false, {5}}, {"pieces", WeightFormat::kBf16, 150, 840, false, {70}, 0, 3}, {"gated", WeightFormat::kBf16, 70, 136, true, {133}},
+                                                   {"no_rows", WeightFormat::kBf16, 20, 64, false, {0}}, {"gated_groups", WeightFormat::kBf16, 40, 64, true, {9, 0, 66}, 8},
+                                                   {"groups", WeightFormat::kBf16, 24, 72, false, {0, 70, 0, 3, 1, 0}}};
+
+/// A shape and the rows of x a tile.
+using WarpgroupCase = std::tuple<ProductCase, int32_t>;
+class WarpgroupProduct : public WarpgroupTestWith<WarpgroupCase> {};
 
 /// One block as well as several: a block's copies then run on from tile to tile.
 TEST_P(WarpgroupProduct, IsWhatF64Says) {
@@ -246,32 +254,37 @@ TEST_P(WarpgroupProduct, IsWhatF64Says) {
   for (const unsigned blocks : {1u, 3u}) expect_what_f64_says(shape, [&](const ProductCall& call, bool falling) { run_warpgroups(call, tokens, blocks, falling); });
 }
 
+INSTANTIATE_TEST_SUITE_P(Shapes, WarpgroupProduct, ::testing::Combine(::testing::ValuesIn(kWarpgroupShapes), ::testing::ValuesIn(kWarpgroupTokens)),
+                         [](const auto& at) { return fmt::format("{}_by_{}", std::get<0>(at.param).name, std::get<1>(at.param)); });
+
+class WarpgroupBits : public WarpgroupTestWith<ProductCase> {};
+
 /// So matrix_product() may take whichever is faster.
-TEST_P(WarpgroupProduct, GivesTheSameBitsAsWarps) {
-  const auto& [shape, tokens] = GetParam();
+TEST_P(WarpgroupBits, AreThoseOfWarps) {
   const uint64_t seed = std::random_device()();
   SCOPED_TRACE(fmt::format("seed {}", seed));
-  Product by_warps(shape, seed), by_warpgroups(shape, seed);
-  run(by_warps.call(), 4, false);
-  run_warpgroups(by_warpgroups.call(), tokens, 2, true);
-  EXPECT_EQ(by_warps.out.floats, by_warpgroups.out.floats);
+  Product product(GetParam(), seed);
+  for (float& scale : product.w.row_scales) scale = std::uniform_real_distribution<float>(0.5f, 2.0f)(product.random);
+  const auto call = [&] {
+    ProductCall with_scales = product.call();
+    with_scales.w.row_scales = product.w.row_scales.data();
+    return with_scales;
+  };
+  run(call(), 4, false);
+  const auto by_warps = std::exchange(product.out, StoredArray(product.out.floats.size(), Storage::kF32));
+  for (const int32_t tokens : kWarpgroupTokens) {
+    std::fill(product.out.floats.begin(), product.out.floats.end(), NAN);
+    run_warpgroups(call(), tokens, kFullSizes ? 0 : 2, true);
+    EXPECT_TRUE(std::equal(by_warps.floats.begin(), by_warps.floats.end(), product.out.floats.begin())) << "tiles of " << tokens;
+  }
 }
 
-std::string name_of(const ::testing::TestParamInfo<WarpgroupCase>& info) { return fmt::format("{}_by_{}", std::get<0>(info.param).name, std::get<1>(info.param)); }
-INSTANTIATE_TEST_SUITE_P(Shapes, WarpgroupProduct,
-                         ::testing::Combine(::testing::Values(ProductCase{"one_number", WeightFormat::kBf16, 1, 8, false, {1}}, ProductCase{"one_row", WeightFormat::kBf16, 150, 72, false, {1}},
-                                                              ProductCase{"odd", WeightFormat::kBf16, 131, 72, false, {67}}, ProductCase{"many_rows", WeightFormat::kBf16, 40, 136, false, {300}},
-                                                              ProductCase{"deep", WeightFormat::kBf16, 20, 840, false, {5}}, ProductCase{"pieces", WeightFormat::kBf16, 150, 840, false, {70}, 0, 3}, ProductCase{"gated", WeightFormat::kBf16, 70, 136, true, {133}},
-                                                              ProductCase{"no_rows", WeightFormat::kBf16, 20, 64, false, {0}}, ProductCase{"gated_groups", WeightFormat::kBf16, 40, 64, true, {9, 0, 66}, 8},
-                                                              ProductCase{"groups", WeightFormat::kBf16, 24, 72, false, {0, 70, 0, 3, 1, 0}}),
-                                            ::testing::ValuesIn(kWarpgroupTokens)),
-                         name_of);
-INSTANTIATE_TEST_SUITE_P(FullSizes, WarpgroupProduct,
-                         ::testing::Combine(::testing::ValuesIn(!kFullSizes ? std::vector<ProductCase>{} : std::vector<ProductCase>{
-                                                {"qkv", WeightFormat::kBf16, 8192, 2816, false, {100}}, {"o", WeightFormat::kBf16, 2816, 8192, false, {65}}, {"gate_up", WeightFormat::kBf16, 2112, 2816, true, {100}},
-                                                {"head", WeightFormat::kBf16, 262144, 2816, false, {3}}, {"experts", WeightFormat::kBf16, 704, 2816, true, {16, 0, 300, 8, 1, 21, 64, 65}, 8}}),
-                                            ::testing::ValuesIn(kWarpgroupTokens)),
-                         name_of);
+INSTANTIATE_TEST_SUITE_P(Shapes, WarpgroupBits, ::testing::ValuesIn(kWarpgroupShapes), [](const auto& at) { return std::string(at.param.name); });
+INSTANTIATE_TEST_SUITE_P(FullSizes, WarpgroupBits,
+                         ::testing::ValuesIn(!kFullSizes ? std::vector<ProductCase>{} : std::vector<ProductCase>{
+                             {"qkv", WeightFormat::kBf16, 8192, 2816, false, {100}}, {"o", WeightFormat::kBf16, 2816, 8192, false, {256}, 0, 3}, {"router", WeightFormat::kBf16, 128, 2816, false, {256}, 0, 8}, {"gate_up", WeightFormat::kBf16, 2112, 2816, true, {256}},
+                             {"head", WeightFormat::kBf16, 262144, 2816, false, {70}}, {"experts", WeightFormat::kBf16, 704, 2816, true, {16, 0, 300, 8, 1, 21, 64, 65}, 8}}),
+                         [](const auto& at) { return std::string(at.param.name); });
 
 TEST(WarpgroupTokens, FillTheMultiprocessors) {
   const auto tokens = [](int32_t rows, int32_t n, bool gated, int32_t groups = 1) {
@@ -281,6 +294,7 @@ TEST(WarpgroupTokens, FillTheMultiprocessors) {
   EXPECT_EQ(tokens(256, 262144, false), 256) << "tiles enough: the widest read least";
   EXPECT_EQ(tokens(256, 8192, false), 128) << "128 tiles, where 256 rows would leave half of the multiprocessors without";
   EXPECT_EQ(tokens(256, 2112, true), 64) << "132 tiles";
+  EXPECT_EQ(warpgroup_tokens({.rows = 256, .n = 2816, .k = 8192, .pieces = 3}, 132), 128) << "44 tiles in three pieces: 132";
   EXPECT_EQ(tokens(64, 262144, false), 0);
   EXPECT_EQ(tokens(65 * 128, 704, true, 128), 128);
   EXPECT_EQ(tokens(64 * 128, 704, true, 128), 0);
