@@ -173,6 +173,31 @@ std::string keeps_its_product_law(const ConfiguredSampler& sampler) {
       });
 }
 
+std::string keeps_its_joint_bound(const ConfiguredSampler& sampler) {
+  return over_canvases(sampler, 100, [&](Step& random, int32_t step, int32_t steps, CanvasState& state, CanvasState&) -> std::string {
+    const StepView view = random.view(step, steps);
+    const auto bound = sampler.sampler->joint_entropy_bound(view.knobs);
+    StepDecision decision;
+    sampler.decide(view, state, decision);
+    if (!bound) return "";
+    std::vector<uint32_t> order;
+    for (uint32_t p = 0; p < view.length(); ++p)
+      if (view.is_allowed(p)) order.push_back(p);
+    const auto& entropy = view.statistics->entropy_nats;
+    std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return entropy[a] < entropy[b]; });
+    std::vector<Action> expected(view.length(), Action::kNoise);
+    double sum = 0;
+    for (const uint32_t p : order) {
+      sum += entropy[p];
+      if (static_cast<float>(sum) - entropy[p] > static_cast<float>(*bound)) break;
+      expected[p] = Action::kCandidate;
+    }
+    for (const uint32_t p : order)
+      if (decision.action[p] != expected[p]) return fmt::format("the decision at position {} is not that of the joint bound that it declares, {}", p, *bound);
+    return "";
+  });
+}
+
 std::string keeps_its_progress_contract(const ConfiguredSampler& sampler) {
   return over_canvases(sampler, 200,
                        [&](Step& random, int32_t step, int32_t steps, CanvasState& state, CanvasState&) -> std::string {

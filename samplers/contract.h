@@ -40,6 +40,8 @@ std::string moves_with_its_positions(const ConfiguredSampler& sampler);
 std::string reads_only_what_it_declares(const ConfiguredSampler& sampler);
 /// A declared product law: what happens at a position does not change with other positions' candidates or draws.
 std::string keeps_its_product_law(const ConfiguredSampler& sampler);
+/// A declared joint bound on entropies (Sampler::joint_entropy_bound): every decision is that of the rule, written out here once more.
+std::string keeps_its_joint_bound(const ConfiguredSampler& sampler);
 /// G4 and G5: ConfiguredSampler::decide throws where progress, the last step or a revealed position breaks the
 /// contract; G2: a pinned position is never counted as revealed.
 std::string keeps_its_progress_contract(const ConfiguredSampler& sampler);
@@ -60,7 +62,7 @@ std::string refuses_what_its_table_forbids(const std::string& name, const std::v
 
 /// Pure, inside its declared range, and at its end value beyond the ramp.
 std::string keeps_the_schedule_contract(const Schedule& schedule);
-/// Pure, and blind to statistics that it does not declare.
+/// Pure, and blind to statistics that it does not declare; a stable stop (StopRule::stable_stop) stops when that says.
 std::string keeps_the_stop_contract(const ConfiguredStop& stop);
 /// Logits of the right size, forks that see nothing of their origin's appends, rows that do not see each other, prompts
 /// outside the vocabulary refused, the same content hash for the same plug-in.

@@ -115,6 +115,9 @@ std::string keeps_the_stop_contract(const ConfiguredStop& stop) {
     for (int i = 0; i < trial % 3; ++i) history.argmax.push_back(step.statistics.argmax), history.num_taken.push_back(engine() % (L + 1)), history.num_at_argmax.push_back(engine() % (L + 1));
     const auto first = stop.rule->check(step.view(1, 4), state, decision, history);
     if (stop.rule->check(step.view(1, 4), state, decision, history) != first) return fmt::format("it says one thing and then another (seed {}, trial {})", kSeed, trial);
+    const StepView view = step.view(1, 4);
+    if (const auto stable = stop.rule->stable_stop(); stable && first.has_value() != (mean_entropy(view) < stable->confidence && argmax_stable(view, history, stable->stability)))
+      return fmt::format("it does not stop when the stable stop does that it says it is (seed {}, trial {})", kSeed, trial);
     poison(step.statistics, stop.statistics);
     if (stop.rule->check(step.view(1, 4), state, decision, history) != first) return fmt::format("it reads a statistic that it does not declare (seed {}, trial {})", kSeed, trial);
   }
@@ -181,6 +184,7 @@ std::vector<Clause> sampler_clauses(const std::string& text) {
       {"forgets the canvas before", "", on(forgets_the_canvas_before)},
       {"moves its decisions with the positions", sampler->facts.permutation_equivariant ? "" : "it declares an order of positions", on(moves_with_its_positions)},
       {"keeps its product law", sampler->facts.product_law ? "" : "it declares none", on(keeps_its_product_law)},
+      {"decides by the joint bound it declares", sampler->sampler->joint_entropy_bound(sampler->knob_values({.step_idx = 0, .num_steps = 1})) ? "" : "it declares none", on(keeps_its_joint_bound)},
       {"refuses what its table forbids", has_defaults(entry) ? "" : "a parameter must be given",
        [&entry] { return refuses_what_its_table_forbids(entry.name, entry.parameters, [](const PluginExpr& e) { configure_sampler(e); }); }},
       {"generates the same tokens alone, in a batch and beside other threads, and keeps pins", "", [text] { return generates_alike_in_any_company(text); }}};

@@ -287,7 +287,7 @@ class CudaDenoiser final : public Denoiser {
 
   /// What failed together, for want of memory perhaps, may do alone: then no sequence has gone on yet. Where the device failed, all fail again.
   void one_by_one(std::span<const DenoiseRow> rows, std::span<Answer> answers, Forward forward) const {
-    logits_.reset();
+    network_.drop_logits();
     for (size_t i = 0; i < rows.size(); ++i) {
       answers[i] = {};
       try {
@@ -326,7 +326,7 @@ class CudaDenoiser final : public Denoiser {
     }
     // One canvas's logits are written where its prediction is kept; those of several pass through memory of the call.
     const bool direct = rows.size() == 1 && predictions[0];
-    float* logits = (direct ? *predictions[0] : grown(logits_, network_.device(), static_cast<int64_t>(positions) * row_bytes(), "logits")).as<float>();
+    float* logits = direct ? predictions[0]->as<float>() : network_.logits(static_cast<int64_t>(positions) * row_bytes());
     const Statistics statistics(*this, rows, positions);
     network_.decode(canvases, logits);
     statistics.make(rows, logits, answers);
@@ -358,7 +358,7 @@ class CudaDenoiser final : public Denoiser {
     const auto num_canvases = static_cast<int64_t>(rows.size()), S = static_cast<int64_t>(positions), num_banned = static_cast<int64_t>(facts_.banned_ids.size());
     const auto layout = [&](void* base) { return cuda::LoopMemory(base, num_canvases, S, static_cast<int64_t>(most_steps), num_banned); };
     auto* base = grown(loop_, network_.device(), layout(nullptr).bytes, "a canvas's steps").as<std::byte>();
-    float* logits = grown(logits_, network_.device(), S * row_bytes(), "logits").as<float>();
+    float* logits = network_.logits(S * row_bytes());
     const cuda::LoopMemory there = layout(base);
 
     std::vector<std::byte> sent(static_cast<size_t>(there.sent_bytes));
@@ -503,7 +503,7 @@ class CudaDenoiser final : public Denoiser {
   std::shared_ptr<std::atomic<size_t>> alive_ = std::make_shared<std::atomic<size_t>>(0);  // sequences
   mutable std::mutex turn_, waiting_lock_;
   mutable std::vector<Call*> waiting_;
-  mutable std::unique_ptr<DeviceMemory> logits_, rows_, loop_;  // of one call, kept for the next
+  mutable std::unique_ptr<DeviceMemory> rows_, loop_;  // of one call, kept for the next
 };
 
 }  // namespace

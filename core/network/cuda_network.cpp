@@ -462,7 +462,7 @@ void CudaNetwork::encode_piece(const Piece& piece, DeviceCache& cache, float* ca
   call.ids = reinterpret_cast<const int32_t*>(base + ids_at);
   call.normed = 0;
   const int64_t logit_bytes = S * config().vocab_size * 4;
-  if (causal_logits) call.logits = grown(logits_, device_, logit_bytes, "logits").as<float>();
+  if (causal_logits) call.logits = logits(logit_bytes);
   check(device_->forward(call, cuda::ForwardWorkspace(grown(workspace_, device_, cuda::ForwardWorkspace(nullptr, call).bytes, "intermediate results").as<void>(), call)));
   if (causal_logits) check(device_->download(causal_logits, call.logits, logit_bytes));
   for (DeviceKeys& keys : cache.layers) keys.count += S;

@@ -98,6 +98,9 @@ class CudaNetwork {
   /// Network::cut, by sharing the memory of `after`.
   bool cut(DeviceCache& cache, const DeviceCache& after, int64_t count) const;
 
+  /// Memory for logits of a call, kept for the next one; what it held is lost.
+  float* logits(int64_t bytes) { return grown(logits_, device_, bytes, "logits").as<float>(); }
+  void drop_logits() { logits_.reset(); }
   /// Throws what an error of the device says.
   void check(int error) const;
 

@@ -150,6 +150,15 @@ TEST(WrongStopRules, AreCaught) {
   };
   EXPECT_THAT(complaint([](const StepView& view) { return view.statistics->entropy_nats[0] > 0; }), ::testing::HasSubstr("does not declare"));
   EXPECT_THAT(complaint([n = 0](const StepView&) mutable { return ++n % 2 == 0; }), ::testing::HasSubstr("one thing and then another"));
+  class NotSoStable final : public StopRule {
+   public:
+    std::optional<StableStop> stable_stop() const override { return StableStop{.confidence = 1, .stability = 1}; }
+    std::optional<std::string> check(const StepView& view, const CanvasState&, const StepDecision&, const StopHistory&) const override {
+      return mean_entropy(view) < 1 ? std::optional<std::string>("stop") : std::nullopt;
+    }
+  };
+  EXPECT_THAT(contract::keeps_the_stop_contract({.canonical = "wrong", .statistics = {Statistic::kMax, Statistic::kEntropy}, .breaks_level = false, .rule = std::make_unique<NotSoStable>()}),
+              ::testing::HasSubstr("stable stop"));
 }
 
 TEST(EveryDataset, RefusesUnknownParametersAndDescribesItsScore) {

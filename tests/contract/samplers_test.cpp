@@ -32,6 +32,7 @@ TEST_P(EverySampler, KeepsItsProductLawWhereItDeclaresOne) {
   if (!sampler.facts.product_law) GTEST_SKIP() << GetParam() << " declares none";
   EXPECT_EQ(contract::keeps_its_product_law(sampler), "");
 }
+TEST_P(EverySampler, DecidesByTheJointBoundItDeclares) { EXPECT_EQ(contract::keeps_its_joint_bound(sampler), ""); }
 TEST_P(EverySampler, G8ForgetsTheCanvasBefore) { EXPECT_EQ(contract::forgets_the_canvas_before(sampler), ""); }
 
 TEST_P(EverySampler, G2AndG3GeneratesTheSameTokensInAnyCompanyAndKeepsPins) {
@@ -121,7 +122,25 @@ void fill(const StepView& view, StepDecision& decision, Action action) {
   decision.action.assign(view.length(), action);
 }
 
+/// Says it decides by a joint bound, and takes one position too few.
+class Shy final : public Sampler {
+ public:
+  std::optional<double> joint_entropy_bound(std::span<const double>) const override { return 3; }
+  void step(const StepView& view, CanvasState&, StepDecision& d) const override {
+    d.action.assign(view.length(), Action::kNoise);
+    double sum = 0;
+    for (const uint32_t p : order_by(view.statistics->entropy_nats, view.allowed)) {
+      sum += view.statistics->entropy_nats[p];
+      if (sum > 3) break;
+      d.action[p] = Action::kCandidate;
+    }
+  }
+};
+
 TEST(WrongSampler, IsCaughtByEachCheck) {
+  EXPECT_THAT(contract::keeps_its_joint_bound({.name = "shy", .canonical = "shy", .facts = reading({Statistic::kEntropy, Statistic::kCandidate}), .sampler = std::make_unique<Shy>(), .knobs = {}}),
+              ::testing::HasSubstr("not that of the joint bound that it declares, 3"));
+
   const auto first_only = made({}, [](const StepView& view, CanvasState&, StepDecision& d) {
     fill(view, d, Action::kNoise), d.action[0] = Action::kCandidate;
   });

@@ -45,6 +45,6 @@ constexpr int64_t attention_workspace(const AttentionCall& call, int64_t rows) {
   return parts == 1 ? 0 : rows * call.num_heads * parts * (call.head_width + 2);
 }
 
-int attention(const AttentionCall& call, void* stream);
+extern "C" int attention(const AttentionCall& call, void* stream);
 
 }  // namespace canvaslab::cuda

@@ -47,9 +47,9 @@ struct LoopCall {
 };
 
 /// Before a step's forward: what statistics and acceptance are asked, and the canvas into the record.
-int begin_step(const LoopCall& call, void* stream);
+extern "C" int begin_step(const LoopCall& call, void* stream);
 /// After the acceptance: statistics into the record; who goes on. A canvas that ended is never touched again by these two, and nobody reads its rows.
-int end_step(const LoopCall& call, void* stream);
+extern "C" int end_step(const LoopCall& call, void* stream);
 
 /// One step of all canvases as a sequence of launches. `forward` reads its ids from accept.canvas and writes statistics.logits.
 inline int loop_step(const LoopCall& loop, const ForwardCall& forward, const ForwardWorkspace& work, void* stream) {

@@ -28,6 +28,6 @@ struct HeadRowsCall {
   RowsOut q = {};                      ///< [rows, H Dh]
   KeyRowsOut keys = {};
 };
-int head_rows(const HeadRowsCall& call, void* stream);
+extern "C" int head_rows(const HeadRowsCall& call, void* stream);
 
 }  // namespace canvaslab::cuda

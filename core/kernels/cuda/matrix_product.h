@@ -59,8 +59,8 @@ constexpr int32_t first_step_of_piece(int32_t k, int32_t pieces, int32_t p) { re
 /// Columns that k has to be a multiple of.
 constexpr int32_t depth_step(WeightFormat format) { return format == WeightFormat::kBf16 ? 8 : format == WeightFormat::kE4m3 ? 16 : 32; }
 
-int matrix_product(const ProductCall& call, void* stream);
+extern "C" int matrix_product(const ProductCall& call, void* stream);
 /// The same by the instructions that every architecture has: matrix_product() may take others (warpgroup_product.h).
-int matrix_product_by_warps(const ProductCall& call, void* stream);
+extern "C" int matrix_product_by_warps(const ProductCall& call, void* stream);
 
 }  // namespace canvaslab::cuda

@@ -16,7 +16,7 @@ struct RouteCall {
   int32_t* expert = nullptr;                         ///< [R] out, slots in falling probability
   float* weight = nullptr;                           ///< [R] out
 };
-int route(const RouteCall& call, void* stream);
+extern "C" int route(const RouteCall& call, void* stream);
 
 /// A counting sort that keeps the order of rows within an expert; integers only, so the same on every run.
 struct GroupCall {
@@ -26,6 +26,6 @@ struct GroupCall {
   int32_t* place = nullptr;                 ///< [R] out: where a routed row stands among the grouped
   int32_t* source = nullptr;                ///< [R] out: which routed row stands there
 };
-int group_by_expert(const GroupCall& call, void* stream);
+extern "C" int group_by_expert(const GroupCall& call, void* stream);
 
 }  // namespace canvaslab::cuda

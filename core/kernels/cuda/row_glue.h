@@ -40,7 +40,7 @@ struct RowGlueCall {
   RowsOut residual = {};                  ///< [rows, width] in and out; where it is bf16 the outs see the rounded x
   NormedOut outs[3] = {};
 };
-int row_glue(const RowGlueCall& call, void* stream);
+extern "C" int row_glue(const RowGlueCall& call, void* stream);
 
 /// The canvas enters the network: x = norm(embedding[id] * scale + signal), no gain; then outs as above.
 struct EmbedCall {
@@ -54,7 +54,7 @@ struct EmbedCall {
   RowsOut residual = {};
   NormedOut outs[3] = {};
 };
-int embed_rows(const EmbedCall& call, void* stream);
+extern "C" int embed_rows(const EmbedCall& call, void* stream);
 
 /// out [rows, width] = gelu(both[:, :width]) * both[:, width:], gelu by its tanh form; bit for bit RowOps::gelu_times where storage is f32.
 struct GeluCall {
@@ -62,7 +62,7 @@ struct GeluCall {
   RowsIn both = {};   ///< [rows, 2 width]
   RowsOut out = {};   ///< [rows, width]
 };
-int gelu_times_rows(const GeluCall& call, void* stream);
+extern "C" int gelu_times_rows(const GeluCall& call, void* stream);
 
 /// out = cap * tanh(x / cap), bit for bit RowOps::soft_cap in f32; out may be x.
 struct SoftCapCall {
@@ -71,6 +71,6 @@ struct SoftCapCall {
   RowsIn x = {};      ///< [rows, width]
   RowsOut out = {};
 };
-int soft_cap_rows(const SoftCapCall& call, void* stream);
+extern "C" int soft_cap_rows(const SoftCapCall& call, void* stream);
 
 }  // namespace canvaslab::cuda

@@ -56,6 +56,6 @@ struct SoftWorkspace {
 /// Bytes.
 inline int64_t soft_embedding_workspace(int32_t rows, int32_t vocabulary, int32_t width) { return SoftWorkspace(nullptr, rows, vocabulary, width).bytes; }
 
-int soft_embedding(const SoftEmbeddingCall& call, void* stream);
+extern "C" int soft_embedding(const SoftEmbeddingCall& call, void* stream);
 
 }  // namespace canvaslab::cuda

@@ -147,7 +147,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, AttentionKernel,
                          ::testing::Values(AttentionCase{"one_key", 16, 2, 1, false, {{1, 0, 1}}}, AttentionCase{"odd_counts", 64, 4, 2, false, {{67, 45, 67}, {3, 0, 3}}},
                                            AttentionCase{"nothing_cached_beside_much", 16, 2, 2, false, {{5, 0, 5}, {9, 700, 9}}}, AttentionCase{"as_many_splits_as_there_are", 16, 1, 1, false, {{4, 2900, 4}}},
                                            AttentionCase{"causal_window", 16, 2, 1, true, {{70, 90, 70}, {6, 400, 6}}}, AttentionCase{"head_256", 256, 2, 1, false, {{5, 40, 5}}},
-                                           AttentionCase{"head_512", 512, 2, 1, false, {{5, 60, 5}}}),
+                                           AttentionCase{"head_512", 512, 2, 1, false, {{5, 60, 5}}}, AttentionCase{"quarter_million_keys", 16, 1, 1, false, {{2, 262144, 2}}}),
                          [](const auto& shape) { return std::string(shape.param.name); });
 
 // The checkpoint's heads; on the processor's simulator these would take hours.
