@@ -3,6 +3,8 @@
 #include "tests/support/kernels/simulated.h"
 
 #include "core/kernels/cuda/attention.cuh"
+#include "core/kernels/cuda/call_rows.cuh"
+#include "core/kernels/cuda/entropy_bound.cuh"
 #include "core/kernels/cuda/head_rows.cuh"
 #include "core/kernels/cuda/matrix_product.cuh"
 #include "core/kernels/cuda/routing.cuh"
@@ -18,6 +20,10 @@ int row_glue(const RowGlueCall& call, void*) {
 }
 int embed_rows(const EmbedCall& call, void*) {
   simt::launch(static_cast<unsigned>(call.num_rows), GlueTile::kThreads, GlueTile::bytes(call.width), [&] { embed_rows_kernel(call); });
+  return 0;
+}
+int gelu_times_rows(const GeluCall& call, void*) {
+  simt::launch(static_cast<unsigned>(call.num_rows), GlueTile::kThreads, 0, [&] { gelu_times_kernel(call); });
   return 0;
 }
 int soft_cap_rows(const SoftCapCall& call, void*) {
@@ -88,5 +94,20 @@ int soft_embedding(const SoftEmbeddingCall& call, void*) {
   by_row(soft_add_kernel);
   return 0;
 }
+
+int entropy_bound_step(const AcceptCall& call, void*) {
+  simt::launch(static_cast<unsigned>(call.num_canvases), AcceptTile::kThreads, kMaxCanvas * sizeof(uint64_t), [&] { entropy_bound_kernel(call); });
+  return 0;
+}
+template <typename Call>
+int make_rows_by_threads(const Call& call) {
+  simt::launch(make_blocks(call), MakeTile::kThreads, 0, [&] { make_rows_kernel(call); });
+  return 0;
+}
+int make_rows(const SequencesCall& call, void*) { return make_rows_by_threads(call); }
+int make_rows(const StatisticsRowsCall& call, void*) { return make_rows_by_threads(call); }
+int make_rows(const CanvasRowsCall& call, void*) { return make_rows_by_threads(call); }
+int use_device(int32_t) { return 0; }
+const char* error_text(int) { return "the simulated device refused a call"; }
 
 }  // namespace canvaslab::cuda
