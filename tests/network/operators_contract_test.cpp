@@ -208,7 +208,7 @@ TEST(OperatorMistakes, AreNamed) {
       {"head_rows", heads, 5, 5, "rows has 48 columns, expected (num_heads + 2 num_kv_heads)"},
       {"head_rows", heads, 1, f32({5}), "heads of 5 numbers, expected an even number"},
       {"head_rows", heads, 4, f32({3, 8}).narrow(1, 0, 3), "rows of cos and of sin are not as far apart", true},
-      {"attention", attention, 1, bf16({2, 3, 9, 16}), "4 heads are no multiple of 3"},
+      {"attention", attention, 0, bf16({2, 3, 5, 16}), "5 heads are no multiple of 2"},
       {"attention", attention, 2, bf16({2, 9, 2, 16}).transpose(1, 2), "cached_k and cached_v do not lie alike in memory", true},
       {"attention", attention, 5, at::full({2}, 10, at::kInt), "element 0 of cached_lengths is 10", true},
       {"attention", attention, 6, kNone, "first_key and end_key go together"},

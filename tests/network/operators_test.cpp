@@ -12,6 +12,7 @@
 
 namespace canvaslab {
 inline at::Device operators_device() { return at::kCPU; }
+inline void operators_done() {}
 }  // namespace canvaslab
 
 #include "tests/support/kernels/operator_calls.h"

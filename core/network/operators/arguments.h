@@ -1,7 +1,8 @@
 #pragma once
 // What all operators do with their arguments. Operators are called torch.ops.canvaslab.NAME in Python and take and give tensors; each stands in one file of this folder with its schema, its results'
 // shapes and its call. There is one rule for all devices:
-//   - tensors of a call lie on one device, contiguous and 16-byte aligned but where a schema says "rows" (then only a row's elements stand together); nothing is copied to make it so;
+//   - tensors of a call lie on one device, contiguous but where a schema says "rows" (then only a row's elements stand together); factors of products and attention begin at a multiple of 16 bytes, as
+//     tensors do that are no slices of others; nothing is copied to make it so;
 //   - results are new tensors on that device; arguments marked (a!) are changed in place;
 //   - `dtype` of results is float32 or bfloat16: by default bfloat16 for what a product or attention reads next, float32 for sums;
 //   - indices in tensors (ids, experts, places, limits) are checked on the CPU; on a GPU a look at them would mean waiting, so they are trusted;
@@ -49,7 +50,7 @@ class Arguments {
   /// A new tensor beside the first.
   Tensor make(c10::SymIntArrayRef sizes, at::ScalarType dtype) const { return at::empty_symint(sizes, first_.options().dtype(dtype).requires_grad(false)); }
 
-  /// The memory of a contiguous, aligned tensor.
+  /// The memory of a contiguous tensor.
   template <typename T>
   const T* data(const Tensor& t, const char* name) const {
     return static_cast<const T*>(checked_data(t, name));
@@ -70,7 +71,11 @@ class Arguments {
   /// Elements from row to row.
   static int64_t row_stride(const Tensor& t) { return t.size(0) > 1 ? t.stride(0) : t.size(1); }
   int32_t count(int64_t size, const char* name) const;
+  /// At a multiple of 16 bytes.
   void expect_aligned(const Tensor& t, const char* name) const;
+  void expect_aligned(const OptionalTensor& t, const char* name) const {
+    if (t) expect_aligned(*t, name);
+  }
   /// On the CPU: whole numbers of an int32 tensor lie in [least, end).
   void expect_within(const Tensor& t, const char* name, int64_t least, int64_t end) const;
   void expect_within(const OptionalTensor& t, const char* name, int64_t least, int64_t end) const {

@@ -98,6 +98,7 @@ Tensor attention(const Tensor& q, const Tensor& cached_k, const Tensor& cached_v
   const Arguments args("attention", q);
   const Site site(args);
   const int64_t B = q.size(0), L = q.size(1), H = q.size(2), width = q.size(3), P = cached_k.size(2), F = fresh_k.size(1);
+  args.expect_aligned(q, "q");
   args.expect_within(cached_lengths, "cached_lengths", 0, P + 1);
   args.expect_within(first_key, "first_key", 0, P + F + 1);
   args.expect_within(end_key, "end_key", 0, P + F + 1);

@@ -90,6 +90,8 @@ Tensor run(const Arguments& args, Tensor out, const Tensor& x, const Tensor& wei
   const Site site(args);
   const RowsIn rows = args.rows(x, "x");
   args.expect_aligned(x, "x");
+  args.expect_aligned(weight, "weight");
+  args.expect_aligned(group_scales, "group_scales");
   args.require(rows.stride % 8 == 0 && rows.stride >= x.size(1), fmt::format("rows of x are {} elements apart, expected a multiple of 8 that is at least their width", rows.stride));
   if (begin) expect_groups(args, *begin, source, out.size(0), x.size(0), slots);
   OptionalTensor scales;

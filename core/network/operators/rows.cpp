@@ -15,7 +15,7 @@ using WithNorms = std::tuple<Tensor, std::vector<Tensor>>;
 ///   a = branch, or with the experts' rows `parts`: a = norm(branch) * branch_gain + norm(sum over slots s of weight[t, s] * parts[place[t, s]]) * parts_gain
 ///   x = (residual + norm(a) * gain) * scale
 ///   norms[i] = norm(x) * gains[i] * factors[i]         norm(x) = x / sqrt(mean(x^2) + eps)
-/// Shapes: residual [S, D] f32 or bf16, branch [S, D] and parts [S * k, D] f32 or bf16, rows; gains [D] f32 or None; place [S, k] i32 and weight [S, k] f32 as route and group_by_expert give them
+/// Shapes: residual [S, D] f32 or bf16, branch [S, D] and parts [R, D] f32 or bf16, rows; gains [D] f32 or None; place [S, k] i32 and weight [S, k] f32 as route and group_by_expert give them
 /// -> x [S, D] as residual, norms [S, D] bfloat16 by default. D <= 24576; up to three norms. Where residual is bf16 the norms see the rounded x.
 constexpr auto kAddNorm =
     "add_norm(Tensor residual, Tensor branch, Tensor gain, Tensor?[] gains, float[] factors, *, Tensor? parts=None, Tensor? place=None, Tensor? weight=None, Tensor? branch_gain=None, Tensor? parts_gain=None, float scale=1, "
@@ -57,7 +57,7 @@ WithNorms add_norm_result(const Tensor& residual, const Tensor& branch, const Te
     const SymInt slots = place->sym_size(1);
     TORCH_SYM_CHECK(slots.sym_ge(1), "canvaslab::add_norm: place has no slots");
     args.expect(weight, "weight", {kF32}, {rows, slots});
-    args.expect(parts, "parts", {kF32, kBf16}, {rows * slots, width});
+    args.expect(parts, "parts", {kF32, kBf16}, {kAny, width});
     args.expect(branch_gain, "branch_gain", {kF32}, {width});
     args.expect(parts_gain, "parts_gain", {kF32}, {width});
   }

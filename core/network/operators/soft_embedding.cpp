@@ -34,6 +34,7 @@ ThreeTensors soft_embedding(const Tensor& logits, const Tensor& table, double te
   const auto& [embedding, skipped, num_kept] = results;
   const Arguments args("soft_embedding", logits);
   const Site site(args);
+  args.expect_aligned(table, "table");
   cuda::SoftEmbeddingCall call{.rows = args.count(logits.size(0), "rows"), .vocabulary = static_cast<int32_t>(logits.size(1)), .width = args.count(table.size(1), "columns"), .logits = args.data<float>(logits, "logits"),
                                .inverse_temperature = static_cast<float>(1 / temperature), .table = args.data<uint16_t>(table, "table"), .scale = static_cast<float>(scale), .least = static_cast<float>(least),
                                .out = args.out(embedding, embedding.size(1)), .skipped = args.mutable_data<float>(skipped, "skipped"), .num_kept = args.mutable_data<int32_t>(num_kept, "num_kept")};

@@ -1,6 +1,6 @@
 #pragma once
 // The kernels' calls made through torch's dispatcher, so that the checks of this folder look at the operators: a call's memory becomes tensors, and what the operator gives goes where the call wants it.
-// Whoever includes this has defined operators_device().
+// Whoever includes this has defined operators_device() and operators_done(), after which the processor sees what operators wrote.
 #include <algorithm>
 #include <optional>
 #include <tuple>
@@ -68,6 +68,7 @@ inline void run(const ProductCall& c, unsigned, bool) {
     out = call_operator<at::Tensor, const at::Tensor&, const at::Tensor&, const OptionalTensor&, const OptionalTensor&, bool, std::optional<at::ScalarType>>("product", x, weight, scale, group_scales, c.gated != 0, dtype);
   }
   rows_of(c.out, c.rows, c.n).copy_(out);
+  operators_done();
 }
 inline void run_wide(const ProductCall& call) { run(call, 0, false); }
 
@@ -76,6 +77,7 @@ inline void run(const RouteCall& c, bool) {
       "route", tensor_of(c.logits, at::kFloat, {c.num_rows, c.num_experts}), tensor_of(c.per_expert_scale, at::kFloat, {c.num_experts}), c.slots);
   tensor_of(c.expert, at::kInt, {c.num_rows, c.slots}).copy_(expert);
   tensor_of(c.weight, at::kFloat, {c.num_rows, c.slots}).copy_(weight);
+  operators_done();
 }
 inline void run(const GroupCall& c, bool) {
   const auto [begin, place, source] =
@@ -83,6 +85,7 @@ inline void run(const GroupCall& c, bool) {
   tensor_of(c.begin, at::kInt, {c.num_experts + 1}).copy_(begin);
   tensor_of(c.place, at::kInt, {c.num_routed, 1}).copy_(place);
   tensor_of(c.source, at::kInt, {c.num_routed}).copy_(source);
+  operators_done();
 }
 
 /// The norms of one dtype that a call wants: an operator gives all its norms in one.
@@ -109,7 +112,8 @@ inline void run(const RowGlueCall& c, bool) {
   const ExpertSum& experts = c.experts;
   OptionalTensor parts, place, weight, branch_gain, parts_gain;
   if (experts.parts.data) {
-    parts = rows_of(experts.parts, int64_t{c.num_rows} * experts.slots, c.width);
+    const auto routed = static_cast<int64_t>(c.num_rows) * experts.slots;
+    parts = rows_of(experts.parts, routed == 0 ? 0 : *std::max_element(experts.place, experts.place + routed) + 1, c.width);
     place = tensor_of(experts.place, at::kInt, {c.num_rows, experts.slots});
     weight = tensor_of(experts.weight, at::kFloat, {c.num_rows, experts.slots});
     branch_gain = vector_of(c.branch_gain);
@@ -131,6 +135,7 @@ inline void run(const RowGlueCall& c, bool) {
     wanted.take(std::get<1>(results));
   }
   if (x.defined()) residual.copy_(x);
+  operators_done();
 }
 
 inline void run(const EmbedCall& c, bool) {
@@ -146,14 +151,17 @@ inline void run(const EmbedCall& c, bool) {
     rows_of(c.residual, c.num_rows, c.width).copy_(std::get<0>(results));
     wanted.take(std::get<1>(results));
   }
+  operators_done();
 }
 inline void run(const GeluCall& c, bool) {
   rows_of(c.out, c.num_rows, c.width).copy_(call_operator<at::Tensor, const at::Tensor&, std::optional<at::ScalarType>>("gelu_times", rows_of(c.both, c.num_rows, int64_t{2} * c.width), dtype_of(c.out.storage)));
+  operators_done();
 }
 inline void run(const SoftCapCall& c, bool) {
-  at::Tensor x = rows_of(c.x, c.num_rows, c.width).clone();
-  operator_named("soft_cap_").typed<void(at::Tensor&, double)>().call(x, static_cast<double>(c.cap));
+  const at::Tensor x = rows_of(c.x, c.num_rows, c.width).clone();
+  call_operator<void, const at::Tensor&, double>("soft_cap_", x, static_cast<double>(c.cap));
   rows_of(c.out, c.num_rows, c.width).copy_(x);
+  operators_done();
 }
 
 inline void run(const HeadRowsCall& c, bool) {
@@ -166,6 +174,7 @@ inline void run(const HeadRowsCall& c, bool) {
   const auto keys = [&](void* data) { return tensor_of(data, dtype_of(c.keys.storage), {S, c.num_kv_heads, width}, {c.keys.row_stride, c.keys.head_stride, 1}); };
   keys(c.keys.k).copy_(k);
   keys(c.keys.v).copy_(v);
+  operators_done();
 }
 
 /// A sequence at a time: those of a call may differ in length.
@@ -176,17 +185,14 @@ inline void run(const AttentionCall& c, bool) {
     const int64_t L = sequence.num_rows, first = sequence.first_row;
     const auto cached = [&](const uint16_t* data) { return tensor_of(data, at::kBFloat16, {1, Hkv, sequence.cached.count, width}, {8, sequence.cached.head_stride, sequence.cached.row_stride, 1}); };
     const auto fresh = [&](const uint16_t* data) { return tensor_of(data, at::kBFloat16, {1, sequence.fresh.count, Hkv, width}, {8, sequence.fresh.row_stride, sequence.fresh.head_stride, 1}); };
-    // One sequence's limits begin anywhere; operators want them aligned.
-    const auto limits = [&](const int32_t* data) -> OptionalTensor {
-      if (!data) return std::nullopt;
-      return tensor_of(data + first, at::kInt, {1, L}).clone();
-    };
+    const auto limits = [&](const int32_t* data) { return tensor_or_none(data ? data + first : nullptr, at::kInt, {1, L}); };
     const auto out = call_operator<at::Tensor, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const OptionalTensor&, const OptionalTensor&, const OptionalTensor&,
                                    std::optional<at::ScalarType>>("attention", tensor_of(c.q + first * c.q_stride, at::kBFloat16, {1, L, H, width}), cached(sequence.cached.k), cached(sequence.cached.v), fresh(sequence.fresh.k),
                                                                   fresh(sequence.fresh.v), std::nullopt, limits(c.from), limits(c.to), dtype_of(c.out.storage));
     const int64_t bytes = c.out.storage == Storage::kF32 ? 4 : 2;
     rows_of(RowsOut{static_cast<char*>(c.out.data) + first * c.out.stride * bytes, c.out.stride, c.out.storage}, L, H * width).copy_(out.view({L, H * width}));
   }
+  operators_done();
 }
 
 }  // namespace cuda

@@ -267,15 +267,13 @@ TEST_P(EntropyBoundOperator, TakesWhatStaysUnderTheBoundAndRenoisesTheRest) {
         expected.equal_steps.push_back(now);
         expected.stop.push_back((open == 0 ? 0.0f : static_cast<float>(mean / static_cast<double>(open))) < static_cast<float>(kConfidence) && now >= kStability);
       }
-      auto canvas_t = on_device(canvas, at::kInt, {B, L}), last_t = on_device(last, at::kInt, {B, L}), equal_t = on_device(equal, at::kInt, {B});
+      const auto canvas_t = on_device(canvas, at::kInt, {B, L}), last_t = on_device(last, at::kInt, {B, L}), equal_t = on_device(equal, at::kInt, {B});
       OptionalTensor allowed_t;
       if (pins) allowed_t = on_device(allowed, at::kBool, {B, L});
-      const auto [accepted, stop] =
-          operator_named("entropy_bound_step")
-              .typed<std::tuple<at::Tensor, at::Tensor>(at::Tensor&, at::Tensor&, at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, int64_t, double, int64_t,
-                                                        const OptionalTensor&, const OptionalTensor&, int64_t)>()
-              .call(canvas_t, last_t, equal_t, on_device(entropy, at::kFloat, {B, L}), on_device(candidate, at::kInt, {B, L}), on_device(argmax, at::kInt, {B, L}), on_device(draws, at::kLong, {B, 6}),
-                    on_device(bound, at::kFloat, {B}), V, kConfidence, kStability, allowed_t, on_device(banned, at::kInt, {3}), mask_id);
+      const auto [accepted, stop] = call_operator<std::tuple<at::Tensor, at::Tensor>, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                                                  int64_t, double, int64_t, const OptionalTensor&, const OptionalTensor&, int64_t>(
+          "entropy_bound_step", canvas_t, last_t, equal_t, on_device(entropy, at::kFloat, {B, L}), on_device(candidate, at::kInt, {B, L}), on_device(argmax, at::kInt, {B, L}), on_device(draws, at::kLong, {B, 6}),
+          on_device(bound, at::kFloat, {B}), V, kConfidence, kStability, allowed_t, on_device(banned, at::kInt, {3}), mask_id);
       const Accepted got{ids_of(canvas_t), ids_of(last_t), ids_of(equal_t), ids_of(accepted), ids_of(stop)};
       EXPECT_EQ(got.canvas, expected.canvas);
       EXPECT_EQ(got.last_argmax, expected.last_argmax);
