@@ -69,6 +69,8 @@ int attention(const AttentionCall& call, void*) {
     case 32: launch.template operator()<32>(); return 0;
     case 64: launch.template operator()<64>(); return 0;
     case 128: launch.template operator()<128>(); return 0;
+    case 256: launch.template operator()<256>(); return 0;
+    case 512: launch.template operator()<512>(); return 0;
     default: return 1;
   }
 }
@@ -107,7 +109,12 @@ int make_rows_by_threads(const Call& call) {
 int make_rows(const SequencesCall& call, void*) { return make_rows_by_threads(call); }
 int make_rows(const StatisticsRowsCall& call, void*) { return make_rows_by_threads(call); }
 int make_rows(const CanvasRowsCall& call, void*) { return make_rows_by_threads(call); }
-int use_device(int32_t) { return 0; }
+/// The device that use_device named last.
+inline int32_t simulated_device_index = 0;
+int use_device(int32_t index) {
+  simulated_device_index = index;
+  return 0;
+}
 const char* error_text(int) { return "the simulated device refused a call"; }
 
 }  // namespace canvaslab::cuda

@@ -1,0 +1,62 @@
+// The operators' CUDA implementations without a GPU: dispatched by torch as on one, with the kernels run thread by thread on the processor. The checks are the kernels' own.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "tests/support/kernels/simulated_torch.h"
+
+namespace canvaslab {
+inline at::Device operators_device() { return {at::kCUDA, 0}; }
+inline void operators_done() {}
+}  // namespace canvaslab
+
+#include "tests/support/kernels/operator_calls.h"
+
+#include "tests/support/kernels/attention_checks.h"
+#include "tests/support/kernels/matrix_product_checks.h"
+#include "tests/support/kernels/operator_checks.h"
+#include "tests/support/kernels/row_glue_checks.h"
+
+namespace canvaslab {
+namespace {
+
+using simulated_torch::Guard;
+
+/// Its device's number of an operator's call, and what is the current device after it.
+std::pair<int32_t, int32_t> device_of_a_call(at::DeviceIndex index) {
+  const auto both = at::ones({2, 6}, at::TensorOptions(at::kFloat).device(at::kCUDA, index));
+  const auto out = call_operator<at::Tensor, const at::Tensor&, std::optional<at::ScalarType>>("gelu_times", both, at::kFloat);
+  EXPECT_EQ(out.device(), both.device());
+  return {cuda::simulated_device_index, Guard::current};
+}
+
+TEST(SimulatedOperators, RunOnTheirTensorsDevice) {
+  EXPECT_EQ(device_of_a_call(1), std::pair(1, 0)) << "and leave the current device as it was";
+  Guard::current = 1;
+  EXPECT_EQ(device_of_a_call(0), std::pair(0, 1));
+  Guard::current = 0;
+}
+
+TEST(SimulatedOperators, TakeNoTensorsOfAnotherDevice) {
+  const auto x = at::ones({2, 8}, at::TensorOptions(at::kBFloat16).device(at::kCUDA, 0));
+  for (const at::Device other : {at::Device(at::kCPU), at::Device(at::kCUDA, 1)}) try {
+      call_operator<at::Tensor, const at::Tensor&, const at::Tensor&, const OptionalTensor&, const OptionalTensor&, bool, std::optional<at::ScalarType>>("product", x, at::ones({3, 8}, x.options().device(other)), std::nullopt,
+                                                                                                                                                 std::nullopt, false, std::nullopt);
+      ADD_FAILURE() << "a weight on " << other << " was taken";
+    } catch (const c10::Error& error) {
+      EXPECT_NE(std::string(error.what()).find("the first argument on cuda:0"), std::string::npos) << error.what();
+    }
+}
+
+TEST(SimulatedOperators, GiveNothingForNothing) {
+  const at::TensorOptions options = at::TensorOptions(at::kInt).device(operators_device());
+  const auto [begin, place, source] = call_operator<std::tuple<at::Tensor, at::Tensor, at::Tensor>, const at::Tensor&, int64_t>("group_by_expert", at::empty({0, 2}, options), 5);
+  EXPECT_EQ(ids_of(begin), std::vector<int64_t>(6, 0));
+  EXPECT_EQ(source.numel(), 0);
+  const auto none = at::empty({0, 16}, options.dtype(at::kBFloat16));
+  const auto product = call_operator<at::Tensor, const at::Tensor&, const at::Tensor&, const OptionalTensor&, const OptionalTensor&, bool, std::optional<at::ScalarType>>(
+      "product", none, at::ones({3, 16}, none.options()), std::nullopt, std::nullopt, false, std::nullopt);
+  EXPECT_EQ(product.sizes(), (at::IntArrayRef{0, 3}));
+}
+
+}  // namespace
+}  // namespace canvaslab
