@@ -2,6 +2,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <csignal>
+
 #include "tests/support/kernels/simulated_torch.h"
 
 namespace canvaslab {
@@ -34,6 +36,12 @@ TEST(SimulatedOperators, RunOnTheirTensorsDevice) {
   Guard::current = 1;
   EXPECT_EQ(device_of_a_call(0), std::pair(0, 1));
   Guard::current = 0;
+}
+
+TEST(SimulatedOperatorsDeathTest, HostCodeThatReadsATensorIsSeen) {
+  const auto x = at::ones({3}, at::TensorOptions(at::kFloat).device(operators_device()));
+  EXPECT_EQ(numbers_of(x)[1], 1.0f);
+  EXPECT_EXIT(std::exit(x.const_data_ptr<float>()[1] > 0), ::testing::KilledBySignal(SIGSEGV), ".*");
 }
 
 TEST(SimulatedOperators, TakeNoTensorsOfAnotherDevice) {

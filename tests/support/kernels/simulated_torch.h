@@ -1,12 +1,17 @@
 #pragma once
 // A CUDA device for torch where there is none: tensors of device cuda lie in the processor's memory, torch's own operations on them are the CPU's, and the kernels run thread by thread. So the operators are
-// called as on a GPU: dispatched to their CUDA implementations, with a device guard, a stream, workspaces and the kernels' launchers. For one file of a test program of its own.
+// called as on a GPU: dispatched to their CUDA implementations, with a device guard, a stream, workspaces and the kernels' launchers. What torch allocates can be touched by kernels and torch's operations
+// alone: an operator that looks at a tensor from the host dies, where on a GPU it would have to wait. For one file of a test program of its own.
+#include <sys/mman.h>
+
 #include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <cstring>
+#include <functional>
 
 #include "tests/support/kernels/simulated_launchers.h"
 
@@ -35,10 +40,55 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
 };
 C10_REGISTER_GUARD_IMPL(CUDA, Guard);
 
+/// The device's memory.
+class Memory {
+ public:
+  static Memory& get() {
+    static Memory memory;
+    return memory;
+  }
+  bool holds(const void* data) const { return data >= base_ && data < base_ + kBytes; }
+  void* allocate(size_t bytes) {
+    void* memory = base_ + used_;
+    used_ += (bytes + 4095) / 4096 * 4096;
+    if (used_ > kBytes) throw std::bad_alloc();
+    if (open_ > 0) protect(PROT_READ | PROT_WRITE);
+    return memory;
+  }
+  static void release(void* memory, size_t bytes) { ::madvise(memory, bytes, MADV_DONTNEED); }
+  void open(bool begins) {
+    open_ += begins ? 1 : -1;
+    protect(open_ > 0 ? PROT_READ | PROT_WRITE : PROT_NONE);
+  }
+
+ private:
+  static constexpr size_t kBytes = size_t{16} << 30;  // of addresses
+  Memory() : base_(static_cast<char*>(::mmap(nullptr, kBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))) {
+    if (base_ == MAP_FAILED) throw std::bad_alloc();
+    cuda::around_launches = [this](bool begins) { open(begins); };
+  }
+  void protect(int how) { ::mprotect(base_, used_, how); }
+  char* base_;
+  size_t used_ = 0;
+  int open_ = 0;
+};
+
 inline at::Tensor as_host(const at::Tensor& t) { return at::for_blob(t.mutable_data_ptr(), t.sizes()).strides(t.strides()).target_device(at::kCPU).options(t.options().device(at::kCPU)).make_tensor(); }
+
+/// A result of the CPU as one of the device: what looks at the device's memory already goes on doing so, `keep` holds it; all else moves there, and new memory holds NaN.
 inline at::Tensor as_device(const at::Tensor& t, at::Device device, std::vector<at::Tensor> keep) {
-  keep.push_back(t);  // memory stays for as long as anybody looks at it
-  return at::for_blob(t.mutable_data_ptr(), t.sizes()).strides(t.strides()).deleter([keep](void*) {}).target_device(device).options(t.options().device(device)).make_tensor();
+  void* data = t.mutable_data_ptr();
+  const size_t bytes = t.numel() == 0 ? 0 : t.storage().nbytes() - static_cast<size_t>(t.storage_offset()) * t.itemsize();
+  const bool looks = Memory::get().holds(data) || std::any_of(keep.begin(), keep.end(), [&](const at::Tensor& k) { return k.numel() > 0 && k.data_ptr() <= data && data < static_cast<char*>(k.data_ptr()) + k.storage().nbytes(); });
+  std::function<void(void*)> deleter = [keep](void*) {};
+  if (!looks && bytes > 0) {
+    void* own = Memory::get().allocate(bytes);
+    if (keep.empty()) std::memset(own, 0xFF, bytes);
+    else std::memcpy(own, data, bytes);
+    data = own;
+    deleter = [bytes](void* memory) { Memory::release(memory, bytes); };
+  }
+  return at::for_blob(data, t.sizes()).strides(t.strides()).deleter(std::move(deleter)).target_device(device).options(t.options().device(device)).make_tensor();
 }
 
 /// Torch's own operation, carried out on the same memory by the CPU.
@@ -57,6 +107,10 @@ inline void by_the_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) 
       value = as_host(given.back());
     }
   }
+  struct Open {
+    Open() { Memory::get().open(true); }
+    ~Open() { Memory::get().open(false); }
+  } open;
   op.callBoxed(stack);
   const size_t results = op.schema().returns().size();
   for (size_t i = 0; i < results; ++i) {
@@ -64,12 +118,7 @@ inline void by_the_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) 
     if (!value.isTensor() || !to.is_cuda()) continue;
     const at::Tensor t = value.toTensor();
     const auto* alias = op.schema().returns()[i].alias_info();
-    if (alias && alias->isWrite()) {
-      value = given.at(0);  // in place, the first argument is what changed
-    } else {
-      if (given.empty() && t.numel() > 0) std::memset(t.mutable_data_ptr(), 0xFF, t.nbytes());  // NaN: new memory holds anything
-      value = as_device(t, to, given);
-    }
+    value = alias && alias->isWrite() ? given.at(0) : as_device(t, to, given);  // in place, the first argument is what changed
   }
 }
 
