@@ -28,6 +28,7 @@ def worst(name, got, expected, bound):
 
 
 def near(name, got, expected, bound):
+    bound = torch.as_tensor(bound)
     if why := worst(name, got, expected, bound):
         failures.append(why)
     shifted = expected.to(f64).clone()
@@ -37,14 +38,43 @@ def near(name, got, expected, bound):
             failures.append(f"{name}: the comparison does not see a wrong answer")
 
 
+def there(value):
+    """On the GPU."""
+    if isinstance(value, torch.Tensor):
+        return value.cuda()
+    return [there(v) for v in value] if isinstance(value, list) else {k: there(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def alike(op, cpu, gpu):
+    for a, b in zip(cpu, gpu):
+        if isinstance(a, (list, tuple)):
+            alike(op, a, b)
+        elif isinstance(a, torch.Tensor) and a.dtype.is_floating_point:
+            size = 1 + torch.nan_to_num(a.to(f64), posinf=0, neginf=0).abs().max() if a.numel() > 0 else torch.tensor(1.0)
+            near(f"{op} on the GPU", b.cpu(), a, 2.0**-6 * size)  # results in bf16 and weights of attention round by 2^-8 each
+        elif isinstance(a, torch.Tensor) and not torch.equal(a, b.cpu()):
+            failures.append(f"{op} on the GPU: {b.cpu()}, {a} on the CPU")
+
+
 def checked(op, *args, **kwargs):
+    """The operator's result on the CPU, after torch's own checks of it; where there is a GPU, these and the result on it as well."""
+    if torch.cuda.is_available():
+        moved, options = there(list(args)), there(kwargs)
+        run_checks(op, *moved, **options)
+        results, changed = run_checks(op, *args, **kwargs)(*args, **kwargs), op(*moved, **options)
+        alike(op, [results, list(args)], [changed, moved])
+        return results
+    return run_checks(op, *args, **kwargs)(*args, **kwargs)
+
+
+def run_checks(op, *args, **kwargs):
     tests = ["test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic"]
     if any(getattr(value, "dtype", None) == torch.float8_e4m3fn for value in (*args, *kwargs.values())):
         tests.remove("test_schema")  # compares its arguments before and after, which torch cannot do in this dtype
     for test, outcome in torch.library.opcheck(op, args, kwargs, test_utils=tests, raise_exception=False).items():
         if outcome != "SUCCESS":
             failures.append(f"{op}: {test}: {outcome}")
-    return op(*args, **kwargs)
+    return op
 
 
 def normal(*shape, dtype=f32, scale=1.0):
@@ -74,7 +104,8 @@ def products():
     compare("e4m3", codes.to(f64) * scale.to(f64)[:, None], x, weight=codes, scale=scale)
     packed = torch.randint(0, 256, (33, 32), dtype=torch.uint8)
     nibbles = torch.stack([packed & 15, packed >> 4], -1).reshape(33, 64).long()
-    e2m1 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], dtype=f64)[nibbles]
+    table = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], dtype=f64)
+    e2m1 = table[nibbles]
     groups = (torch.rand(33, 4) + 0.1).to(torch.float8_e4m3fn)
     matrix = torch.tensor(0.37)
     compare("e2m1", e2m1 * groups.to(f64).repeat_interleave(16, 1) * matrix.to(f64), x, weight=packed, group_scales=groups, scale=matrix)
@@ -97,6 +128,13 @@ def products():
     size = torch.einsum("rk,rnk->rn", rows.abs(), weights.to(f64).abs()[expert.flatten().long()])
     near("grouped", got[place.flatten().long()], expected, 67 * 2.0**-24 * size)
     checked(ops.grouped_product, x[:0], weights, torch.zeros(6, dtype=i32))
+    matrices = torch.rand(5) + 0.1
+    packed = torch.randint(0, 256, (5, 24, 32), dtype=torch.uint8)
+    groups = (torch.rand(5, 24, 4) + 0.1).to(torch.float8_e4m3fn)
+    numbers = table[torch.stack([packed & 15, packed >> 4], -1).reshape(5, 24, 64).long()] * groups.to(f64).repeat_interleave(16, 2) * matrices.to(f64)[:, None, None]
+    got = checked(ops.grouped_product, x, packed, begin, source=source, slots=2, group_scales=groups, scale=matrices)
+    weights = numbers[expert.flatten().long()]
+    near("grouped e2m1", got[place.flatten().long()], torch.einsum("rk,rnk->rn", rows, weights), 67 * 2.0**-24 * torch.einsum("rk,rnk->rn", rows.abs(), weights.abs()))
 
 
 def norm(x, gain=None, eps=1e-6):
@@ -275,6 +313,7 @@ def compiled():
         failures.append(f"torch.export: {names}")
 
 
+print("on this machine's GPU as well" if torch.cuda.is_available() else "without a GPU")
 for part in (products, rows, attention, routing, steps, compiled):
     part()
     print(f"{part.__name__}: {len(failures)} failures so far")
