@@ -23,18 +23,25 @@ namespace {
 
 using simulated_torch::Guard;
 
-/// Its device's number of an operator's call, and what is the current device after it.
-std::pair<int32_t, int32_t> device_of_a_call(at::DeviceIndex index) {
+/// Whose device an operator's kernels are for: the kernels' runtime, torch while they are launched, torch afterwards.
+std::array<int, 3> devices_of_a_call(at::DeviceIndex index) {
   const auto both = at::ones({2, 6}, at::TensorOptions(at::kFloat).device(at::kCUDA, index));
+  int at_launch = -1;
+  const auto before = cuda::around_launches;
+  cuda::around_launches = [&](bool begins) {
+    if (begins) at_launch = Guard::current;
+    before(begins);
+  };
   const auto out = call_operator<at::Tensor, const at::Tensor&, std::optional<at::ScalarType>>("gelu_times", both, at::kFloat);
+  cuda::around_launches = before;
   EXPECT_EQ(out.device(), both.device());
-  return {cuda::simulated_device_index, Guard::current};
+  return {cuda::simulated_device_index, at_launch, Guard::current};
 }
 
 TEST(SimulatedOperators, RunOnTheirTensorsDevice) {
-  EXPECT_EQ(device_of_a_call(1), std::pair(1, 0)) << "and leave the current device as it was";
+  EXPECT_EQ(devices_of_a_call(1), (std::array{1, 1, 0})) << "and leave the current device as it was";
   Guard::current = 1;
-  EXPECT_EQ(device_of_a_call(0), std::pair(0, 1));
+  EXPECT_EQ(devices_of_a_call(0), (std::array{0, 0, 1}));
   Guard::current = 0;
 }
 

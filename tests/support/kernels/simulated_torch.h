@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <gtest/gtest.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -48,21 +49,30 @@ class Memory {
     return memory;
   }
   bool holds(const void* data) const { return data >= base_ && data < base_ + kBytes; }
+  /// While it is open.
   void* allocate(size_t bytes) {
-    void* memory = base_ + used_;
-    used_ += (bytes + 4095) / 4096 * 4096;
+    char* memory = base_ + used_;
+    used_ += (bytes + kFence + 4095) / 4096 * 4096;
     if (used_ > kBytes) throw std::bad_alloc();
-    if (open_ > 0) protect(PROT_READ | PROT_WRITE);
+    protect(PROT_READ | PROT_WRITE);
+    std::memset(memory + bytes, 0xA5, kFence);
     return memory;
   }
-  static void release(void* memory, size_t bytes) { ::madvise(memory, bytes, MADV_DONTNEED); }
+  /// Sees what was written behind the end.
+  void release(void* memory, size_t bytes) {
+    open(true);
+    const auto* fence = static_cast<const uint8_t*>(memory) + bytes;
+    EXPECT_TRUE(std::all_of(fence, fence + kFence, [](uint8_t byte) { return byte == 0xA5; })) << "somebody wrote behind the " << bytes << " bytes of a tensor";
+    open(false);
+    ::madvise(memory, bytes, MADV_DONTNEED);
+  }
   void open(bool begins) {
     open_ += begins ? 1 : -1;
     protect(open_ > 0 ? PROT_READ | PROT_WRITE : PROT_NONE);
   }
 
  private:
-  static constexpr size_t kBytes = size_t{16} << 30;  // of addresses
+  static constexpr size_t kBytes = size_t{16} << 30, kFence = 256;  // of addresses
   Memory() : base_(static_cast<char*>(::mmap(nullptr, kBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))) {
     if (base_ == MAP_FAILED) throw std::bad_alloc();
     cuda::around_launches = [this](bool begins) { open(begins); };
@@ -86,7 +96,7 @@ inline at::Tensor as_device(const at::Tensor& t, at::Device device, std::vector<
     if (keep.empty()) std::memset(own, 0xFF, bytes);
     else std::memcpy(own, data, bytes);
     data = own;
-    deleter = [bytes](void* memory) { Memory::release(memory, bytes); };
+    deleter = [bytes](void* memory) { Memory::get().release(memory, bytes); };
   }
   return at::for_blob(data, t.sizes()).strides(t.strides()).deleter(std::move(deleter)).target_device(device).options(t.options().device(device)).make_tensor();
 }
