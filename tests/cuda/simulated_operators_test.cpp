@@ -35,6 +35,7 @@ std::array<int, 3> devices_of_a_call(at::DeviceIndex index) {
   const auto out = call_operator<at::Tensor, const at::Tensor&, std::optional<at::ScalarType>>("gelu_times", both, at::kFloat);
   cuda::around_launches = before;
   EXPECT_EQ(out.device(), both.device());
+  EXPECT_EQ(cuda::simulated_stream, Guard::native_stream(index));
   return {cuda::simulated_device_index, at_launch, Guard::current};
 }
 
