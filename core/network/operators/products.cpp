@@ -19,7 +19,7 @@ using cuda::WeightFormat;
 ///   float8_e4m3fn [n, K]     16
 ///   uint8 [n, K / 2]         32, two codes a byte, even columns in the low nibble: e2m1 where group_scales [n, K / 16] is float8_e4m3fn, 4-bit integers 8 above their value where group_scales
 ///                            [n, K / 32] is bfloat16; scale times code of the integers is rounded to bfloat16
-/// scale: f32 [n], of every row, or [], of the whole matrix; None: 1.
+/// scale: f32 [n], of every row, or [], of the whole matrix, which every call spreads over its rows; None: 1.
 /// A row's result is the same bits whatever the other rows are. Sums are f32.
 constexpr auto kProduct = "product(Tensor x, Tensor weight, *, Tensor? scale=None, Tensor? group_scales=None, bool gated=False, ScalarType? dtype=None) -> Tensor";
 
