@@ -40,4 +40,4 @@ void run(const GroupCall& call, bool falling) { simt::launch(warps(call.num_expe
 }  // namespace
 }  // namespace canvaslab::cuda
 
-#include "tests/support/kernels/matrix_product_checks.h"
+#include "tests/support/kernels/product_ways_checks.h"

@@ -44,6 +44,6 @@ TEST_F(Warpgroups, GiveTheSameBitsAsWarps) {
 
 #include "tests/support/kernels/attention_checks.h"
 #include "tests/support/kernels/decoder_layer_checks.h"
-#include "tests/support/kernels/matrix_product_checks.h"
+#include "tests/support/kernels/product_ways_checks.h"
 #include "tests/support/kernels/row_glue_checks.h"
 #include "tests/support/kernels/soft_embedding_checks.h"

@@ -1,0 +1,29 @@
+// Launchers of what makes structs in device memory.
+#include "core/kernels/cuda/call_rows.cuh"
+
+namespace canvaslab::cuda {
+
+namespace {
+
+template <typename Call>
+int launch(const Call& call, void* stream) {
+  if (call.size() < 0 || !call.out) return cudaErrorInvalidValue;
+  if (call.size() == 0) return cudaSuccess;
+  make_rows_kernel<<<make_blocks(call), MakeTile::kThreads, 0, static_cast<cudaStream_t>(stream)>>>(call);
+  return cudaGetLastError();
+}
+
+}  // namespace
+
+int make_rows(const SequencesCall& call, void* stream) { return launch(call, stream); }
+int make_rows(const StatisticsRowsCall& call, void* stream) { return launch(call, stream); }
+int make_rows(const CanvasRowsCall& call, void* stream) { return launch(call, stream); }
+
+int use_device(int32_t index) {
+  int now = -1;
+  if (const cudaError_t got = cudaGetDevice(&now); got != cudaSuccess) return got;
+  return now == index ? cudaSuccess : cudaSetDevice(index);
+}
+const char* error_text(int error) { return cudaGetErrorString(static_cast<cudaError_t>(error)); }
+
+}  // namespace canvaslab::cuda
