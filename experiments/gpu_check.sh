@@ -154,7 +154,7 @@ if wanted program; then
   if [ "$dry" -eq 1 ] || [ -x build/canvaslab ]; then
     if [ "$dry" -eq 1 ] || [ -x build/cuda_tests ]; then run "program tests" 120 program-tests.log build/cuda_tests --gtest_filter='DeviceDenoiser.*'; fi
     if [ "$dry" -eq 1 ] || { [ -x build/cuda_tests ] && command -v compute-sanitizer >/dev/null; }; then
-      run "program memcheck" 180 program-memcheck.log compute-sanitizer --tool memcheck --error-exitcode 9 build/cuda_tests --gtest_filter='DeviceDenoiser.GivesTheSameBits*'
+      run "program memcheck" 180 program-memcheck.log compute-sanitizer --tool memcheck --error-exitcode 9 build/cuda_tests --gtest_filter='DeviceDenoiser.GivesTheSameBits*:DeviceDenoiser.WholeCanvases*'
     fi
     for device in cuda cpu; do
       run "program $device" 120 "program-$device.log" build/canvaslab sweep experiments/quickstart.toml --set "denoiser.device=$device" --set denoiser.dtype=bf16 --out "$out/quickstart-$device"
@@ -191,8 +191,14 @@ if wanted measure; then
 fi
 if wanted torch; then
   if [ "$dry" -eq 1 ]; then
+    printf '%-12s at most %4s s   %s\n' "torch kernels" 180 "${python:-python3} tests/network/operators_oracle.py build/libcanvaslab_operators.so 1"
     for part in operators eager grouped_mm compiled; do run "torch $part" 300 "torch-$part.jsonl" "${python:-python3}" experiments/gpu/compare_torch.py "$part"; done
   elif [ -n "$python" ] && "$python" -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
+    if [ -e build/libcanvaslab_operators.so ]; then
+      run "torch kernels" 180 torch-kernels.log "$python" -W ignore tests/network/operators_oracle.py build/libcanvaslab_operators.so 1
+    else
+      left_out "torch kernels" "no build/libcanvaslab_operators.so"
+    fi
     run "torch operators" 180 torch-operators.jsonl "$python" experiments/gpu/compare_torch.py operators
     if "$python" -c 'from transformers import DiffusionGemmaForBlockDiffusion' 2>/dev/null; then
       for part in eager grouped_mm compiled; do run "torch $part" 300 "torch-$part.jsonl" "$python" experiments/gpu/compare_torch.py "$part"; done

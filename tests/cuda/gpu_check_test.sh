@@ -16,7 +16,7 @@ expect() {  # expect CODE TEXT COMMAND...
 expect 0 "--dry-run" experiments/gpu_check.sh --help
 if grep -q pipefail "$work/log"; then complain "--help shows the script"; fi
 expect 0 "at most 25 minutes" experiments/gpu_check.sh --dry-run --out "$work/none"
-for stage in build probe correctness "program cuda" "program diff" memcheck racecheck experts step "torch compiled" "profile experts" report; do grep -q "^$stage " "$work/log" || complain "--dry-run does not name '$stage'"; done
+for stage in build probe correctness "program cuda" "program diff" memcheck racecheck experts step "torch kernels" "torch compiled" "profile experts" report; do grep -q "^$stage " "$work/log" || complain "--dry-run does not name '$stage'"; done
 [ ! -e "$work/none" ] || complain "--dry-run writes"
 expect 0 "$work/none" experiments/gpu_check.sh --dry-run --out "$work/none" --stages probe
 if grep -q '^experts' "$work/log"; then complain "--stages probe plans more than that"; fi
