@@ -7,3 +7,6 @@
 #else
 #define CANVASLAB_HOST_DEVICE inline
 #endif
+
+/// The symbol of a launcher: what it takes are pointers and numbers, so other languages may call it by a name that no compiler makes up.
+#define CANVASLAB_C_NAME(name) __asm__("canvaslab_" #name)

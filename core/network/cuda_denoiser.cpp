@@ -47,7 +47,8 @@ struct CudaSequence final : Sequence {
   std::shared_ptr<DeviceMemory> prediction;  // [L, V] f32 logits of the last step, or null
   float inverse_temperature = 1;             // of the prediction
   size_t length = 0;                         // L of the prediction
-  std::shared_ptr<const StepsAhead> ahead;   // then there is no prediction yet
+  std::shared_ptr<const StepsAhead> ahead;   // then there is no prediction: catch_up makes it where one is needed
+  size_t asked = 0;                          // steps of `ahead` that have been asked for
   std::unique_ptr<Sequence> fork() const override { return std::make_unique<CudaSequence>(*this); }
 };
 
@@ -103,8 +104,8 @@ class CudaDenoiser final : public Denoiser {
   std::unique_ptr<Sequence> prefill(const Prompt& prompt) const override {
     check_token_ids(prompt.ids, facts_.vocabulary, "prompt");
     const c10::NoGradGuard no_grad;
+    auto sequence = std::make_unique<CudaSequence>(alive_);  // who waits for its turn counts
     const std::lock_guard lock(turn_);
-    auto sequence = std::make_unique<CudaSequence>(alive_);
     sequence->cache = network_.empty_cache(prompt.left_padding);
     network_.encode(prompt.ids, prompt.token_types, sequence->cache, nullptr);
     return sequence;
@@ -165,7 +166,8 @@ class CudaDenoiser final : public Denoiser {
     check_token_ids(request.canvas, facts_.vocabulary, "canvas");
     if (request.self_conditioning == SelfConditioning::kGiven && request.given_logits.size() != request.canvas.size() * vocabulary()) throw std::logic_error("given logits are not [L, V]");
     const auto& s = dynamic_cast<const CudaSequence&>(*row.sequence);
-    if (request.self_conditioning == SelfConditioning::kPrevious && request.step_idx > 0 && s.prediction && s.length != request.canvas.size()) throw std::logic_error("a canvas changed its length between steps");
+    const size_t length = s.ahead ? s.ahead->canvases.front().size() : s.prediction ? s.length : request.canvas.size();
+    if (request.self_conditioning == SelfConditioning::kPrevious && request.step_idx > 0 && length != request.canvas.size()) throw std::logic_error("a canvas changed its length between steps");
   }
 
   static std::vector<StepResult> results_of(Call& call) {
@@ -182,15 +184,20 @@ class CudaDenoiser final : public Denoiser {
   static bool foreseen(Call& call) {
     for (const DenoiseRow& row : call.rows) {
       const StepRequest& request = row.request;
-      const StepsAhead* ahead = dynamic_cast<const CudaSequence&>(*row.sequence).ahead.get();
+      const auto& s = dynamic_cast<const CudaSequence&>(*row.sequence);
+      const StepsAhead* ahead = s.ahead.get();
       const auto step = static_cast<size_t>(request.step_idx);
-      if (!ahead || step == 0 || step >= ahead->canvases.size() || request.canvas_idx != ahead->canvas_idx || request.temperature != ahead->temperatures[step] || request.self_conditioning != ahead->self_conditioning) return false;
+      if (!ahead || step != s.asked || step >= ahead->canvases.size() || request.canvas_idx != ahead->canvas_idx || request.temperature != ahead->temperatures[step] || request.self_conditioning != ahead->self_conditioning) return false;
       DrawKey draws = ahead->draws;
       draws.step_idx += static_cast<uint32_t>(step);
       if (!request.draw_key || *request.draw_key != draws || !(request.wanted == ahead->wanted) || request.want_logits || request.hold_prediction || needs_host(request)) return false;
       if (!std::equal(request.canvas.begin(), request.canvas.end(), ahead->canvases[step].begin(), ahead->canvases[step].end())) return false;
     }
-    for (const DenoiseRow& row : call.rows) call.answers.emplace_back().result.statistics = dynamic_cast<const CudaSequence&>(*row.sequence).ahead->statistics[static_cast<size_t>(row.request.step_idx)];
+    for (const DenoiseRow& row : call.rows) {
+      auto& s = dynamic_cast<CudaSequence&>(*row.sequence);
+      s.asked = static_cast<size_t>(row.request.step_idx) + 1;
+      call.answers.emplace_back().result.statistics = s.ahead->statistics[s.asked - 1];
+    }
     return true;
   }
 
@@ -201,27 +208,33 @@ class CudaDenoiser final : public Denoiser {
            request.wanted.has(Statistic::kEntropy) && request.wanted.has(Statistic::kCandidate);
   }
 
-  /// Where a canvas went another way than was foreseen: its steps before this one are made again, one by one, so that the prediction of the last is there.
+  /// Where a request is not one that was foreseen: the steps that were asked for are made again, one by one, so that the prediction of the last is there. An error leaves the sequence as it was.
   void catch_up(const DenoiseRow& row) const {
+    const StepRequest& request = row.request;
     auto& s = dynamic_cast<CudaSequence&>(*row.sequence);
-    const auto ahead = std::move(s.ahead);
-    s.ahead.reset();
-    if (!ahead || row.request.step_idx == 0 || row.request.canvas_idx != ahead->canvas_idx) return;
-    const auto steps = std::min(static_cast<size_t>(row.request.step_idx), ahead->canvases.size());
-    for (size_t step = 0; step < steps; ++step) {
-      StepRequest again = row.request;
+    if (!s.ahead) return;
+    const bool uses = request.self_conditioning == SelfConditioning::kPrevious && request.step_idx > 0;
+    if (!uses && request.hold_prediction) return;
+    for (size_t step = 0; uses && step < s.asked; ++step) {
+      StepRequest again = request;
       again.step_idx = static_cast<int32_t>(step);
-      again.canvas = ahead->canvases[step];
-      again.temperature = ahead->temperatures[step];
+      again.canvas = s.ahead->canvases[step];
+      again.temperature = s.ahead->temperatures[step];
       again.wanted = {};
       again.filters = {};
-      again.self_conditioning = ahead->self_conditioning;
+      again.self_conditioning = s.ahead->self_conditioning;
       again.hold_prediction = again.want_logits = false;
       again.outlook = nullptr;
       const DenoiseRow once{row.sequence, again};
       Answer ignored;
-      together(std::span(&once, 1), std::span(&ignored, 1));
+      try {
+        together(std::span(&once, 1), std::span(&ignored, 1));
+      } catch (...) {
+        s.prediction.reset();
+        throw;
+      }
     }
+    s.ahead.reset();
   }
 
   void answer_all() const {
@@ -422,6 +435,7 @@ class CudaDenoiser final : public Denoiser {
       auto& s = dynamic_cast<CudaSequence&>(*rows[c].sequence);
       s.prediction.reset();
       s.ahead = std::move(ahead);
+      s.asked = 1;
     }
   }
 

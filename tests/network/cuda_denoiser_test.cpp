@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <numeric>
 #include <random>
 #include <span>
 #include <thread>
@@ -459,65 +460,170 @@ TEST_P(CudaLoop, IsStepByStepInOneGo) {
 
 INSTANTIATE_TEST_SUITE_P(Plans, CudaLoop,
                          ::testing::Values(LoopCase{"plain", "entropy_bound(1.5)", "never", "0.8", true, false, 4}, LoopCase{"schedules", "entropy_bound(linear(0.2, 6))", "never", "linear(1.1, 0.4)", true, false, 5},
-                                           LoopCase{"confident", "entropy_bound(2)", "stable_and_confident(0, 3)", "linear(2, 0.02)", true, false, 7}, LoopCase{"stable", "entropy_bound(1)", "stable_and_confident(1, 0.005)", "0", true, true, 9}, LoopCase{"unconditioned", "entropy_bound(3)", "stable_and_confident(0, 100)", "0.9", false, false, 4},
+                                           LoopCase{"confident", "entropy_bound(2)", "stable_and_confident(0, 3)", "linear(2, 0.02)", true, false, 7}, LoopCase{"stable", "entropy_bound(1)", "stable_and_confident(1, 0.005)", "0", true, true, 9}, LoopCase{"unconditioned", "entropy_bound(3)", "never", "0.9", false, false, 4},
                                            LoopCase{"greedy", "entropy_bound(0.1)", "never", "0", true, false, 3}, LoopCase{"pinned", "entropy_bound(4)", "never", "1", true, true, 4}),
                          [](const auto& of) { return std::string(of.param.name); });
 
-/// Canvases of several lengths and numbers of steps in one loop, with statistics beyond what the acceptance needs: those of each alone, taken one step at a time.
+/// What entropy_bound makes of a canvas, written out once more.
+std::vector<int32_t> accepted_canvas(const RowStatistics& statistics, float bound, const DrawKey& draws, int32_t vocabulary) {
+  std::vector<size_t> order(statistics.entropy_nats.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return statistics.entropy_nats[a] < statistics.entropy_nats[b]; });
+  std::vector<int32_t> canvas(order.size());
+  for (size_t p = 0; p < canvas.size(); ++p) canvas[p] = static_cast<int32_t>(draws.below(static_cast<uint32_t>(vocabulary), Purpose::kNoise, static_cast<uint32_t>(p)));
+  double sum = 0;
+  for (const size_t p : order) {
+    sum += statistics.entropy_nats[p];
+    if (static_cast<float>(sum) - statistics.entropy_nats[p] > bound) break;
+    canvas[p] = statistics.candidate[p];
+  }
+  return canvas;
+}
+
+/// Canvases of several lengths and numbers of steps in one loop, with statistics beyond what the acceptance needs: at every step those of each alone, taken one step at a time.
 TEST(CudaDenoiser, SeveralCanvasesGoToTheirEndsTogether) {
   const OnDevice gpu = on_device(parity::kGoldens + "kernel_sizes");
   constexpr size_t kCanvases = 3;
+  const int32_t V = gpu.denoiser->facts().vocabulary;
   const std::vector<size_t> lengths = {9, 4, 17}, steps = {2, 5, 3};
-  struct Alone {
-    std::vector<std::vector<int32_t>> canvases;
-    std::vector<RowStatistics> statistics;
-  };
-  std::vector<Alone> expected(kCanvases);
-  std::vector<std::vector<int32_t>> starts;
-  std::vector<float> temperatures = {0.9f, 0.8f, 0.7f, 0.6f, 0.5f}, bounds = {1, 2, 3, 4, 5};
+  const std::vector<float> temperatures = {0.9f, 0.8f, 0.7f, 0.6f, 0.5f}, bounds = {1, 2, 3, 4, 5};
   const std::vector<uint8_t> allowed(17, 1);
-  const auto request_at = [&](size_t c, int32_t step, std::span<const int32_t> canvas) {
-    StepRequest request = request_of(canvas, step);
+  const auto request_at = [&](size_t c, size_t index, std::span<const int32_t> canvas) {
+    StepRequest request = request_of(canvas, static_cast<int32_t>(index));
     request.want_logits = false;
-    request.temperature = temperatures[static_cast<size_t>(step)];
-    request.draw_key = DrawKey{.seed = 5, .item = c, .canvas_idx = 2, .step_idx = static_cast<uint32_t>(step)};
+    request.temperature = temperatures[index];
+    request.draw_key = DrawKey{.seed = 5, .item = c, .canvas_idx = 2, .step_idx = static_cast<uint32_t>(index)};
     return request;
   };
-  const auto outlook = [&](size_t c) { return Outlook{.temperatures = std::span(temperatures).first(steps[c]), .bounds = std::span(bounds).first(steps[c]), .allowed = std::span(allowed).first(lengths[c])}; };
-  for (size_t c = 0; c < kCanvases; ++c) {  // by loops of one canvas, which are right: see CudaLoop
-    starts.push_back(Tokens(c)(lengths[c], 90));
-    const auto sequence = gpu.denoiser->prefill(prompt_of(Tokens(40 + c)(3 + 4 * c, 90)));
-    const Outlook ahead = outlook(c);
-    StepRequest request = request_at(c, 0, starts[c]);
-    request.outlook = &ahead;
-    expected[c].statistics.push_back(step(*gpu.denoiser, *sequence, request).statistics);
-  }
-  EXPECT_EQ(gpu.device->num_loops, 3);
-  std::vector<std::unique_ptr<Sequence>> sequences;
-  std::vector<DenoiseRow> rows;
+  std::vector<std::unique_ptr<Sequence>> sequences, alone;
+  std::vector<std::vector<int32_t>> canvases;
   std::vector<Outlook> ahead;
-  for (size_t c = 0; c < kCanvases; ++c) ahead.push_back(outlook(c));
   for (size_t c = 0; c < kCanvases; ++c) {
     sequences.push_back(gpu.denoiser->prefill(prompt_of(Tokens(40 + c)(3 + 4 * c, 90))));
-    StepRequest request = request_at(c, 0, starts[c]);
-    request.outlook = &ahead[c];
-    rows.push_back({sequences.back().get(), request});
+    canvases.push_back(Tokens(c)(lengths[c], 90));
+    ahead.push_back({.temperatures = std::span(temperatures).first(steps[c]), .bounds = std::span(bounds).first(steps[c]), .allowed = std::span(allowed).first(lengths[c])});
+  }
+  std::vector<DenoiseRow> rows;
+  for (size_t c = 0; c < kCanvases; ++c) {
+    rows.push_back({sequences[c].get(), request_at(c, 0, canvases[c])});
+    rows.back().request.outlook = &ahead[c];
   }
   gpu.device->num_forwards = 0;
-  const auto together = gpu.denoiser->denoise(rows);
-  EXPECT_EQ(gpu.device->num_loops, 4);
+  auto together = gpu.denoiser->denoise(rows);
+  EXPECT_EQ(gpu.device->num_loops, 1);
   EXPECT_EQ(gpu.device->num_forwards, 5) << "as many as the longest takes";
   for (size_t c = 0; c < kCanvases; ++c) {
-    EXPECT_EQ(together[c].statistics.candidate, expected[c].statistics[0].candidate) << c;
-    EXPECT_EQ(together[c].statistics.entropy_nats, expected[c].statistics[0].entropy_nats) << c;
-    EXPECT_EQ(together[c].statistics.second, expected[c].statistics[0].second) << c;
-    EXPECT_EQ(together[c].statistics.argmax_logprob_t1, expected[c].statistics[0].argmax_logprob_t1) << c;
+    alone.push_back(gpu.denoiser->prefill(prompt_of(Tokens(40 + c)(3 + 4 * c, 90))));
+    for (size_t index = 0; index < steps[c]; ++index) {
+      const auto expected = step(*gpu.denoiser, *alone[c], request_at(c, index, canvases[c])).statistics;
+      gpu.device->num_forwards = 0;
+      const auto got = index == 0 ? together[c].statistics : step(*gpu.denoiser, *sequences[c], request_at(c, index, canvases[c])).statistics;
+      EXPECT_EQ(gpu.device->num_forwards, 0) << "canvas " << c << ", step " << index << " was not foreseen";
+      EXPECT_EQ(got.candidate, expected.candidate) << c << " " << index;
+      EXPECT_EQ(got.entropy_nats, expected.entropy_nats) << c << " " << index;
+      EXPECT_EQ(got.second, expected.second) << c << " " << index;
+      EXPECT_EQ(got.current_logprob, expected.current_logprob) << c << " " << index;
+      EXPECT_EQ(got.argmax_logprob_t1, expected.argmax_logprob_t1) << c << " " << index;
+      canvases[c] = accepted_canvas(expected, bounds[index], *request_at(c, index, canvases[c]).draw_key, V);
+    }
   }
-  // With a sequence more than rows, somebody may come in between: one step, and the same answer.
-  const auto bystander = gpu.denoiser->prefill(prompt_of({2, 5}));
-  const auto one_step = gpu.denoiser->denoise(rows);
-  EXPECT_EQ(gpu.device->num_loops, 4);
-  for (size_t c = 0; c < kCanvases; ++c) EXPECT_EQ(one_step[c].statistics.candidate, together[c].statistics.candidate) << c;
+  // With a sequence more than rows, somebody may come in between.
+  gpu.device->num_loops = 0;
+  for (size_t c = 0; c < kCanvases; ++c) rows[c].request.canvas = canvases[c];
+  gpu.denoiser->denoise(rows);
+  EXPECT_EQ(gpu.device->num_loops, 0);
+}
+
+/// Requests that were not foreseen, in the middle of a canvas: the same answers as if nothing had been.
+TEST(CudaDenoiser, AnswersWhatWasNotForeseen) {
+  const OnDevice gpu = on_device(parity::kGoldens + "kernel_sizes");
+  const int32_t V = gpu.denoiser->facts().vocabulary;
+  const std::vector<float> temperatures(4, 0.8f), bounds(4, 2.0f);
+  const std::vector<uint8_t> allowed(6, 1);
+  const Outlook outlook{.temperatures = temperatures, .bounds = bounds, .allowed = allowed};
+  static constexpr StatisticSet kWanted = {Statistic::kMax, Statistic::kEntropy, Statistic::kCandidate};
+  const auto start = Tokens(1)(6, 90), other = Tokens(2)(6, 90);
+  // Two steps as they are foreseen, `between`, and the third.
+  const auto course = [&](bool told, auto between) {
+    std::vector<std::vector<float>> out;
+    const auto sequence = gpu.denoiser->prefill(prompt_of({2, 17, 9}));
+    std::vector<int32_t> canvas = start;
+    const auto take = [&](int32_t index) {
+      StepRequest request = request_of(canvas, index, kWanted);
+      request.want_logits = false;
+      request.draw_key->step_idx = static_cast<uint32_t>(index);
+      if (told && index == 0) request.outlook = &outlook;
+      const auto statistics = step(*gpu.denoiser, *sequence, request).statistics;
+      canvas = accepted_canvas(statistics, 2.0f, *request.draw_key, V);
+      out.push_back(statistics.entropy_nats);
+    };
+    take(0);
+    take(1);
+    between(*sequence, canvas, out);
+    take(2);
+    return out;
+  };
+  const auto expect_alike = [&](const char* what, auto between) {
+    gpu.device->num_loops = 0;
+    const auto expected = course(false, between);
+    EXPECT_EQ(gpu.device->num_loops, 0);
+    EXPECT_EQ(course(true, between), expected) << what;
+    EXPECT_EQ(gpu.device->num_loops, 1) << what;
+  };
+  expect_alike("nothing", [](Sequence&, const std::vector<int32_t>&, auto&) {});
+  const auto asks = [&](auto change) {
+    return [&gpu, &other, change](Sequence& sequence, const std::vector<int32_t>&, std::vector<std::vector<float>>& out) {
+      StepRequest request = request_of(other, 1, kWanted);
+      change(request);
+      out.push_back(step(*gpu.denoiser, sequence, request).logits);
+    };
+  };
+  expect_alike("a look at another canvas", asks([](StepRequest& r) { r.hold_prediction = true; }));
+  expect_alike("a look without feedback", asks([](StepRequest& r) { r.hold_prediction = true, r.self_conditioning = SelfConditioning::kNone; }));
+  expect_alike("a look at a first step", asks([](StepRequest& r) { r.hold_prediction = true, r.step_idx = 0; }));
+  expect_alike("the step again", asks([](StepRequest&) {}));
+  expect_alike("another canvas's number", asks([](StepRequest& r) { r.canvas_idx = 3, r.step_idx = 2; }));
+  expect_alike("a fork's course", [&](Sequence& sequence, const std::vector<int32_t>& canvas, auto& out) { out.push_back(step(*gpu.denoiser, *sequence.fork(), request_of(canvas, 2, kWanted)).logits); });
+  // Another length is a mistake, with or without a loop behind it.
+  const auto sequence = gpu.denoiser->prefill(prompt_of({2, 17, 9}));
+  StepRequest first = request_of(start, 0, kWanted);
+  first.want_logits = false;
+  first.outlook = &outlook;
+  step(*gpu.denoiser, *sequence, first);
+  EXPECT_THROW(step(*gpu.denoiser, *sequence, request_of(std::span(other).first(5), 1, kWanted)), std::logic_error);
+  // What fails leaves the sequence as it was.
+  gpu.device->room = 16;
+  EXPECT_THROW(step(*gpu.denoiser, *sequence, request_of(other, 1, kWanted)), UserError);
+  gpu.device->room = std::numeric_limits<int64_t>::max();
+  const auto untold = gpu.denoiser->prefill(prompt_of({2, 17, 9}));
+  first.outlook = nullptr;
+  step(*gpu.denoiser, *untold, first);
+  EXPECT_EQ(step(*gpu.denoiser, *sequence, request_of(other, 1, kWanted)).logits, step(*gpu.denoiser, *untold, request_of(other, 1, kWanted)).logits);
+}
+
+/// Generations beside each other: some canvases go to their ends by themselves, some step by step, as it happens; the tokens are the same.
+TEST(CudaDenoiser, GenerationsOnSeveralThreadsGetTheirOwnTokens) {
+  const OnDevice gpu = on_device(parity::kGoldens + "kernel_sizes");
+  PlanRequest request;
+  request.sampler = "entropy_bound(2)", request.stop = "never";
+  request.canvas_length = 6, request.num_steps = 3, request.max_new_tokens = 12;
+  const auto tokens_of = [&](uint64_t item) {
+    const RowInput row{.prompt = prompt_of({2, 17, 9, static_cast<int32_t>(20 + item)}), .seed = 11, .item = item, .init_canvas = {}, .pins = {}};
+    return generate(*gpu.denoiser, resolve_plan(request, *gpu.denoiser), std::span(&row, 1)).front().canvas_ids;
+  };
+  constexpr size_t kItems = 6;
+  std::vector<std::vector<int32_t>> expected(kItems), got(kItems);
+  for (size_t i = 0; i < kItems; ++i) expected[i] = tokens_of(i);
+  EXPECT_EQ(gpu.device->num_loops, 2 * static_cast<int32_t>(kItems));
+  {
+    std::vector<std::jthread> threads;
+    for (size_t t = 0; t < 3; ++t)
+      threads.emplace_back([&, t] {
+        for (size_t i = t; i < kItems; i += 3) got[i] = tokens_of(i);
+      });
+  }
+  EXPECT_EQ(got, expected);
+  EXPECT_NE(expected[0], expected[1]);
 }
 
 /// A canvas that goes another way than was foreseen: as if nothing had been.

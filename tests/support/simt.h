@@ -310,7 +310,7 @@ T exchanged(T value, unsigned from) {
 }  // namespace canvaslab::simt
 
 // The words themselves. Shared variables are static: one block at a time.
-#define __global__ inline  // several tests include the same kernels
+#define __global__ static inline  // of one file: programs hold the device's kernels of the same names as well
 #define __device__
 #define __shared__ static
 #define __launch_bounds__(...)

@@ -2,6 +2,7 @@
 // Attention of a canvas over a cache and itself, and of a prompt over what came before. Conventions: row_glue.h. Letters: H and Hkv query and key-value heads, Dh head width.
 #include <cstdint>
 
+#include "core/kernels/host_device.h"
 #include "core/kernels/stored_rows.h"
 
 namespace canvaslab::cuda {
@@ -45,6 +46,6 @@ constexpr int64_t attention_workspace(const AttentionCall& call, int64_t rows) {
   return parts == 1 ? 0 : rows * call.num_heads * parts * (call.head_width + 2);
 }
 
-extern "C" int attention(const AttentionCall& call, void* stream);
+int attention(const AttentionCall& call, void* stream) CANVASLAB_C_NAME(attention);
 
 }  // namespace canvaslab::cuda

@@ -5,6 +5,7 @@
 
 #include "core/kernels/cuda/denoiser_forward.h"
 #include "core/kernels/cuda/device_step.h"
+#include "core/kernels/host_device.h"
 
 namespace canvaslab::cuda {
 
@@ -47,9 +48,9 @@ struct LoopCall {
 };
 
 /// Before a step's forward: what statistics and acceptance are asked, and the canvas into the record.
-extern "C" int begin_step(const LoopCall& call, void* stream);
+int begin_step(const LoopCall& call, void* stream) CANVASLAB_C_NAME(begin_step);
 /// After the acceptance: statistics into the record; who goes on. A canvas that ended is never touched again by these two, and nobody reads its rows.
-extern "C" int end_step(const LoopCall& call, void* stream);
+int end_step(const LoopCall& call, void* stream) CANVASLAB_C_NAME(end_step);
 
 /// One step of all canvases as a sequence of launches. `forward` reads its ids from accept.canvas and writes statistics.logits.
 inline int loop_step(const LoopCall& loop, const ForwardCall& forward, const ForwardWorkspace& work, void* stream) {

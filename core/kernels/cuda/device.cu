@@ -3,6 +3,8 @@
 
 #include <cuda_runtime.h>
 
+#include <mutex>
+
 #include "core/kernels/cuda/warpgroup_product.h"
 
 namespace canvaslab::cuda {
@@ -30,7 +32,7 @@ struct Graph {
 
 class FirstGpu final : public Device {
  public:
-  FirstGpu(cudaStream_t stream, cudaStream_t recording, std::string name) : stream_(stream), recording_(recording), name_(std::move(name)) {}
+  FirstGpu(cudaStream_t stream, cudaStream_t recording, std::string name, bool loops_alone) : stream_(stream), recording_(recording), name_(std::move(name)), graphs_(loops_alone) {}
   ~FirstGpu() override {
     cudaStreamDestroy(stream_);
     cudaStreamDestroy(recording_);
@@ -48,7 +50,8 @@ class FirstGpu final : public Device {
   }
   void release(void* memory) noexcept override {
     cudaStreamSynchronize(stream_);  // kernels may still use it
-    cudaFree(memory);
+    const std::lock_guard lock(no_recording_);
+    if (cudaFree(memory) != cudaSuccess) cudaGetLastError();  // else this thread's next launch would report it
   }
   int upload(void* to, const void* from, int64_t bytes) override {
     if (const cudaError_t e = cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, stream_); e != cudaSuccess) return e;
@@ -65,87 +68,82 @@ class FirstGpu final : public Device {
   }
   int forward(const ForwardCall& call, const ForwardWorkspace& work) override { return denoiser_forward(call, work, stream_); }
   int statistics(const StatisticsCall& call) override { return row_statistics(call, stream_); }
+  /// The host launches the first step and, while that runs, makes a graph ready that goes on from there.
   int denoise_loop(const LoopCall& loop, const ForwardCall& first, const ForwardCall& next, const ForwardWorkspace& work) override {
+    alone_ = false;
+    if (const int e = loop_step(loop, first, work, stream_)) return e;
     if (graphs_) {
-      Graph graph;
-      if (record(graph, loop, first, next, work) == cudaSuccess) {
-        const cudaError_t launched = cudaGraphLaunch(graph.ready, stream_), done = cudaStreamSynchronize(stream_);  // the graph goes away behind it
-        return launched != cudaSuccess ? launched : done;
+      int error = cudaSuccess;
+      {
+        Graph graph;
+        error = record(graph, loop, next, work);
+        if (error == cudaSuccess) error = cudaGraphLaunch(graph.ready, stream_);
+        if (error == cudaSuccess) {
+          alone_ = true;
+          return cudaStreamSynchronize(stream_);  // the graph goes away behind it
+        }
       }
       cudaGetLastError();
-      graphs_ = false;  // a driver before 12.4
+      // Nothing of the graph has run, so the host takes its place. For good only where the driver knows no such loops: before 12.4.
+      graphs_ = error != cudaErrorNotSupported && error != cudaErrorCallRequiresNewerDriver && error != cudaErrorSymbolNotFound;
     }
-    for (const ForwardCall* forward = &first;; forward = &next) {
-      if (const int e = loop_step(loop, *forward, work, stream_)) return e;
+    while (true) {
       int32_t running = 0;
       if (const int e = download(&running, loop.running, sizeof running)) return e;
       if (running == 0) return cudaSuccess;
+      if (const int e = loop_step(loop, next, work, stream_)) return e;
     }
   }
-  bool looped_alone() const override { return graphs_; }
+  bool looped_alone() const override { return alone_; }
 
  private:
-  /// The first step, then a loop whose body is a step and the question whether another follows. Recording some hundred launches and making them ready takes milliseconds, a canvas some hundred.
-  int record(Graph& graph, const LoopCall& loop, const ForwardCall& first, const ForwardCall& next, const ForwardWorkspace& work) {
+  /// The question whether a step follows, then a loop whose body is a step and the question again. Recording some hundred launches and making them ready takes milliseconds, a step some ten.
+  int record(Graph& graph, const LoopCall& loop, const ForwardCall& next, const ForwardWorkspace& work) {
+    const std::lock_guard lock(no_recording_);
     cudaGraphConditionalHandle handle{};
     if (const cudaError_t e = cudaGraphCreate(&graph.graph, 0); e != cudaSuccess) return e;
     if (const cudaError_t e = cudaGraphConditionalHandleCreate(&handle, graph.graph, 0, cudaGraphCondAssignDefault); e != cudaSuccess) return e;
-    cudaGraphNode_t last{};
-    if (const int e = record_step(graph.graph, handle, loop, first, work, &last)) return e;
+    const int32_t* running = loop.running;
+    void* arguments[] = {&handle, &running};
+    cudaKernelNodeParams asks{};
+    asks.func = reinterpret_cast<void*>(go_on_kernel);
+    asks.gridDim = asks.blockDim = dim3(1);
+    asks.kernelParams = arguments;
+    cudaGraphNode_t question{}, node{};
+    if (const cudaError_t e = cudaGraphAddKernelNode(&question, graph.graph, nullptr, 0, &asks); e != cudaSuccess) return e;
     cudaGraphNodeParams params{};
     params.type = cudaGraphNodeTypeConditional;
     params.conditional.handle = handle;
     params.conditional.type = cudaGraphCondTypeWhile;
     params.conditional.size = 1;
-    cudaGraphNode_t node{};
 #if CUDART_VERSION >= 13000
-    const cudaError_t added = cudaGraphAddNode(&node, graph.graph, &last, nullptr, 1, &params);
+    const cudaError_t added = cudaGraphAddNode(&node, graph.graph, &question, nullptr, 1, &params);
 #else
-    const cudaError_t added = cudaGraphAddNode(&node, graph.graph, &last, 1, &params);
+    const cudaError_t added = cudaGraphAddNode(&node, graph.graph, &question, 1, &params);
 #endif
     if (added != cudaSuccess) return added;
-    if (const int e = record_step(params.conditional.phGraph_out[0], handle, loop, next, work, nullptr)) return e;
-    return cudaGraphInstantiate(&graph.ready, graph.graph, 0);
-  }
-
-  /// One step's launches into `graph`, one behind the other; `last`, if wanted, is the node of the last. On a stream that no other thread waits for, as waiting for a stream that records is an error.
-  int record_step(cudaGraph_t graph, cudaGraphConditionalHandle handle, const LoopCall& loop, const ForwardCall& forward, const ForwardWorkspace& work, cudaGraphNode_t* last) {
-    if (const cudaError_t e = cudaStreamBeginCaptureToGraph(recording_, graph, nullptr, nullptr, 0, cudaStreamCaptureModeThreadLocal); e != cudaSuccess) return e;
-    int error = loop_step(loop, forward, work, recording_);
+    // On a stream that no other thread waits for: waiting for one that records is an error.
+    if (const cudaError_t e = cudaStreamBeginCaptureToGraph(recording_, params.conditional.phGraph_out[0], nullptr, nullptr, 0, cudaStreamCaptureModeRelaxed); e != cudaSuccess) return e;
+    int error = loop_step(loop, next, work, recording_);
     if (error == cudaSuccess) {
-      go_on_kernel<<<1, 1, 0, recording_>>>(handle, loop.running);
+      go_on_kernel<<<1, 1, 0, recording_>>>(handle, running);
       error = cudaGetLastError();
     }
-    if (error == cudaSuccess && last) error = last_recorded(*last);
     cudaGraph_t same{};
     const cudaError_t ended = cudaStreamEndCapture(recording_, &same);
-    return error != cudaSuccess ? error : ended;
-  }
-
-  /// What the next launch would wait for.
-  int last_recorded(cudaGraphNode_t& last) {
-    cudaStreamCaptureStatus status{};
-    const cudaGraphNode_t* waits_for = nullptr;
-    size_t count = 0;
-#if CUDART_VERSION >= 13000
-    const cudaError_t asked = cudaStreamGetCaptureInfo(recording_, &status, nullptr, nullptr, &waits_for, nullptr, &count);
-#else
-    const cudaError_t asked = cudaStreamGetCaptureInfo_v2(recording_, &status, nullptr, nullptr, &waits_for, &count);
-#endif
-    if (asked != cudaSuccess) return asked;
-    if (count != 1) return cudaErrorUnknown;
-    last = waits_for[0];
-    return cudaSuccess;
+    if (error != cudaSuccess || ended != cudaSuccess) return error != cudaSuccess ? error : ended;
+    return cudaGraphInstantiate(&graph.ready, graph.graph, 0);
   }
 
   cudaStream_t stream_, recording_;
   std::string name_;
-  bool graphs_ = true;
+  std::mutex no_recording_;  // memory is not freed while a thread records
+  bool graphs_, alone_ = false;
 };
 
 }  // namespace
 
-std::unique_ptr<Device> open_device(std::string& why_not) {
+std::unique_ptr<Device> open_device(std::string& why_not, bool loops_alone) {
   int count = 0;
   cudaDeviceProp facts{};
   cudaStream_t stream{}, recording{};
@@ -160,14 +158,16 @@ std::unique_ptr<Device> open_device(std::string& why_not) {
     why_not = std::string(facts.name) + " has compute capability " + std::to_string(facts.major) + "." + std::to_string(facts.minor) + "; the kernels are for 8.0, 9.0 and 10.0";
     return nullptr;
   }
-  if (e == cudaSuccess) warpgroup_products_agree();  // products use them from here on if so
+  static std::once_flag asked;
+  if (e == cudaSuccess) std::call_once(asked, warpgroup_products_agree);  // products use them from here on if so; once, before anything is on the device
   if (e == cudaSuccess) e = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
   if (e == cudaSuccess) e = cudaStreamCreateWithFlags(&recording, cudaStreamNonBlocking);
   if (e != cudaSuccess) {
+    if (stream) cudaStreamDestroy(stream);
     why_not = cudaGetErrorString(e);
     return nullptr;
   }
-  return std::make_unique<FirstGpu>(stream, recording, facts.name);
+  return std::make_unique<FirstGpu>(stream, recording, facts.name, loops_alone);
 }
 
 }  // namespace canvaslab::cuda

@@ -29,11 +29,11 @@ class Device {
   virtual int statistics(const StatisticsCall& call) = 0;
   /// Steps until no canvas goes on. `first` is the first step's forward, `next` that of all others, with feedback; both in `work`, which was made of `next`.
   virtual int denoise_loop(const LoopCall& loop, const ForwardCall& first, const ForwardCall& next, const ForwardWorkspace& work) = 0;
-  /// Whether the last loop ran without the host: else it asked the device after every step whether another follows.
+  /// Whether the last loop ran without the host from its second step on: else the host asked after every step whether another follows.
   virtual bool looped_alone() const = 0;
 };
 
-/// The machine's first GPU. Null where there is none, with the reason in `why_not`.
-std::unique_ptr<Device> open_device(std::string& why_not);
+/// The machine's first GPU. Null where there is none, with the reason in `why_not`. `loops_alone` false: the host stays with every loop.
+std::unique_ptr<Device> open_device(std::string& why_not, bool loops_alone = true);
 
 }  // namespace canvaslab::cuda

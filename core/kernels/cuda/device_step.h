@@ -3,6 +3,7 @@
 // headers. All pointers are device memory unless said otherwise. Nothing waits for the device and nothing is allocated, so calls can be captured in a graph.
 #include <cstdint>
 
+#include "core/kernels/host_device.h"
 #include "core/philox.h"
 
 namespace canvaslab::cuda {
@@ -41,7 +42,7 @@ inline constexpr int32_t kMaxVocabulary = 1 << 20, kNoBadRow = INT32_MAX;
 
 /// compute_row_statistics on the device, bit for bit but for what f64 exp and log of the two libraries differ in (1 ulp each). One read of the logits plus a rescan of one tile.
 /// Deterministic, independent of the other rows. Returns the launch's cudaError_t; cudaErrorInvalidValue for sizes out of range.
-extern "C" int row_statistics(const StatisticsCall& call, void* stream);
+int row_statistics(const StatisticsCall& call, void* stream) CANVASLAB_C_NAME(row_statistics);
 
 /// One canvas in the acceptance step.
 struct CanvasRow {
@@ -72,6 +73,6 @@ struct AcceptCall {
 
 /// Sampler entropy_bound, the renoising of what it leaves and stop rule stable_and_confident, given the statistics: bit for bit those of the CPU. One block a canvas.
 /// Returns as row_statistics.
-extern "C" int entropy_bound_step(const AcceptCall& call, void* stream);
+int entropy_bound_step(const AcceptCall& call, void* stream) CANVASLAB_C_NAME(entropy_bound_step);
 
 }  // namespace canvaslab::cuda

@@ -2,6 +2,7 @@
 // Queries, keys and values of a layer from the rows of its QKV product: norms over heads, rotation, and keys and values written where attention reads them. Conventions: row_glue.h.
 #include <cstdint>
 
+#include "core/kernels/host_device.h"
 #include "core/kernels/stored_rows.h"
 
 namespace canvaslab::cuda {
@@ -28,6 +29,6 @@ struct HeadRowsCall {
   RowsOut q = {};                      ///< [rows, H Dh]
   KeyRowsOut keys = {};
 };
-extern "C" int head_rows(const HeadRowsCall& call, void* stream);
+int head_rows(const HeadRowsCall& call, void* stream) CANVASLAB_C_NAME(head_rows);
 
 }  // namespace canvaslab::cuda

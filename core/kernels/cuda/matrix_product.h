@@ -2,6 +2,7 @@
 // Products with weights on the tensor cores: projections, MLPs, logits, and the experts' grouped products. Conventions: row_glue.h. Letters: K summed over, n features of the result.
 #include <cstdint>
 
+#include "core/kernels/host_device.h"
 #include "core/kernels/stored_rows.h"
 
 namespace canvaslab::cuda {
@@ -59,8 +60,8 @@ constexpr int32_t first_step_of_piece(int32_t k, int32_t pieces, int32_t p) { re
 /// Columns that k has to be a multiple of.
 constexpr int32_t depth_step(WeightFormat format) { return format == WeightFormat::kBf16 ? 8 : format == WeightFormat::kE4m3 ? 16 : 32; }
 
-extern "C" int matrix_product(const ProductCall& call, void* stream);
+int matrix_product(const ProductCall& call, void* stream) CANVASLAB_C_NAME(matrix_product);
 /// The same by the instructions that every architecture has: matrix_product() may take others (warpgroup_product.h).
-extern "C" int matrix_product_by_warps(const ProductCall& call, void* stream);
+int matrix_product_by_warps(const ProductCall& call, void* stream) CANVASLAB_C_NAME(matrix_product_by_warps);
 
 }  // namespace canvaslab::cuda

@@ -2,6 +2,8 @@
 // Experts of every token, and routed rows grouped by expert. Conventions: row_glue.h. Letters: E experts, k slots of a token, R = rows * k routed rows.
 #include <cstdint>
 
+#include "core/kernels/host_device.h"
+
 namespace canvaslab::cuda {
 
 inline constexpr int32_t kMaxExperts = 512;
@@ -16,7 +18,7 @@ struct RouteCall {
   int32_t* expert = nullptr;                         ///< [R] out, slots in falling probability
   float* weight = nullptr;                           ///< [R] out
 };
-extern "C" int route(const RouteCall& call, void* stream);
+int route(const RouteCall& call, void* stream) CANVASLAB_C_NAME(route);
 
 /// A counting sort that keeps the order of rows within an expert; integers only, so the same on every run.
 struct GroupCall {
@@ -26,6 +28,6 @@ struct GroupCall {
   int32_t* place = nullptr;                 ///< [R] out: where a routed row stands among the grouped
   int32_t* source = nullptr;                ///< [R] out: which routed row stands there
 };
-extern "C" int group_by_expert(const GroupCall& call, void* stream);
+int group_by_expert(const GroupCall& call, void* stream) CANVASLAB_C_NAME(group_by_expert);
 
 }  // namespace canvaslab::cuda

@@ -4,6 +4,7 @@
 // no other row, and is the same bits every time.
 #include <cstdint>
 
+#include "core/kernels/host_device.h"
 #include "core/kernels/stored_rows.h"
 
 namespace canvaslab::cuda {
@@ -40,7 +41,7 @@ struct RowGlueCall {
   RowsOut residual = {};                  ///< [rows, width] in and out; where it is bf16 the outs see the rounded x
   NormedOut outs[3] = {};
 };
-extern "C" int row_glue(const RowGlueCall& call, void* stream);
+int row_glue(const RowGlueCall& call, void* stream) CANVASLAB_C_NAME(row_glue);
 
 /// The canvas enters the network: x = norm(embedding[id] * scale + signal), no gain; then outs as above.
 struct EmbedCall {
@@ -54,7 +55,7 @@ struct EmbedCall {
   RowsOut residual = {};
   NormedOut outs[3] = {};
 };
-extern "C" int embed_rows(const EmbedCall& call, void* stream);
+int embed_rows(const EmbedCall& call, void* stream) CANVASLAB_C_NAME(embed_rows);
 
 /// out [rows, width] = gelu(both[:, :width]) * both[:, width:], gelu by its tanh form; bit for bit RowOps::gelu_times where storage is f32.
 struct GeluCall {
@@ -62,7 +63,7 @@ struct GeluCall {
   RowsIn both = {};   ///< [rows, 2 width]
   RowsOut out = {};   ///< [rows, width]
 };
-extern "C" int gelu_times_rows(const GeluCall& call, void* stream);
+int gelu_times_rows(const GeluCall& call, void* stream) CANVASLAB_C_NAME(gelu_times_rows);
 
 /// out = cap * tanh(x / cap), bit for bit RowOps::soft_cap in f32; out may be x.
 struct SoftCapCall {
@@ -71,6 +72,6 @@ struct SoftCapCall {
   RowsIn x = {};      ///< [rows, width]
   RowsOut out = {};
 };
-extern "C" int soft_cap_rows(const SoftCapCall& call, void* stream);
+int soft_cap_rows(const SoftCapCall& call, void* stream) CANVASLAB_C_NAME(soft_cap_rows);
 
 }  // namespace canvaslab::cuda

@@ -2,6 +2,7 @@
 // Self-conditioning: the last prediction of a canvas as embeddings. Conventions: row_glue.h. Letters: V vocabulary, D width.
 #include <cstdint>
 
+#include "core/kernels/host_device.h"
 #include "core/kernels/stored_rows.h"
 
 namespace canvaslab::cuda {
@@ -56,6 +57,6 @@ struct SoftWorkspace {
 /// Bytes.
 inline int64_t soft_embedding_workspace(int32_t rows, int32_t vocabulary, int32_t width) { return SoftWorkspace(nullptr, rows, vocabulary, width).bytes; }
 
-extern "C" int soft_embedding(const SoftEmbeddingCall& call, void* stream);
+int soft_embedding(const SoftEmbeddingCall& call, void* stream) CANVASLAB_C_NAME(soft_embedding);
 
 }  // namespace canvaslab::cuda

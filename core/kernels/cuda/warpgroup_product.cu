@@ -111,7 +111,16 @@ bool warpgroup_products_agree() {
     for (const bool grouped : {false, true}) agree = agree && agrees(gated, grouped);
   int32_t device = 0, processors = 0;
   agree = agree && cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device) == cudaSuccess;
-  if (cudaDeviceSynchronize() != cudaSuccess) cudaDeviceReset();
+  // Errors that stay, after which nothing runs in this process but behind a reset.
+  switch (cudaDeviceSynchronize()) {
+    case cudaErrorIllegalAddress:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidPc:
+    case cudaErrorHardwareStackError:
+    case cudaErrorLaunchFailure: cudaDeviceReset(); break;
+    default: break;
+  }
   cudaGetLastError();
   processors_in_use = agree ? processors : 0;
   return agree;

@@ -11,7 +11,7 @@ inline constexpr int32_t kWarpgroupTokens[] = {64, 128, 256};
 bool has_warpgroups();
 
 /// As matrix_product() of bf16 weights, by tiles of `tokens` rows; blocks: of the grid, 0: as many as the device runs at once. Precondition: has_warpgroups().
-extern "C" int warpgroup_product(const ProductCall& call, int32_t tokens, int32_t blocks, void* stream);
+int warpgroup_product(const ProductCall& call, int32_t tokens, int32_t blocks, void* stream) CANVASLAB_C_NAME(warpgroup_product);
 
 /// Multiplies odd-sized matrices by these kernels and by those of matrix_product.cuh, which every architecture has. From when on all results were the same to the bit, matrix_product() takes these kernels
 /// where there are many rows: equal bits, because a result must not show how many rows there were. Allocates and waits, so never while a graph is captured. Should the kernels spoil the device's context,

@@ -50,7 +50,7 @@ std::vector<double> layer_mlp(const LayerMatrix& gate_up, const LayerMatrix& dow
 }
 
 struct WholeLayer {
-  static constexpr int kRows = 5, kCached = 7;
+  static constexpr int kRows = kFullSizes ? 70 : 5, kCached = 7;  // on a device enough for products of many rows
   WholeLayer(const LayerShape& s, uint64_t seed)
       : shape(s), random(seed), D(s.hidden), qkv(s.qkv_width(), D, random), o(D, s.q_width(), random), gate_up(2 * s.dense_width, D, random), down(D, s.dense_width, random), router(s.num_experts, D, random),
         experts_gate_up(static_cast<int64_t>(s.num_experts) * 2 * s.expert_width, D, random), experts_down(static_cast<int64_t>(s.num_experts) * D, s.expert_width, random),
