@@ -525,8 +525,8 @@ int main(int argc, char** argv) {
     else if (i + 1 < argc && name == "--inner") inner = std::max(1, std::atoi(argv[++i]));
     else return std::fprintf(stderr, "measure: unknown argument '%s'; known: --only LIST, --repeats N, --inner N\n", argv[i]), 2;
   }
-  const bool agree = warpgroup_products_agree();  // first of all: it may reset the device
-  std::printf("{\"what\": \"warpgroups\", \"by\": \"driver\", \"there\": %s, \"agree\": %s}\n", has_warpgroups() ? "true" : "false", agree ? "true" : "false");
+  const char* const uses[] = {"never", "always", "many rows"};
+  std::printf("{\"what\": \"warpgroups\", \"by\": \"driver\", \"used\": \"%s\"}\n", uses[static_cast<int>(ask_warpgroups())]);  // first of all: it may reset the device
   check(cudaStreamCreate(&stream), "a stream");
   check_cublas(cublasCreate(&cublas));
   check_cublas(cublasSetStream(cublas, stream));

@@ -159,7 +159,7 @@ std::unique_ptr<Device> open_device(std::string& why_not, bool loops_alone) {
     return nullptr;
   }
   static std::once_flag asked;
-  if (e == cudaSuccess) std::call_once(asked, warpgroup_products_agree);  // products use them from here on if so; once, before anything is on the device
+  if (e == cudaSuccess) std::call_once(asked, ask_warpgroups);  // once, before anything is on the device
   if (e == cudaSuccess) e = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
   if (e == cudaSuccess) e = cudaStreamCreateWithFlags(&recording, cudaStreamNonBlocking);
   if (e != cudaSuccess) {

@@ -4,7 +4,7 @@
 namespace canvaslab::cuda {
 
 int matrix_product(const ProductCall& call, void* stream) {
-  const int32_t tokens = warpgroup_tokens(call, warpgroup_processors());
+  const int32_t tokens = warpgroup_tokens(call, warpgroups_in_use());
   return tokens > 0 ? warpgroup_product(call, tokens, 0, stream) : matrix_product_by_warps(call, stream);
 }
 

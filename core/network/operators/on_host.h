@@ -1,6 +1,7 @@
 #pragma once
 // The calls of core/kernels/cuda carried out on the processor, on host memory: what the CPU's operators are. The same structs mean the same; sums are at least as exact, so that the GPU is measured
 // against these. Plain loops on one thread: they say what is right, the network's CPU path is the fast one. Preconditions are the launchers', and indices in memory are trusted as there.
+// What no operator asks for is left out: products in pieces or with a soft-cap, routing of logits in pieces, temperatures that are known on the device alone.
 #include "core/kernels/cuda/attention.h"
 #include "core/kernels/cuda/call_rows.h"
 #include "core/kernels/cuda/device_step.h"

@@ -110,19 +110,21 @@ INSTANTIATE_TEST_SUITE_P(FullSizes, WarpgroupBits,
                          [](const auto& at) { return std::string(at.param.name); });
 
 TEST(WarpgroupTokens, FillTheMultiprocessors) {
+  constexpr Warpgroups kMany{WarpgroupUse::kManyRows, 132}, kAll{WarpgroupUse::kAlways, 132};
   const auto tokens = [](int32_t rows, int32_t n, bool gated, int32_t groups = 1) {
     const int32_t begin = 0;
-    return warpgroup_tokens({.rows = rows, .n = n, .k = 2816, .gated = gated, .begin = groups > 1 ? &begin : nullptr, .num_groups = groups}, 132);
+    return warpgroup_tokens({.rows = rows, .n = n, .k = 2816, .gated = gated, .begin = groups > 1 ? &begin : nullptr, .num_groups = groups}, kMany);
   };
   EXPECT_EQ(tokens(256, 262144, false), 256) << "tiles enough: the widest read least";
   EXPECT_EQ(tokens(256, 8192, false), 128) << "128 tiles, where 256 rows would leave half of the multiprocessors without";
   EXPECT_EQ(tokens(256, 2112, true), 64) << "132 tiles";
-  EXPECT_EQ(warpgroup_tokens({.rows = 256, .n = 2816, .k = 8192, .pieces = 3}, 132), 128) << "44 tiles in three pieces: 132";
+  EXPECT_EQ(warpgroup_tokens({.rows = 256, .n = 2816, .k = 8192, .pieces = 3}, kMany), 128) << "44 tiles in three pieces: 132";
   EXPECT_EQ(tokens(64, 262144, false), 0);
   EXPECT_EQ(tokens(65 * 128, 704, true, 128), 128);
   EXPECT_EQ(tokens(64 * 128, 704, true, 128), 0);
-  EXPECT_EQ(warpgroup_tokens({.rows = 256, .n = 8192, .k = 2816}, 0), 0) << "not known to agree";
-  EXPECT_EQ(warpgroup_tokens({.rows = 256, .n = 8192, .k = 2816, .w = {.format = WeightFormat::kE4m3}}, 132), 0);
+  EXPECT_EQ(warpgroup_tokens({.rows = 256, .n = 8192, .k = 2816}, {}), 0) << "nothing is known";
+  for (const Warpgroups& found : {kMany, kAll}) EXPECT_EQ(warpgroup_tokens({.rows = 256, .n = 8192, .k = 2816, .w = {.format = WeightFormat::kE4m3}}, found), 0);
+  for (const int32_t rows : {1, 64, 65}) EXPECT_NE(warpgroup_tokens({.rows = rows, .n = 8192, .k = 2816}, kAll), 0) << "bits differ from those of warps, so all products have to have them";
 }
 
 }  // namespace
