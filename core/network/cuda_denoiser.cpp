@@ -44,6 +44,7 @@ struct CudaSequence final : Sequence {
   Living living;
   DeviceCache cache;
   DeviceTables tables;
+  bool broken = false;                       // an append failed on the way, and the cache holds part of it
   std::shared_ptr<DeviceMemory> prediction;  // [L, V] f32 logits of the last step, or null
   float inverse_temperature = 1;             // of the prediction
   size_t length = 0;                         // L of the prediction
@@ -134,7 +135,10 @@ class CudaDenoiser final : public Denoiser {
     s.prediction.reset();
     s.ahead.reset();
     std::vector<float> logits(want_causal_logits ? canvas.size() * vocabulary() : 0);
+    expect_whole(s);
+    s.broken = true;
     network_.encode(canvas, {}, s.cache, want_causal_logits ? logits.data() : nullptr);
+    s.broken = false;
     return logits;
   }
 
@@ -161,9 +165,13 @@ class CudaDenoiser final : public Denoiser {
     bool done = false;
   };
 
+  static void expect_whole(const CudaSequence& s) {
+    if (s.broken) throw std::logic_error("a sequence goes on whose append failed");
+  }
   void check(const DenoiseRow& row) const {
     const StepRequest& request = row.request;
     check_token_ids(request.canvas, facts_.vocabulary, "canvas");
+    expect_whole(dynamic_cast<const CudaSequence&>(*row.sequence));
     if (request.self_conditioning == SelfConditioning::kGiven && request.given_logits.size() != request.canvas.size() * vocabulary()) throw std::logic_error("given logits are not [L, V]");
     const auto& s = dynamic_cast<const CudaSequence&>(*row.sequence);
     const size_t length = s.ahead ? s.ahead->canvases.front().size() : s.prediction ? s.length : request.canvas.size();

@@ -44,7 +44,7 @@ class LiveCodeBench final : public ProgramDataset {
     });
     const std::lock_guard lock(mutex_);
     places_ = std::move(places);
-    rows_ = std::make_unique<RowFile>(path_);
+    rows_ = std::make_shared<RowFile>(path_);
     return out;
   }
 
@@ -93,7 +93,12 @@ class LiveCodeBench final : public ProgramDataset {
     return at->second;
   }
   ProgramTests decoded(const std::string& id, const Place& place) const {
-    const DataRow row = rows_->at(place.offset);
+    std::shared_ptr<RowFile> rows;  // this call's own, should the data set be loaded anew meanwhile
+    {
+      const std::lock_guard lock(mutex_);
+      rows = rows_;
+    }
+    const DataRow row = rows->at(place.offset);
     const JsonFields fields(row.fields, row.where);
     if (fields.text("question_id") != id || tests_identity(fields) != place.identity) throw input_error("{}expected item '{}' as it was; the file has changed while it was in use", row.where, id);
     return program_tests_of(row);
@@ -103,7 +108,7 @@ class LiveCodeBench final : public ProgramDataset {
   PromptTemplate template_;
   mutable std::mutex mutex_;
   mutable std::map<std::string, Place> places_;
-  mutable std::unique_ptr<RowFile> rows_;
+  mutable std::shared_ptr<RowFile> rows_;
   mutable Recent<ProgramTests> tests_{kMostDecoded};
 };
 

@@ -320,7 +320,7 @@ TEST(CudaDenoiser, AddsUpProductsInPieces) {
   const auto expected = logits(*exact);
   const double ours = typical_error(logits(*gpu.denoiser), expected, 96), theirs = typical_error(logits(*cpu), expected, 96);
   fmt::print("errors of the logits {:.1e} by the kernels, {:.1e} by the CPU's bf16 path\n", ours, theirs);
-  EXPECT_LT(ours, 2 * theirs + 1e-3);
+  EXPECT_LT(ours, 4 * theirs) << "medians of five positions of a random model are 0.7 to 1.6 times each other; a piece left out costs tens of percent";
   StepRequest alone = request_of(b, 1, {});
   alone.self_conditioning = SelfConditioning::kNone;
   EXPECT_GT(typical_error(step(*exact, *exact->prefill(prompt_of({2, 17, 9, 33})), alone).logits, expected, 96), 0.01) << "self-conditioning could be left out unseen";
@@ -726,6 +726,11 @@ TEST(CudaDenoiser, MistakesAreSaidAndOthersGoOn) {
   } catch (const UserError& error) {
     EXPECT_NE(std::string(error.what()).find("the simulated GPU has no room for 1 MiB of keys and values"), std::string::npos) << error.what();
   }
+  // A cache that holds part of what was appended is no context.
+  EXPECT_THROW(denoiser.append(*other, std::vector<int32_t>(600, 7), false), UserError);
+  gpu.device->room = std::numeric_limits<int64_t>::max();
+  EXPECT_THROW(step(denoiser, *other, request_of(canvas, 0)), std::logic_error);
+  EXPECT_THROW(denoiser.append(*other, canvas, false), std::logic_error);
   // No room for several canvases' logits together, but for each of them alone: they are answered all the same.
   gpu.device->room = std::numeric_limits<int64_t>::max();
   std::vector<std::unique_ptr<Sequence>> sequences;
