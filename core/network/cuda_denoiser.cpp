@@ -9,22 +9,13 @@
 #include <limits>
 #include <mutex>
 
+#include "core/network/cuda_steps_ahead.h"
+#include "core/network/device_statistics.h"
+
 namespace canvaslab {
 namespace {
 
-constexpr size_t kMostStepsAhead = 1024;              // what is recorded of a step is some kilobytes
 constexpr int64_t kMostLogitBytes = int64_t{4} << 30;  // of canvases that go through the network together
-
-/// Steps of a canvas that were made before they were asked for.
-struct StepsAhead {
-  int32_t canvas_idx = 0;
-  SelfConditioning self_conditioning = SelfConditioning::kPrevious;
-  StatisticSet wanted;
-  DrawKey draws;                             // of step 0
-  std::vector<float> temperatures;           // of all steps that were foreseen
-  std::vector<std::vector<int32_t>> canvases;  // [steps made][L]
-  std::vector<RowStatistics> statistics;     // [steps made]
-};
 
 /// Counts its copies.
 class Living {
@@ -53,48 +44,8 @@ struct CudaSequence final : Sequence {
   std::unique_ptr<Sequence> fork() const override { return std::make_unique<CudaSequence>(*this); }
 };
 
-/// Arrays of statistics for so many rows, one behind the other: all in four-byte numbers, so that one copy brings them.
-constexpr size_t kColumns = 10;
-cuda::StatisticsArrays columns_at(void* memory, size_t rows) {
-  const auto ints = [&](size_t i) { return static_cast<int32_t*>(memory) + i * rows; };
-  const auto floats = [&](size_t i) { return static_cast<float*>(memory) + i * rows; };
-  return {.argmax = ints(0), .argmax_logprob = floats(1), .second = ints(2), .second_logprob = floats(3), .entropy_nats = floats(4), .candidate = ints(5), .candidate_logprob = floats(6),
-          .current_logprob = floats(7), .argmax_logprob_t1 = floats(8), .entropy_t1_nats = floats(9)};
-}
-
-/// Leaves out what nobody wants.
-cuda::StatisticsArrays wanted_of(cuda::StatisticsArrays all, StatisticSet wanted, bool draws) {
-  if (!wanted.has(Statistic::kMax)) all.argmax = nullptr, all.argmax_logprob = nullptr;
-  if (!wanted.has(Statistic::kTop2)) all.second = nullptr, all.second_logprob = nullptr;
-  if (!wanted.has(Statistic::kEntropy)) all.entropy_nats = nullptr;
-  if (!wanted.has(Statistic::kCandidate) || !draws) all.candidate = nullptr, all.candidate_logprob = nullptr;
-  if (!wanted.has(Statistic::kCurrent)) all.current_logprob = nullptr;
-  if (!wanted.has(Statistic::kUntempered)) all.argmax_logprob_t1 = nullptr, all.entropy_t1_nats = nullptr;
-  return all;
-}
-
-/// Columns of rows [first, first + L) into what the request wants.
-void take_statistics(const cuda::StatisticsArrays& columns, size_t first, const StepRequest& request, RowStatistics& out) {
-  out.resize(request.canvas.size(), request.wanted);
-  const auto take = [first](auto& to, const auto* from) { std::copy_n(from + first, to.size(), to.begin()); };
-  take(out.argmax, columns.argmax);
-  take(out.argmax_logprob, columns.argmax_logprob);
-  take(out.second, columns.second);
-  take(out.second_logprob, columns.second_logprob);
-  take(out.entropy_nats, columns.entropy_nats);
-  if (request.draw_key) {
-    take(out.candidate, columns.candidate);
-    take(out.candidate_logprob, columns.candidate_logprob);
-  }
-  take(out.current_logprob, columns.current_logprob);
-  take(out.argmax_logprob_t1, columns.argmax_logprob_t1);
-  take(out.entropy_t1_nats, columns.entropy_t1_nats);
-}
-
 /// Why a logit is refused: the first of its canvas that is no number.
 std::exception_ptr non_finite(int32_t position) { return std::make_exception_ptr(NonFiniteLogits(static_cast<size_t>(position))); }
-
-bool needs_host(const StepRequest& request) { return request.filters.any() || request.wanted.has(Statistic::kDivergence) || request.wanted.has(Statistic::kAlternative); }
 
 class CudaDenoiser final : public Denoiser {
  public:
@@ -191,15 +142,8 @@ class CudaDenoiser final : public Denoiser {
   /// Answers a call whose steps have all been made already, of exactly these canvases.
   static bool foreseen(Call& call) {
     for (const DenoiseRow& row : call.rows) {
-      const StepRequest& request = row.request;
       const auto& s = dynamic_cast<const CudaSequence&>(*row.sequence);
-      const StepsAhead* ahead = s.ahead.get();
-      const auto step = static_cast<size_t>(request.step_idx);
-      if (!ahead || step != s.asked || step >= ahead->canvases.size() || request.canvas_idx != ahead->canvas_idx || request.temperature != ahead->temperatures[step] || request.self_conditioning != ahead->self_conditioning) return false;
-      DrawKey draws = ahead->draws;
-      draws.step_idx += static_cast<uint32_t>(step);
-      if (!request.draw_key || *request.draw_key != draws || !(request.wanted == ahead->wanted) || request.want_logits || request.hold_prediction || needs_host(request)) return false;
-      if (!std::equal(request.canvas.begin(), request.canvas.end(), ahead->canvases[step].begin(), ahead->canvases[step].end())) return false;
+      if (!s.ahead || static_cast<size_t>(row.request.step_idx) != s.asked || !s.ahead->answers(row.request)) return false;
     }
     for (const DenoiseRow& row : call.rows) {
       auto& s = dynamic_cast<CudaSequence&>(*row.sequence);
@@ -207,13 +151,6 @@ class CudaDenoiser final : public Denoiser {
       call.answers.emplace_back().result.statistics = s.ahead->statistics[s.asked - 1];
     }
     return true;
-  }
-
-  /// Whether the steps of this request's canvas can be made in one go.
-  bool runs_ahead(const StepRequest& request) const {
-    return request.outlook && request.step_idx == 0 && request.outlook->bounds.size() > 1 && request.outlook->bounds.size() <= kMostStepsAhead && request.draw_key && !request.hold_prediction && !request.want_logits &&
-           !needs_host(request) && request.self_conditioning != SelfConditioning::kGiven && request.canvas.size() <= static_cast<size_t>(cuda::kMaxCanvas) && request.wanted.has(Statistic::kMax) &&
-           request.wanted.has(Statistic::kEntropy) && request.wanted.has(Statistic::kCandidate);
   }
 
   /// Where a request is not one that was foreseen: the steps that were asked for are made again, one by one, so that the prediction of the last is there. An error leaves the sequence as it was.
@@ -276,7 +213,7 @@ class CudaDenoiser final : public Denoiser {
       try {
         catch_up(rows[i]);
         const StepRequest& request = rows[i].request;
-        taken[!by_themselves || !runs_ahead(request) ? kOneStep : request.self_conditioning == SelfConditioning::kPrevious ? kLoopFedBack : kLoopAlone].push_back(i);
+        taken[!by_themselves || !StepsAhead::possible(request) ? kOneStep : request.self_conditioning == SelfConditioning::kPrevious ? kLoopFedBack : kLoopAlone].push_back(i);
       } catch (...) {
         answers[i].error = std::current_exception();
       }
@@ -369,80 +306,18 @@ class CudaDenoiser final : public Denoiser {
 
   /// All steps of these canvases, each as far as its outlook says. Where a logit is no number, nothing is kept of it and steps are made one by one, which finds out whose it is.
   void to_the_end(std::span<const DenoiseRow> rows, std::span<Answer> answers) const {
-    size_t positions = 0, most_steps = 0;
-    StatisticSet wanted;
-    for (const DenoiseRow& row : rows) {
-      positions += row.request.canvas.size();
-      most_steps = std::max(most_steps, row.request.outlook->bounds.size());
-      wanted = wanted | row.request.wanted;
-    }
-    const auto num_canvases = static_cast<int64_t>(rows.size()), S = static_cast<int64_t>(positions), num_banned = static_cast<int64_t>(facts_.banned_ids.size());
-    const auto layout = [&](void* base) { return cuda::LoopMemory(base, num_canvases, S, static_cast<int64_t>(most_steps), num_banned); };
-    auto* base = grown(loop_, network_.device(), layout(nullptr).bytes, "a canvas's steps").as<std::byte>();
-    float* logits = network_.logits(S * row_bytes());
-    const cuda::LoopMemory there = layout(base);
-
-    std::vector<std::byte> sent(static_cast<size_t>(there.sent_bytes));
-    const cuda::LoopMemory here = layout(sent.data());
-    std::copy(facts_.banned_ids.begin(), facts_.banned_ids.end(), here.banned);
-    *here.bad_row = cuda::kNoBadRow;
     std::vector<DeviceCanvas> canvases;
-    int32_t first = 0;
-    for (size_t c = 0; c < rows.size(); ++c) {
-      const StepRequest& request = rows[c].request;
-      const Outlook& outlook = *request.outlook;
-      auto& s = dynamic_cast<CudaSequence&>(*rows[c].sequence);
-      canvases.push_back({.ids = request.canvas, .cache = &s.cache, .tables = &s.tables});
-      const auto length = static_cast<int32_t>(request.canvas.size());
-      here.canvases[c] = {.draws = *request.draw_key, .first = first, .length = length, .num_steps = static_cast<int32_t>(outlook.bounds.size()), .confidence = outlook.confidence, .stability = outlook.stability};
-      for (size_t step = 0; step < outlook.bounds.size(); ++step) {
-        const float temperature = outlook.temperatures[step];
-        here.steps[c * most_steps + step] = {.inverse_temperature = temperature > 0 ? 1 / static_cast<double>(temperature) : 1, .feedback_inverse_temperature = temperature > 0 ? 1 / temperature : 1,
-                                             .bound = outlook.bounds[step], .greedy = temperature == 0};
-      }
-      std::copy(request.canvas.begin(), request.canvas.end(), here.canvas + first);
-      std::copy(outlook.allowed.begin(), outlook.allowed.end(), here.allowed + first);
-      here.equal_steps[c] = -1;
-      first += length;
+    for (const DenoiseRow& row : rows) {
+      auto& s = dynamic_cast<CudaSequence&>(*row.sequence);
+      canvases.push_back({.ids = row.request.canvas, .cache = &s.cache, .tables = &s.tables});
     }
-    network_.check(network_.device()->upload(base, sent.data(), there.sent_bytes));
-
-    const cuda::StatisticsArrays columns = wanted_of(columns_at(there.columns, positions), wanted, true);
-    const void* in_order[] = {columns.argmax, columns.argmax_logprob, columns.second, columns.second_logprob, columns.entropy_nats, columns.candidate, columns.candidate_logprob, columns.current_logprob, columns.argmax_logprob_t1,
-                              columns.entropy_t1_nats};
-    static_assert(std::size(in_order) == kColumns && kColumns + 1 == cuda::kLoopColumns);
-    uint32_t bits = 0;
-    for (size_t i = 0; i < kColumns; ++i) bits |= in_order[i] ? 1u << i : 0;
-    const cuda::LoopCall loop{.canvases = there.canvases, .num_canvases = static_cast<int32_t>(num_canvases), .num_rows = static_cast<int32_t>(S), .most_steps = static_cast<int32_t>(most_steps), .steps = there.steps,
-                              .step = there.step, .finished = there.finished, .running = there.running, .feedback_inverse_temperature = there.feedback_inverse_temperature, .statistics_rows = there.statistics_rows,
-                              .accept_canvases = there.accept_canvases,
-                              .statistics = {.logits = logits, .rows = there.statistics_rows, .num_rows = static_cast<int32_t>(S), .vocabulary = facts_.vocabulary, .out = columns, .bad_row = there.bad_row},
-                              .accept = {.canvases = there.accept_canvases, .num_canvases = static_cast<int32_t>(num_canvases), .vocabulary = facts_.vocabulary, .entropy_nats = columns.entropy_nats,
-                                         .candidate = columns.candidate, .argmax = columns.argmax, .allowed = there.allowed, .banned_ids = there.banned, .num_banned = static_cast<int32_t>(num_banned),
-                                         .mask_id = facts_.absorbing ? facts_.mask_id : -1, .canvas = there.canvas, .accepted = there.accepted, .last_argmax = there.last_argmax, .equal_steps = there.equal_steps,
-                                         .stop = there.stop},
-                              .columns = there.columns, .wanted = bits, .record = there.record};
-    network_.decode_loop(canvases, logits, loop, rows.front().request.self_conditioning == SelfConditioning::kPrevious);
-
-    std::vector<std::byte> back(static_cast<size_t>(there.back_end));
-    network_.check(network_.device()->download(back.data() + there.back_at, base + there.back_at, there.back_end - there.back_at));
-    const cuda::LoopMemory came = layout(back.data());
-    if (*came.bad_row != cuda::kNoBadRow) return together(rows, answers);
-    first = 0;
+    const auto ahead = steps_ahead(network_, facts_, rows, canvases, loop_);
+    if (ahead.empty()) return together(rows, answers);
     for (size_t c = 0; c < rows.size(); ++c) {
-      const StepRequest& request = rows[c].request;
-      auto ahead = std::make_shared<StepsAhead>(StepsAhead{.canvas_idx = request.canvas_idx, .self_conditioning = request.self_conditioning, .wanted = request.wanted, .draws = *request.draw_key,
-                                                           .temperatures = {request.outlook->temperatures.begin(), request.outlook->temperatures.end()}, .canvases = {}, .statistics = {}});
-      for (int32_t step = 0; step < came.step[c]; ++step) {
-        int32_t* record = came.record + static_cast<int64_t>(step) * cuda::kLoopColumns * S;
-        ahead->canvases.emplace_back(record + first, record + first + request.canvas.size());
-        take_statistics(columns_at(record + S, positions), static_cast<size_t>(first), request, ahead->statistics.emplace_back());
-      }
-      first += static_cast<int32_t>(request.canvas.size());
-      answers[c].result.statistics = ahead->statistics.front();
       auto& s = dynamic_cast<CudaSequence&>(*rows[c].sequence);
+      answers[c].result.statistics = ahead[c]->statistics.front();
       s.prediction.reset();
-      s.ahead = std::move(ahead);
+      s.ahead = ahead[c];
       s.asked = 1;
     }
   }
