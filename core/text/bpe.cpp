@@ -9,7 +9,7 @@ namespace canvaslab {
 namespace {
 
 constexpr uint64_t kFree = ~uint64_t{0};
-constexpr int64_t kMaxId = 1 << 26;  // a larger id is a broken file, and would cost memory
+constexpr int64_t kMaxId = 1 << 21;  // eight times the largest vocabularies there are: a larger id is a broken file, and would cost memory and time
 
 uint64_t pair_key(int32_t left, int32_t right) { return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right); }
 

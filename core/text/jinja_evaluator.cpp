@@ -68,6 +68,11 @@ Evaluator::Evaluator(const std::string& name, const Value& variables) : name_(na
   scopes_.emplace_back().outer = &globals;
 }
 
+/// Namespaces are all that a template can change, so every circle of values goes through one.
+Evaluator::~Evaluator() {
+  for (const auto& dict : changed_) dict->clear();
+}
+
 std::string Evaluator::run(const Node& body) {
   std::string out;
   try {
@@ -261,6 +266,7 @@ void Evaluator::assign(const Node& target, const Value& value, Scope& scope) {
     const Value object = evaluate(*target.kids[0], scope);
     if (object.kind != Kind::kNamespace) throw input_error("attributes can only be set on a namespace, and '{}' is {}", target.kids[0]->text, object.type());
     object.dict->set(Value::text(target.text), value);
+    changed_.insert(object.dict);
   } else {
     const List values = elements(value);
     if (values.size() != target.kids.size()) throw input_error("{} names cannot take {} values", target.kids.size(), values.size());

@@ -1,7 +1,9 @@
 #pragma once
 // Running a template's tree.
 #include <deque>
+#include <memory>
 #include <optional>
+#include <set>
 
 #include "core/text/jinja_syntax.h"
 
@@ -18,6 +20,9 @@ struct Scope {
 class Evaluator {
  public:
   Evaluator(const std::string& name, const Value& variables);
+  ~Evaluator();
+  Evaluator(const Evaluator&) = delete;
+  Evaluator& operator=(const Evaluator&) = delete;
   std::string run(const Node& body);
 
   Value call(const Value& callee, const Arguments& arguments);
@@ -60,6 +65,7 @@ class Evaluator {
   int depth_ = 0;
   size_t spent_ = 0;
   std::deque<Scope> scopes_;
+  std::set<std::shared_ptr<Dict>> changed_;  // namespaces with attributes set: what they hold may lead back to them
 };
 
 /// Errors name what was wanted: `what` is used as "TEXT expected".

@@ -221,6 +221,11 @@ void Dict::set(const Value& key, Value value) {
   else items_[place->second].second = std::move(value);
 }
 
+void Dict::clear() {
+  index_.clear();
+  items_.clear();
+}
+
 Value Arguments::get(size_t i, std::string_view name) const {
   if (i < positional.size()) return positional[i];
   for (const auto& [key, value] : named)

@@ -21,6 +21,7 @@ class Dict {
  public:
   const Value* find(const Value& key) const;
   void set(const Value& key, Value value);
+  void clear();
   const std::vector<std::pair<Value, Value>>& items() const { return items_; }
 
  private:

@@ -102,6 +102,21 @@ TEST(ChatTemplate, AHostileTemplateEnds) {
   EXPECT_NE(error_of("{{ 1" + [] { std::string s; for (int i = 0; i < 20000; ++i) s += " + 1"; return s; }() + " }}"), "");
 }
 
+/// Namespaces may hold themselves; what they hold is let go of all the same.
+TEST(ChatTemplate, CirclesAreLetGo) {
+  for (const char* source : {"{% set ns = namespace() %}{% set ns.x = ns %}{% set ns.d = d %}", "{% set a = namespace(d=d) %}{% set b = namespace(a=[a]) %}{% set a.b = {'b': b} %}{{ a.b.b.a[0].nothing.there }}",
+                             "{% for i in [1, 2] %}{% set loop.x = [loop, d] %}{% endfor %}", "{% set ns = namespace(d=d) %}{% set ns.x = [ns, ns] %}{{ ns }}"}) {
+    const auto variables = jinja::Value::from_json(OrderedJson{{"d", {{"k", 1}}}});
+    const auto held = variables.dict->find(jinja::Value::text("d"))->dict;
+    const long before = held.use_count();
+    try {
+      JinjaTemplate(source, "template").render(variables);
+    } catch (const UserError&) {  // the last is nested without end
+    }
+    EXPECT_EQ(held.use_count(), before) << source;
+  }
+}
+
 TEST(ChatTemplate, ErrorsNameTheLine) {
   EXPECT_EQ(error_of("a\n{% if x %}\n"), "t:2: expected '{% endif %}', got the end of the template");
   EXPECT_EQ(error_of("\n\n{{ raise_exception('no ' ~ 1) }}"), "t:3: no 1");
