@@ -32,6 +32,18 @@ using OptionalDtype = std::optional<at::ScalarType>;
 inline constexpr std::nullopt_t kAny = std::nullopt;
 using Sizes = std::initializer_list<std::optional<SymInt>>;
 
+/// An operator for all devices: its schema, its results' shapes without numbers, and the function that carries it out on the processor and, where the kernels are built, on a GPU. In namespace scope.
+#define CANVASLAB_OPERATOR(name, schema, results, carried_out)                                            \
+  TORCH_LIBRARY_FRAGMENT(canvaslab, m) { m.def(schema, {at::Tag::pt2_compliant_tag}); }                   \
+  TORCH_LIBRARY_IMPL(canvaslab, Meta, m) { m.impl(name, results); }                                       \
+  TORCH_LIBRARY_IMPL(canvaslab, CPU, m) { m.impl(name, carried_out); }                                    \
+  CANVASLAB_OPERATOR_ON_GPU(name, carried_out)
+#ifdef CANVASLAB_HAS_CUDA
+#define CANVASLAB_OPERATOR_ON_GPU(name, carried_out) TORCH_LIBRARY_IMPL(canvaslab, CUDA, m) { m.impl(name, carried_out); }
+#else
+#define CANVASLAB_OPERATOR_ON_GPU(name, carried_out)
+#endif
+
 /// Checks of an operator's arguments; messages begin with its name.
 class Arguments {
  public:

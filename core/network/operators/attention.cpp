@@ -118,21 +118,8 @@ Tensor attention(const Tensor& q, const Tensor& cached_k, const Tensor& cached_v
   return out;
 }
 
-TORCH_LIBRARY_FRAGMENT(canvaslab, m) {
-  for (const char* schema : {kHeadRows, kAttention}) m.def(schema, {at::Tag::pt2_compliant_tag});
-}
-TORCH_LIBRARY_IMPL(canvaslab, Meta, m) {
-  m.impl("head_rows", head_rows_result);
-  m.impl("attention", attention_result);
-}
-void implement(torch::Library& m) {
-  m.impl("head_rows", head_rows);
-  m.impl("attention", attention);
-}
-TORCH_LIBRARY_IMPL(canvaslab, CPU, m) { implement(m); }
-#ifdef CANVASLAB_HAS_CUDA
-TORCH_LIBRARY_IMPL(canvaslab, CUDA, m) { implement(m); }
-#endif
+CANVASLAB_OPERATOR("head_rows", kHeadRows, head_rows_result, head_rows)
+CANVASLAB_OPERATOR("attention", kAttention, attention_result, attention)
 
 }  // namespace
 }  // namespace canvaslab::operators

@@ -118,24 +118,8 @@ Tensor grouped_product(const Tensor& x, const Tensor& weight, const Tensor& begi
   return run(Arguments("grouped_product", x), grouped_result(x, weight, begin, source, slots, scale, group_scales, gated, dtype), x, weight, &begin, source, slots, scale, group_scales, gated);
 }
 
-TORCH_LIBRARY_FRAGMENT(canvaslab, m) {
-  m.def(kProduct, {at::Tag::pt2_compliant_tag});
-  m.def(kGroupedProduct, {at::Tag::pt2_compliant_tag});
-}
-TORCH_LIBRARY_IMPL(canvaslab, Meta, m) {
-  m.impl("product", product_result);
-  m.impl("grouped_product", grouped_result);
-}
-TORCH_LIBRARY_IMPL(canvaslab, CPU, m) {
-  m.impl("product", product);
-  m.impl("grouped_product", grouped_product);
-}
-#ifdef CANVASLAB_HAS_CUDA
-TORCH_LIBRARY_IMPL(canvaslab, CUDA, m) {
-  m.impl("product", product);
-  m.impl("grouped_product", grouped_product);
-}
-#endif
+CANVASLAB_OPERATOR("product", kProduct, product_result, product)
+CANVASLAB_OPERATOR("grouped_product", kGroupedProduct, grouped_result, grouped_product)
 
 }  // namespace
 }  // namespace canvaslab::operators

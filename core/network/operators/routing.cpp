@@ -63,21 +63,8 @@ ThreeTensors group_by_expert(const Tensor& expert, int64_t num_experts) {
   return results;
 }
 
-TORCH_LIBRARY_FRAGMENT(canvaslab, m) {
-  for (const char* schema : {kRoute, kGroupByExpert}) m.def(schema, {at::Tag::pt2_compliant_tag});
-}
-TORCH_LIBRARY_IMPL(canvaslab, Meta, m) {
-  m.impl("route", route_result);
-  m.impl("group_by_expert", group_by_expert_result);
-}
-void implement(torch::Library& m) {
-  m.impl("route", route);
-  m.impl("group_by_expert", group_by_expert);
-}
-TORCH_LIBRARY_IMPL(canvaslab, CPU, m) { implement(m); }
-#ifdef CANVASLAB_HAS_CUDA
-TORCH_LIBRARY_IMPL(canvaslab, CUDA, m) { implement(m); }
-#endif
+CANVASLAB_OPERATOR("route", kRoute, route_result, route)
+CANVASLAB_OPERATOR("group_by_expert", kGroupByExpert, group_by_expert_result, group_by_expert)
 
 }  // namespace
 }  // namespace canvaslab::operators

@@ -155,27 +155,11 @@ void soft_cap_(const Tensor& x, double cap) {
   if (x.numel() > 0) site.run(call);
 }
 
-TORCH_LIBRARY_FRAGMENT(canvaslab, m) {
-  for (const char* schema : {kAddNorm, kNorms, kEmbedRows, kGeluTimes, kSoftCap}) m.def(schema, {at::Tag::pt2_compliant_tag});
-}
-TORCH_LIBRARY_IMPL(canvaslab, Meta, m) {
-  m.impl("add_norm", add_norm_result);
-  m.impl("norms", norms_result);
-  m.impl("embed_rows", embed_rows_result);
-  m.impl("gelu_times", gelu_times_result);
-  m.impl("soft_cap_", soft_cap_result);
-}
-void implement(torch::Library& m) {
-  m.impl("add_norm", add_norm);
-  m.impl("norms", norms);
-  m.impl("embed_rows", embed_rows);
-  m.impl("gelu_times", gelu_times);
-  m.impl("soft_cap_", soft_cap_);
-}
-TORCH_LIBRARY_IMPL(canvaslab, CPU, m) { implement(m); }
-#ifdef CANVASLAB_HAS_CUDA
-TORCH_LIBRARY_IMPL(canvaslab, CUDA, m) { implement(m); }
-#endif
+CANVASLAB_OPERATOR("add_norm", kAddNorm, add_norm_result, add_norm)
+CANVASLAB_OPERATOR("norms", kNorms, norms_result, norms)
+CANVASLAB_OPERATOR("embed_rows", kEmbedRows, embed_rows_result, embed_rows)
+CANVASLAB_OPERATOR("gelu_times", kGeluTimes, gelu_times_result, gelu_times)
+CANVASLAB_OPERATOR("soft_cap_", kSoftCap, soft_cap_result, soft_cap_)
 
 }  // namespace
 }  // namespace canvaslab::operators

@@ -45,12 +45,7 @@ ThreeTensors soft_embedding(const Tensor& logits, const Tensor& table, double te
   return results;
 }
 
-TORCH_LIBRARY_FRAGMENT(canvaslab, m) { m.def(kSoftEmbedding, {at::Tag::pt2_compliant_tag}); }
-TORCH_LIBRARY_IMPL(canvaslab, Meta, m) { m.impl("soft_embedding", result); }
-TORCH_LIBRARY_IMPL(canvaslab, CPU, m) { m.impl("soft_embedding", soft_embedding); }
-#ifdef CANVASLAB_HAS_CUDA
-TORCH_LIBRARY_IMPL(canvaslab, CUDA, m) { m.impl("soft_embedding", soft_embedding); }
-#endif
+CANVASLAB_OPERATOR("soft_embedding", kSoftEmbedding, result, soft_embedding)
 
 }  // namespace
 }  // namespace canvaslab::operators

@@ -114,21 +114,8 @@ AcceptedAndStop entropy_bound_step(const Tensor& canvas, const Tensor& last_argm
   return {accepted, stop};
 }
 
-TORCH_LIBRARY_FRAGMENT(canvaslab, m) {
-  for (const char* schema : {kRowStatistics, kEntropyBoundStep}) m.def(schema, {at::Tag::pt2_compliant_tag});
-}
-TORCH_LIBRARY_IMPL(canvaslab, Meta, m) {
-  m.impl("row_statistics", row_statistics_result);
-  m.impl("entropy_bound_step", entropy_bound_step_result);
-}
-void implement(torch::Library& m) {
-  m.impl("row_statistics", row_statistics);
-  m.impl("entropy_bound_step", entropy_bound_step);
-}
-TORCH_LIBRARY_IMPL(canvaslab, CPU, m) { implement(m); }
-#ifdef CANVASLAB_HAS_CUDA
-TORCH_LIBRARY_IMPL(canvaslab, CUDA, m) { implement(m); }
-#endif
+CANVASLAB_OPERATOR("row_statistics", kRowStatistics, row_statistics_result, row_statistics)
+CANVASLAB_OPERATOR("entropy_bound_step", kEntropyBoundStep, entropy_bound_step_result, entropy_bound_step)
 
 }  // namespace
 }  // namespace canvaslab::operators
