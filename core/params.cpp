@@ -257,9 +257,7 @@ std::string Options::canonical() const {
     }
     if (!first) out += ", ";
     first = false;
-    PluginExpr quoted;
-    quoted.name = value.text;  // quotes what would not read back
-    out += value.name + "=" + (value.type == ParamType::kText ? quoted.text() : value.text);
+    out += value.name + "=" + (value.type == ParamType::kText ? written_word(value.text) : value.text);
   }
   return out + ')';
 }
