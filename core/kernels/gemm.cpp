@@ -19,6 +19,7 @@ namespace plain {
 constexpr size_t kWidth = 4;
 constexpr int kRows = 4;  // 8 sums of the 16 vector registers
 #include "core/kernels/panel_body.inc"
+#include "core/kernels/gemm_tile_body.inc"
 #include "core/kernels/gemm_body.inc"
 }  // namespace plain
 
@@ -29,6 +30,7 @@ namespace avx2 {
 constexpr size_t kWidth = 8;
 constexpr int kRows = 6;  // 12 sums of the 16 vector registers
 #include "core/kernels/panel_body.inc"
+#include "core/kernels/gemm_tile_body.inc"
 #include "core/kernels/gemm_body.inc"
 }  // namespace avx2
 #pragma GCC pop_options
@@ -38,6 +40,7 @@ namespace avx512 {
 constexpr size_t kWidth = 16;
 constexpr int kRows = 12;  // 24 sums of the 32 vector registers
 #include "core/kernels/panel_body.inc"
+#include "core/kernels/gemm_tile_body.inc"
 #include "core/kernels/gemm_body.inc"
 }  // namespace avx512
 #pragma GCC pop_options

@@ -15,16 +15,13 @@
 namespace canvaslab {
 namespace {
 
-constexpr int64_t kPairs = 256;  // as deep as an f32 panel in bytes
-
-// Without an instruction for it, a bf16 is an f32 whose lower half is zero.
-#define DOT(sum, x, pairs) (sum) + (Floats)((x) << 16) * (Floats)((Ints)(pairs) << 16) + (Floats)((x) & -65536) * (Floats)((Ints)(pairs) & -65536)
 namespace plain {
 constexpr size_t kWidth = 4;
 constexpr int kRows = 4;
 #include "core/kernels/panel_body.inc"
 #include "core/kernels/pairs_body.inc"
-#include "core/kernels/gemm_bf16_body.inc"
+#include "core/kernels/gemm_tile_body.inc"
+#include "core/kernels/gemm_bf16_widened_body.inc"
 }  // namespace plain
 
 #if CANVASLAB_X86_VERSIONS
@@ -32,24 +29,24 @@ constexpr int kRows = 4;
 #pragma GCC target("avx2,fma")
 namespace avx2 {
 constexpr size_t kWidth = 8;
-constexpr int kRows = 4;
+constexpr int kRows = 6;
 #include "core/kernels/panel_body.inc"
 #include "core/kernels/pairs_body.inc"
-#include "core/kernels/gemm_bf16_body.inc"
+#include "core/kernels/gemm_tile_body.inc"
+#include "core/kernels/gemm_bf16_widened_body.inc"
 }  // namespace avx2
 #pragma GCC pop_options
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512vl,avx512dq,avx512bw,fma,prefer-vector-width=512")
 namespace avx512 {
 constexpr size_t kWidth = 16;
-constexpr int kRows = 8;
+constexpr int kRows = 12;
 #include "core/kernels/panel_body.inc"
 #include "core/kernels/pairs_body.inc"
-#include "core/kernels/gemm_bf16_body.inc"
+#include "core/kernels/gemm_tile_body.inc"
+#include "core/kernels/gemm_bf16_widened_body.inc"
 }  // namespace avx512
 #pragma GCC pop_options
-#undef DOT
-#define DOT(sum, x, pairs) (Floats)_mm512_dpbf16_ps(sum, (__m512bh)(x), (__m512bh)(pairs))
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512vl,avx512dq,avx512bw,avx512bf16,fma,prefer-vector-width=512")
 namespace avx512_bf16 {
@@ -57,6 +54,7 @@ constexpr size_t kWidth = 16;
 constexpr int kRows = 12;
 #include "core/kernels/panel_body.inc"
 #include "core/kernels/pairs_body.inc"
+static inline Floats dot(Floats sum, Ints left, Floats right) { return (Floats)_mm512_dpbf16_ps(sum, (__m512bh)left, (__m512bh)right); }
 #include "core/kernels/gemm_bf16_body.inc"
 }  // namespace avx512_bf16
 #pragma GCC pop_options
@@ -71,13 +69,12 @@ constexpr size_t kWidth = 16;
 }  // namespace amx
 #pragma GCC pop_options
 #endif
-#undef DOT
 
-constexpr std::array kVersions = {Bf16GemmKernel{"plain", plain::multiply, plain::pack_all, plain::kColumns},
+constexpr std::array kVersions = {Bf16GemmKernel{"plain", plain::multiply, plain::pack_panels, plain::kColumns},
 #if CANVASLAB_X86_VERSIONS
-                                  Bf16GemmKernel{"AVX2", avx2::multiply, avx2::pack_all, avx2::kColumns},
-                                  Bf16GemmKernel{"AVX-512", avx512::multiply, avx512::pack_all, avx512::kColumns},
-                                  Bf16GemmKernel{"AVX-512 BF16", avx512_bf16::multiply, avx512_bf16::pack_all, avx512_bf16::kColumns},
+                                  Bf16GemmKernel{"AVX2", avx2::multiply, avx2::pack_panels, avx2::kColumns},
+                                  Bf16GemmKernel{"AVX-512", avx512::multiply, avx512::pack_panels, avx512::kColumns},
+                                  Bf16GemmKernel{"AVX-512 BF16", avx512_bf16::multiply, avx512_bf16::pack_panels, avx512_bf16::kColumns},
                                   Bf16GemmKernel{"AMX", amx::multiply, amx::pack_all, amx::kColumns, amx::kTilePairs},
 #endif
 };

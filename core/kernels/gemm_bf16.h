@@ -19,8 +19,8 @@ struct Bf16Product {
   bool accumulate = false;
 };
 
-/// One instruction set's version. Sums run over k in order, in blocks of 512 (by AMX, in steps of 32: amx_body.inc), so a row of c depends on its row of a and on
-/// b only, to the bit. Versions differ in how the two products of a pair are rounded; vdpbf16ps and AMX take subnormals as zero.
+/// One instruction set's version. Sums run over k in order, in blocks of 512 (without an instruction for bf16, as gemm.h's of the same numbers; by AMX, in steps of 32: amx_body.inc), so a row of c
+/// depends on its row of a and on b only, to the bit. Versions differ in how the two products of a pair are rounded; vdpbf16ps and AMX take subnormals as zero.
 struct Bf16GemmKernel {
   const char* name;
   void (*multiply)(const Bf16Product& product);

@@ -1,11 +1,12 @@
 // The same order of operations as network.cpp, whose tensors train, run on GPUs and are what this is tested against. With bf16
-// weights only the factors of products are rounded; all else stays in f32.
+// weights only the factors of products are rounded, those of attention included; all else stays in f32.
 #include "core/network/cpu_layer.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <numeric>
+#include <type_traits>
 
 #include "core/kernels/gemm.h"
 #include "core/kernels/gemm_bf16.h"
@@ -19,29 +20,39 @@ namespace {
 constexpr int64_t kCausalChunk = 64;   // causal queries attended at once: the more, the more keys are met in vain
 constexpr int64_t kQueryChunk = 256;   // others
 
+/// x [rows, w.k] as products with w take it.
+FactorRows rounded(float* x, int64_t rows, const LaidMatrix& w, CpuWorkspace& ws) {
+  if (!w.bf16) return {.f32 = x, .stride = w.k};
+  int64_t stride = 0;
+  uint16_t* halves = round_rows(x, rows, w.k, stride, ws);
+  return {.bf16 = halves, .stride = stride};
+}
+
+/// Number: of keys and values, float or uint16_t for bf16.
+template <typename Number>
 class Layer {
  public:
   Layer(const CpuForward& forward, const PackedLayer& weights, const LayerConfig& layer_shape, const float* cosines, const float* sines)
       : config(forward.config), S(forward.num_tokens), x(forward.x), ws(forward.ws), block(forward.block), w(weights), shape(layer_shape), cos(cosines), sin(sines) {}
 
-  void decode(const KeyRows& cached) {
+  void decode(const KvCache::Layer& cached) {
     project();
-    const KeyRows fresh{.k = ws.qkv.data() + q_width(), .v = ws.qkv.data() + q_width() + kv_width(), .row_stride = row_width(), .head_stride = shape.head_dim, .count = S};
+    const int64_t before = cached.k.size(1);
+    const KeyRows<Number> fresh{.k = rows() + q_width(), .v = rows() + q_width() + kv_width(), .row_stride = row_width(), .head_stride = shape.head_dim, .count = S};
     ws.from.assign(static_cast<size_t>(S), 0);
-    ws.to.assign(static_cast<size_t>(S), cached.count + S);
-    attend({cached, fresh}, kQueryChunk);
+    ws.to.assign(static_cast<size_t>(S), before + S);
+    attend({stored(cached.k, cached.v, before), fresh}, kQueryChunk);
     finish(w.decoder_scalar);
   }
 
   void encode(GrowingKeys& keys) {
     project();
     append(keys);
-    const int64_t before = keys.filled - S, capacity = keys.k.size(1);
-    const KeyRows all{.k = keys.k.const_data_ptr<float>(), .v = keys.v.const_data_ptr<float>(), .row_stride = shape.head_dim, .head_stride = capacity * shape.head_dim, .count = keys.filled};
+    const int64_t before = keys.filled - S;
     ws.from.resize(static_cast<size_t>(S));
     ws.to.resize(static_cast<size_t>(S));
     seen_keys(block, before, shape.sliding ? config.sliding_window : 0, ws.from, ws.to);
-    attend({all, {}}, kCausalChunk);
+    attend({stored(keys.k, keys.v, keys.filled), {}}, kCausalChunk);
     finish(w.encoder_scalar);
   }
 
@@ -58,20 +69,34 @@ class Layer {
   const int64_t D = config.hidden_size;
   const float eps = static_cast<float>(config.rms_norm_eps);
 
+  /// Queries, keys and values of the tokens [S, row_width()], as attention multiplies them.
+  const Number* rows() const {
+    if constexpr (std::is_same_v<Number, float>) return ws.qkv.data();
+    else return ws.qkv_bf16.data();
+  }
+  KeyRows<Number> stored(const at::Tensor& k, const at::Tensor& v, int64_t count) const {
+    return {.k = static_cast<const Number*>(k.const_data_ptr()), .v = static_cast<const Number*>(v.const_data_ptr()), .row_stride = shape.head_dim, .head_stride = k.size(1) * shape.head_dim, .count = count};
+  }
   int64_t q_width() const { return config.num_heads * shape.head_dim; }
   int64_t kv_width() const { return shape.num_kv_heads * shape.head_dim; }
   int64_t row_width() const { return q_width() + 2 * kv_width(); }
 
-  void norm_rows(const float* from, const std::vector<float>& gain, int64_t rows, float* to) const {
-    for (int64_t r = 0; r < rows; ++r) ops.rms_norm(from + r * D, gain.data(), eps, static_cast<size_t>(D), to + r * D);
+  /// In place.
+  void norm_rows(const std::vector<float>& gain, float* rows_of) const {
+    for (int64_t r = 0; r < S; ++r) ops.rms_norm(rows_of + r * D, gain.data(), eps, static_cast<size_t>(D), rows_of + r * D);
+  }
+  /// The residual, normed, as products with w take it.
+  FactorRows normed(const std::vector<float>& gain, const LaidMatrix& w_of) const {
+    const FactorRows out = factor_rows(w_of, S, ws.normed);
+    for (int64_t r = 0; r < S; ++r) out.norm(r, x + r * D, gain.data(), eps, static_cast<size_t>(D));
+    return out;
   }
 
   /// Rows of queries, keys and values [S, (H + 2 Hkv) * Dh]: products, norms, rotations.
   void project() {
     const int64_t H = config.num_heads, Hkv = shape.num_kv_heads, Dh = shape.head_dim, width = row_width();
-    float *h = ws.normed.get(S * D), *rows = ws.qkv.get(S * width);
-    norm_rows(x, w.input_norm, S, h);
-    multiply(h, S, w.qkv, 0, rows, width, ws);
+    float* rows = ws.qkv.get(S * width);
+    multiply(normed(w.input_norm, w.qkv), S, w.qkv, 0, rows, width);
     const auto n = static_cast<size_t>(Dh);
     for (int64_t s = 0; s < S; ++s) {
       float *q = rows + s * width, *k = q + q_width(), *v = k + kv_width();
@@ -82,22 +107,23 @@ class Layer {
         ops.rotate(at, cos + s * Dh, sin + s * Dh, n / 2);
       }
     }
+    if constexpr (!std::is_same_v<Number, float>) ops.to_bf16(rows, static_cast<size_t>(S * width), ws.qkv_bf16.get(S * width));
   }
 
   /// Copies the new keys and values behind those that are there; sliding layers first drop what no later query sees.
   void append(GrowingKeys& keys) const {
     const int64_t Dh = shape.head_dim, capacity = keys.k.size(1);
-    float *k = keys.k.mutable_data_ptr<float>(), *v = keys.v.mutable_data_ptr<float>();
+    auto *k = static_cast<Number*>(keys.k.mutable_data_ptr()), *v = static_cast<Number*>(keys.v.mutable_data_ptr());
     if (keys.filled + S > capacity) {
       const int64_t kept = std::min(keys.filled, config.sliding_window - 1), dropped = keys.filled - kept;
       for (int64_t head = 0; head < shape.num_kv_heads; ++head)
-        for (float* all : {k, v}) std::copy_n(all + (head * capacity + dropped) * Dh, kept * Dh, all + head * capacity * Dh);
+        for (Number* all : {k, v}) std::copy_n(all + (head * capacity + dropped) * Dh, kept * Dh, all + head * capacity * Dh);
       keys.filled = kept;
     }
-    const float* fresh = ws.qkv.data() + q_width();
+    const Number* fresh = rows() + q_width();
     for (int64_t head = 0; head < shape.num_kv_heads; ++head) {
       for (int64_t s = 0; s < S; ++s) {
-        const float* from = fresh + s * row_width() + head * Dh;
+        const Number* from = fresh + s * row_width() + head * Dh;
         const int64_t to = (head * capacity + keys.filled + s) * Dh;
         std::copy_n(from, Dh, k + to);
         std::copy_n(from + kv_width(), Dh, v + to);
@@ -106,8 +132,8 @@ class Layer {
     keys.filled += S;
   }
 
-  void attend(const std::array<KeyRows, 2>& keys, int64_t chunk) {
-    canvaslab::attend({.num_queries = S, .num_heads = config.num_heads, .num_kv_heads = shape.num_kv_heads, .head_dim = shape.head_dim, .q = ws.qkv.data(), .q_stride = row_width(), .keys = keys,
+  void attend(const std::array<KeyRows<Number>, 2>& keys, int64_t chunk) {
+    canvaslab::attend(AttentionCall<Number>{.num_queries = S, .num_heads = config.num_heads, .num_kv_heads = shape.num_kv_heads, .head_dim = shape.head_dim, .q = rows(), .q_stride = row_width(), .keys = keys,
                        .from = ws.from, .to = ws.to, .chunk = chunk, .out = ws.attended.get(S * q_width())},
                       ws.attention);
   }
@@ -116,14 +142,13 @@ class Layer {
   void finish(float scalar) {
     const auto width = static_cast<size_t>(D);
     float* projected = ws.projected.get(S * D);
-    multiply(ws.attended.data(), S, w.o, 0, projected, D, ws);
+    multiply(rounded(ws.attended.data(), S, w.o, ws), S, w.o, 0, projected, D);
     for (int64_t s = 0; s < S; ++s) ops.add_norm(projected + s * D, w.post_attention_norm.data(), eps, width, x + s * D);
-    float *h = ws.normed.get(S * D), *dense = ws.dense.get(S * D), *sparse = ws.sparse.get(S * D);
-    norm_rows(x, w.pre_ffn_norm, S, h);
-    gated_mlp(h, S, w.gate_up, w.down, dense, ws);
+    float *dense = ws.dense.get(S * D), *sparse = ws.sparse.get(S * D);
+    gated_mlp(normed(w.pre_ffn_norm, w.gate_up), S, w.gate_up, w.down, dense, ws);
     experts(sparse);
-    norm_rows(dense, w.post_ffn_norm_1, S, dense);
-    norm_rows(sparse, w.post_ffn_norm_2, S, sparse);
+    norm_rows(w.post_ffn_norm_1, dense);
+    norm_rows(w.post_ffn_norm_2, sparse);
     for (int64_t s = 0; s < S; ++s) {
       ops.add_scaled(1.0f, sparse + s * D, width, dense + s * D);
       ops.add_norm(dense + s * D, w.post_ffn_norm.data(), eps, width, x + s * D);
@@ -134,15 +159,15 @@ class Layer {
   /// The k best experts of every token with their weights, from the raw residual; rows grouped by expert.
   void route() {
     const int64_t E = config.num_experts, k = config.top_k_experts;
-    float *t = ws.normed.get(S * D), *p = ws.router.get(S * E);
-    norm_rows(x, w.router_scale, S, t);
-    ops.scale(static_cast<float>(std::pow(static_cast<double>(D), -0.5)), static_cast<size_t>(S * D), t);
-    multiply(t, S, w.router, 0, p, E, ws);
+    const FactorRows t = normed(w.router_scale, w.router);
+    float* p = ws.router.get(S * E);
+    ops.scale(static_cast<float>(std::pow(static_cast<double>(D), -0.5)), static_cast<size_t>(S * D), t.f32);
+    multiply(t, S, w.router, 0, p, E);
     ws.expert.resize(static_cast<size_t>(S * k));
     ws.weight.resize(static_cast<size_t>(S * k));
     for (int64_t s = 0; s < S; ++s) {
       float* row = p + s * E;
-      ops.softmax(row, static_cast<size_t>(E), 1.0f);
+      ops.softmax(row, static_cast<size_t>(E), 1.0f, row);
       float sum = 0;
       for (int64_t slot = 0; slot < k; ++slot) {
         const auto best = std::max_element(row, row + E) - row;
@@ -170,15 +195,19 @@ class Layer {
     const int64_t E = config.num_experts, k = config.top_k_experts, M = config.moe_intermediate_size, R = S * k;
     const auto width = static_cast<size_t>(D);
     route();
-    float *h = ws.normed.get(S * D), *grouped = ws.grouped.get(R * D), *both = ws.both.get(R * 2 * M), *inner = ws.inner.get(R * M), *parts = ws.parts.get(R * D);
-    norm_rows(x, w.pre_ffn_norm_2, S, h);
-    for (int64_t i = 0; i < R; ++i) std::copy_n(h + i / k * D, D, grouped + ws.place[static_cast<size_t>(i)] * D);
+    float *both = ws.both.get(R * 2 * M), *parts = ws.parts.get(R * D);
+    const FactorRows h = normed(w.pre_ffn_norm_2, w.experts_gate_up), grouped = factor_rows(w.experts_gate_up, R, ws.grouped), inner = factor_rows(w.experts_down, R, ws.inner);
+    for (int64_t i = 0; i < R; ++i) {
+      const int64_t from = i / k * h.stride, to = ws.place[static_cast<size_t>(i)] * h.stride;
+      if (h.bf16) std::copy_n(h.bf16 + from, D, grouped.bf16 + to);
+      else std::copy_n(h.f32 + from, D, grouped.f32 + to);
+    }
     for (int64_t e = 0; e < E; ++e) {
       const int64_t first = ws.begin[static_cast<size_t>(e)], rows = ws.begin[static_cast<size_t>(e) + 1] - first;
       if (rows == 0) continue;
-      multiply(grouped + first * D, rows, w.experts_gate_up, e, both, 2 * M, ws);
-      for (int64_t r = 0; r < rows; ++r) ops.gelu_times(both + r * 2 * M, both + r * 2 * M + M, static_cast<size_t>(M), inner + r * M);
-      multiply(inner, rows, w.experts_down, e, parts + first * D, D, ws);
+      multiply(grouped.from(first), rows, w.experts_gate_up, e, both, 2 * M);
+      for (int64_t r = 0; r < rows; ++r) inner.gelu_times(r, both + r * 2 * M, both + r * 2 * M + M, static_cast<size_t>(M));
+      multiply(inner, rows, w.experts_down, e, parts + first * D, D);
     }
     std::fill_n(out, S * D, 0.0f);
     for (int64_t i = 0; i < R; ++i) ops.add_scaled(ws.weight[static_cast<size_t>(i)], parts + ws.place[static_cast<size_t>(i)] * D, width, out + i / k * D);
@@ -187,7 +216,25 @@ class Layer {
 
 }  // namespace
 
-const uint16_t* round_rows(const float* x, int64_t rows, int64_t k, int64_t& ld, CpuWorkspace& ws) {
+void FactorRows::norm(int64_t r, const float* x, const float* gain, float eps, size_t n) const {
+  if (bf16) row_ops().rms_norm_bf16(x, gain, eps, n, bf16 + r * stride);
+  else row_ops().rms_norm(x, gain, eps, n, f32 + r * stride);
+}
+
+void FactorRows::gelu_times(int64_t r, const float* gate, const float* up, size_t n) const {
+  if (bf16) row_ops().gelu_times_bf16(gate, up, n, bf16 + r * stride);
+  else row_ops().gelu_times(gate, up, n, f32 + r * stride);
+}
+
+FactorRows factor_rows(const LaidMatrix& w, int64_t rows, FactorMemory& memory) {
+  if (!w.bf16) return {.f32 = memory.f32.get(rows * w.k), .stride = w.k};
+  const int64_t stride = (w.k + 1) / 2 * 2;
+  const FactorRows out{.bf16 = memory.bf16.get(rows * stride), .stride = stride};
+  for (int64_t r = 0; stride > w.k && r < rows; ++r) out.bf16[r * stride + w.k] = 0;
+  return out;
+}
+
+uint16_t* round_rows(const float* x, int64_t rows, int64_t k, int64_t& ld, CpuWorkspace& ws) {
   ld = (k + 1) / 2 * 2;
   uint16_t* out = ws.rounded.get(rows * ld);
   for (int64_t r = 0; r < rows; ++r) {
@@ -199,47 +246,48 @@ const uint16_t* round_rows(const float* x, int64_t rows, int64_t k, int64_t& ld,
 
 namespace {
 
-void multiply_in_place(const float* x, const uint16_t* x16, int64_t ldx, int64_t rows, const LaidMatrix& w, int64_t index, float* y, int64_t ldy) {
+void multiply_in_place(const FactorRows& x, int64_t rows, const LaidMatrix& w, int64_t index, float* y, int64_t ldy) {
   for (const at::Tensor& part : w.in_place) {
     const int64_t n = part.size(-2), first = index * n * w.k;
-    if (w.bf16) bf16_gemm_kernel().multiply({.m = rows, .n = n, .k = w.k, .a = x16, .lda = ldx, .b = static_cast<const uint16_t*>(part.const_data_ptr()) + first, .ldb = w.k, .transposed = true, .c = y, .ldc = ldy});
-    else gemm_kernel().multiply({.m = rows, .n = n, .k = w.k, .a = x, .lda = ldx, .b = part.const_data_ptr<float>() + first, .ldb = w.k, .transposed = true, .c = y, .ldc = ldy});
+    if (w.bf16) bf16_gemm_kernel().multiply({.m = rows, .n = n, .k = w.k, .a = x.bf16, .lda = x.stride, .b = static_cast<const uint16_t*>(part.const_data_ptr()) + first, .ldb = w.k, .transposed = true, .c = y, .ldc = ldy});
+    else gemm_kernel().multiply({.m = rows, .n = n, .k = w.k, .a = x.f32, .lda = x.stride, .b = part.const_data_ptr<float>() + first, .ldb = w.k, .transposed = true, .c = y, .ldc = ldy});
     y += n;
   }
 }
 
 }  // namespace
 
-void multiply(const float* x, int64_t rows, const LaidMatrix& w, int64_t index, float* y, int64_t ldy, CpuWorkspace& ws) {
+void multiply(const FactorRows& x, int64_t rows, const LaidMatrix& w, int64_t index, float* y, int64_t ldy) {
   if (!w.quantised.empty()) {
     for (const PackedMatrix& part : std::span(w.quantised).subspan(static_cast<size_t>(index) * w.parts, w.parts)) {
-      multiply_packed(x, w.k, rows, part, y, ldy);
+      multiply_packed(x.f32, x.stride, rows, part, y, ldy);
       y += part.rows;
     }
     return;
   }
-  int64_t ld = w.k;
-  const uint16_t* x16 = w.bf16 ? round_rows(x, rows, w.k, ld, ws) : nullptr;
-  if (!w.data) return multiply_in_place(x, x16, ld, rows, w, index, y, ldy);
+  if (!w.data) return multiply_in_place(x, rows, w, index, y, ldy);
   const float* packed = w.data + index * w.stride;
-  if (w.bf16) bf16_gemm_kernel().multiply({.m = rows, .n = w.n, .k = w.k, .a = x16, .lda = ld, .transposed = true, .packed = packed, .c = y, .ldc = ldy});
-  else gemm_kernel().multiply({.m = rows, .n = w.n, .k = w.k, .a = x, .lda = ld, .transposed = true, .packed = packed, .c = y, .ldc = ldy});
+  if (w.bf16) bf16_gemm_kernel().multiply({.m = rows, .n = w.n, .k = w.k, .a = x.bf16, .lda = x.stride, .transposed = true, .packed = packed, .c = y, .ldc = ldy});
+  else gemm_kernel().multiply({.m = rows, .n = w.n, .k = w.k, .a = x.f32, .lda = x.stride, .transposed = true, .packed = packed, .c = y, .ldc = ldy});
 }
 
-void gated_mlp(const float* x, int64_t rows, const LaidMatrix& gate_up, const LaidMatrix& down, float* out, CpuWorkspace& ws) {
+void gated_mlp(const FactorRows& x, int64_t rows, const LaidMatrix& gate_up, const LaidMatrix& down, float* out, CpuWorkspace& ws) {
   const int64_t F = gate_up.n / 2;
-  float *both = ws.both.get(rows * 2 * F), *inner = ws.inner.get(rows * F);
-  multiply(x, rows, gate_up, 0, both, 2 * F, ws);
-  for (int64_t r = 0; r < rows; ++r) row_ops().gelu_times(both + r * 2 * F, both + r * 2 * F + F, static_cast<size_t>(F), inner + r * F);
-  multiply(inner, rows, down, 0, out, down.n, ws);
+  float* both = ws.both.get(rows * 2 * F);
+  const FactorRows inner = factor_rows(down, rows, ws.inner);
+  multiply(x, rows, gate_up, 0, both, 2 * F);
+  for (int64_t r = 0; r < rows; ++r) inner.gelu_times(r, both + r * 2 * F, both + r * 2 * F + F, static_cast<size_t>(F));
+  multiply(inner, rows, down, 0, out, down.n);
 }
 
-void decoder_layer(const CpuForward& forward, const PackedLayer& w, const LayerConfig& shape, const KeyRows& cached, const float* cos, const float* sin) {
-  Layer(forward, w, shape, cos, sin).decode(cached);
+void decoder_layer(const CpuForward& forward, const PackedLayer& w, const LayerConfig& shape, const KvCache::Layer& cached, const float* cos, const float* sin) {
+  if (cached.k.scalar_type() == at::kBFloat16) Layer<uint16_t>(forward, w, shape, cos, sin).decode(cached);
+  else Layer<float>(forward, w, shape, cos, sin).decode(cached);
 }
 
 void encoder_layer(const CpuForward& forward, const PackedLayer& w, const LayerConfig& shape, GrowingKeys& keys, const float* cos, const float* sin) {
-  Layer(forward, w, shape, cos, sin).encode(keys);
+  if (keys.k.scalar_type() == at::kBFloat16) Layer<uint16_t>(forward, w, shape, cos, sin).encode(keys);
+  else Layer<float>(forward, w, shape, cos, sin).encode(keys);
 }
 
 }  // namespace canvaslab

@@ -17,6 +17,7 @@ namespace {
 constexpr int64_t kPiece = 512;                   // tokens encoded at once
 constexpr int64_t kHeadFloats = int64_t{1} << 22; // of logits made at once
 constexpr float kDroppedMass = 0x1p-24f;          // of a row, left out of the soft embedding: below its rounding
+constexpr float kDroppedMassBf16 = 0x1p-12f;      // where probabilities are rounded by sixteen times as much
 constexpr int64_t kSparse = 16;                   // rows with fewer than V / 16 tokens that count are summed one by one
 
 thread_local CpuWorkspace workspace;
@@ -42,7 +43,7 @@ KvCache CpuNetwork::empty_cache(int64_t left_padding) const {
   KvCache cache;
   cache.length = cache.padding = left_padding;
   for (const auto& shape : config().layers) {
-    const auto nothing = at::empty({shape.num_kv_heads, 0, shape.head_dim}, at::kFloat);
+    const auto nothing = at::empty({shape.num_kv_heads, 0, shape.head_dim}, bf16_ ? at::kBFloat16 : at::kFloat);
     cache.layers.push_back({nothing, nothing});
   }
   return cache;
@@ -76,7 +77,7 @@ std::vector<GrowingKeys> CpuNetwork::growing_keys(const KvCache& cache, const st
     const int64_t filled = old.k.size(1), all = filled + num_tokens;
     // Sliding layers hold what the window still shows and one piece, with room to move seldom.
     const int64_t capacity = shape.sliding ? std::min(all, config().sliding_window - 1 + 4 * longest) : all;
-    GrowingKeys keys{.k = at::empty({shape.num_kv_heads, capacity, shape.head_dim}, at::kFloat), .v = {}, .filled = filled};
+    GrowingKeys keys{.k = at::empty({shape.num_kv_heads, capacity, shape.head_dim}, old.k.scalar_type()), .v = {}, .filled = filled};
     keys.v = at::empty_like(keys.k);
     keys.k.slice(1, 0, filled).copy_(old.k);
     keys.v.slice(1, 0, filled).copy_(old.v);
@@ -129,8 +130,9 @@ void CpuNetwork::decode(std::span<const int32_t> canvas, const KvCache& cache, c
   float* x = ws.x.get(L * D);
   for (int64_t s = 0; s < L; ++s) embed(canvas[static_cast<size_t>(s)], x + s * D);
   if (soft) {
-    float *normed = ws.normed.get(L * D), *signal = ws.dense.get(L * D);
-    for (int64_t s = 0; s < L; ++s) ops.rms_norm(soft + s * D, sc_pre_norm_.data(), eps, width, normed + s * D);
+    const FactorRows normed = factor_rows(conditioning_.gate_up, L, ws.normed);
+    float* signal = ws.dense.get(L * D);
+    for (int64_t s = 0; s < L; ++s) normed.norm(s, soft + s * D, sc_pre_norm_.data(), eps, width);
     gated_mlp(normed, L, conditioning_.gate_up, conditioning_.down, signal, ws);
     ops.add_scaled(1.0f, signal, static_cast<size_t>(L * D), x);
   }
@@ -139,9 +141,7 @@ void CpuNetwork::decode(std::span<const int32_t> canvas, const KvCache& cache, c
   const CpuForward forward{.config = config(), .num_tokens = L, .x = x, .ws = ws};
   for (size_t i = 0; i < layers_.size(); ++i) {
     const LayerConfig& shape = config().layers[i];
-    const auto& [k, v] = cache.layers[i];
-    const KeyRows cached{.k = data(k), .v = data(v), .row_stride = shape.head_dim, .head_stride = k.size(1) * shape.head_dim, .count = k.size(1)};
-    decoder_layer(forward, layers_.decoder(i), shape, cached, data(shape.sliding ? tables.sliding_cos : tables.full_cos), data(shape.sliding ? tables.sliding_sin : tables.full_sin));
+    decoder_layer(forward, layers_.decoder(i), shape, cache.layers[i], data(shape.sliding ? tables.sliding_cos : tables.full_cos), data(shape.sliding ? tables.sliding_sin : tables.full_sin));
   }
   for (int64_t s = 0; s < L; ++s) ops.rms_norm(x + s * D, final_norm_.data(), eps, width, hidden + s * D);
 }
@@ -165,16 +165,23 @@ void CpuNetwork::soft_embedding(const float* logits, int64_t rows, float tempera
   const auto width = static_cast<size_t>(D), tokens = static_cast<size_t>(V), most = static_cast<size_t>(std::max<int64_t>(8, V / kSparse));
   const RowOps& ops = row_ops();
   CpuWorkspace& ws = workspace;
-  float* dense = ws.probabilities.get(rows * V);  // rows that many tokens share, one after another
+  const float least = (bf16_ ? kDroppedMassBf16 : kDroppedMass) / static_cast<float>(V);
+  const int64_t stride = (V + 1) / 2 * 2;
+  // Rows that many tokens share, one after another: probabilities in f32, or rounded as soon as they are known.
+  float* dense = ws.probabilities.get(bf16_ ? V : rows * V);
+  uint16_t* rounded = bf16_ ? ws.rounded.get(rows * stride) : nullptr;
   ws.picked.resize(most + 1);
   ws.expert.clear();                              // which they are
   for (int64_t r = 0; r < rows; ++r) {
-    float *p = dense + static_cast<int64_t>(ws.expert.size()) * V, *out = soft + r * D;
-    std::copy_n(logits + r * V, V, p);
-    ops.softmax(p, tokens, 1.0f / temperature);
-    const size_t count = ops.pick(p, tokens, kDroppedMass / static_cast<float>(V), most, ws.picked.data());
+    const auto before = static_cast<int64_t>(ws.expert.size());
+    float *p = bf16_ ? dense : dense + before * V, *out = soft + r * D;
+    ops.softmax(logits + r * V, tokens, 1.0f / temperature, p);
+    const size_t count = ops.pick(p, tokens, least, most, ws.picked.data());
     if (count > most) {
       ws.expert.push_back(static_cast<int32_t>(r));
+      if (!bf16_) continue;
+      ops.to_bf16(p, tokens, rounded + before * stride);
+      if (stride > V) rounded[before * stride + V] = 0;
       continue;
     }
     std::fill_n(out, D, 0.0f);
@@ -186,13 +193,8 @@ void CpuNetwork::soft_embedding(const float* logits, int64_t rows, float tempera
   }
   const auto count = static_cast<int64_t>(ws.expert.size());
   float* product = ws.projected.get(count * D);
-  if (bf16_) {
-    int64_t ld = 0;
-    const uint16_t* a = round_rows(dense, count, V, ld, ws);
-    bf16_gemm_kernel().multiply({.m = count, .n = D, .k = V, .a = a, .lda = ld, .b = bits(network_.embedding_), .ldb = D, .c = product, .ldc = D});
-  } else {
-    gemm_kernel().multiply({.m = count, .n = D, .k = V, .a = dense, .lda = V, .b = data(network_.embedding_), .ldb = D, .c = product, .ldc = D});
-  }
+  if (bf16_) bf16_gemm_kernel().multiply({.m = count, .n = D, .k = V, .a = rounded, .lda = stride, .b = bits(network_.embedding_), .ldb = D, .c = product, .ldc = D});
+  else gemm_kernel().multiply({.m = count, .n = D, .k = V, .a = dense, .lda = V, .b = data(network_.embedding_), .ldb = D, .c = product, .ldc = D});
   for (int64_t i = 0; i < count; ++i) std::copy_n(product + i * D, D, soft + ws.expert[static_cast<size_t>(i)] * D);
   ops.scale(embedding_scale_, static_cast<size_t>(rows * D), soft);
 }

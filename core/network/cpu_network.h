@@ -11,8 +11,8 @@
 namespace canvaslab {
 
 /// A network that only infers. Single-thread maths; calls are thread-safe for distinct caches, and one sequence's results
-/// depend on nothing but itself. Weights in f32 or bf16; with bf16 the factors of products are rounded and all else is f32,
-/// caches included.
+/// depend on nothing but itself. Weights in f32 or bf16; with bf16 the factors of products are rounded, keys and values in the
+/// cache among them, and all else is f32.
 class CpuNetwork {
  public:
   /// Whether a network's weights are on the CPU in f32 or bf16.
@@ -35,7 +35,7 @@ class CpuNetwork {
   /// hidden [rows, D] -> logits [rows, V] after the soft-cap.
   void head(const float* hidden, int64_t rows, float* logits) const;
   /// softmax(logits / temperature) of [rows, V] times the scaled embedding -> [rows, D]. Where few tokens hold all but 2^-24
-  /// of a row's mass, the others are left out.
+  /// of a row's mass (2^-12 with bf16), the others are left out.
   void soft_embedding(const float* logits, int64_t rows, float temperature, float* soft) const;
   /// Rows whose logits are made at once: as many as a buffer of bounded size holds.
   int64_t head_rows() const;

@@ -1,5 +1,5 @@
 // Attention of one layer as the CPU path computes it, over a cache and a canvas or causally over a prompt, beside LibTorch's
-// scaled_dot_product_attention on the joined keys: results compared first, both alternate, one thread.
+// scaled_dot_product_attention on the joined keys, in f32 and bf16: results compared first, both alternate, one thread.
 //   build/attention_bench
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -20,24 +20,28 @@ namespace {
 struct Problem {
   int64_t S, cached, H, Hkv, Dh;
   bool causal;
-  at::Tensor q = at::randn({S, H, Dh}) * 0.3, k = at::randn({Hkv, cached + S, Dh}) * 0.3, v = at::randn({Hkv, cached + S, Dh});
+  at::ScalarType dtype;
+  at::Tensor q = (at::randn({S, H, Dh}) * 0.3).to(dtype), k = (at::randn({Hkv, cached + S, Dh}) * 0.3).to(dtype), v = at::randn({Hkv, cached + S, Dh}).to(dtype);
   at::Tensor old_k = k.narrow(1, 0, cached).contiguous(), old_v = v.narrow(1, 0, cached).contiguous(), new_k = k.narrow(1, cached, S).contiguous(), new_v = v.narrow(1, cached, S).contiguous();
   at::Tensor out = at::empty({S, H * Dh});
   std::vector<int64_t> from = std::vector<int64_t>(static_cast<size_t>(S), 0), to = {};
   AttentionWorkspace ws = {};
 
-  Problem(const benchmark::State& state, bool is_causal)
-      : S(state.range(0)), cached(state.range(1)), H(state.range(2)), Hkv(state.range(3)), Dh(state.range(4)), causal(is_causal) {
+  Problem(const benchmark::State& state, bool is_causal, at::ScalarType of)
+      : S(state.range(0)), cached(state.range(1)), H(state.range(2)), Hkv(state.range(3)), Dh(state.range(4)), causal(is_causal), dtype(of) {
     for (int64_t s = 0; s < S; ++s) to.push_back(cached + (causal ? s + 1 : S));
   }
-  KeyRows rows(const at::Tensor& keys, const at::Tensor& values) const {
-    return {.k = keys.const_data_ptr<float>(), .v = values.const_data_ptr<float>(), .row_stride = Dh, .head_stride = keys.size(1) * Dh, .count = keys.size(1)};
+  template <typename Number>
+  KeyRows<Number> rows(const at::Tensor& keys, const at::Tensor& values) const {
+    return {.k = static_cast<const Number*>(keys.const_data_ptr()), .v = static_cast<const Number*>(values.const_data_ptr()), .row_stride = Dh, .head_stride = keys.size(1) * Dh, .count = keys.size(1)};
   }
-  void ours() {
-    attend({.num_queries = S, .num_heads = H, .num_kv_heads = Hkv, .head_dim = Dh, .q = q.const_data_ptr<float>(), .q_stride = H * Dh, .keys = {rows(old_k, old_v), rows(new_k, new_v)},
-            .from = from, .to = to, .chunk = causal ? 64 : 256, .out = out.mutable_data_ptr<float>()},
+  template <typename Number>
+  void run() {
+    attend(AttentionCall<Number>{.num_queries = S, .num_heads = H, .num_kv_heads = Hkv, .head_dim = Dh, .q = static_cast<const Number*>(q.const_data_ptr()), .q_stride = H * Dh,
+                                 .keys = {rows<Number>(old_k, old_v), rows<Number>(new_k, new_v)}, .from = from, .to = to, .chunk = causal ? 64 : 256, .out = out.mutable_data_ptr<float>()},
            ws);
   }
+  void ours() { dtype == at::kFloat ? run<float>() : run<uint16_t>(); }
   /// The joining counts: whoever keeps cache and canvas apart must pay for it.
   at::Tensor theirs() const {
     const auto joined = [](const at::Tensor& old, const at::Tensor& fresh) { return (old.size(1) ? at::cat({old, fresh}, 1) : fresh).unsqueeze(0); };
@@ -51,15 +55,16 @@ struct Problem {
   }
 };
 
-void attention(benchmark::State& state, bool causal) {
+void attention(benchmark::State& state, bool causal, at::ScalarType dtype) {
   const c10::NoGradGuard no_grad;
   at::set_num_threads(1);
-  Problem p(state, causal);
+  Problem p(state, causal, dtype);
   p.ours();
   const auto expected = p.exact();
   const double error = ((p.out.to(at::kDouble) - expected).abs().max() / p.v.abs().max()).item<double>();
   // A score of some Dh terms of size .1 is off by 1e-6, its weight by as much; a weighted mean of values then by no more than twice that.
-  if (!(error < 4e-6)) return state.SkipWithError(("differs from f64 by " + std::to_string(error) + " of the largest value").c_str());
+  // With bf16 the weights round by 2^-8, which a mean of values feels at most twice.
+  if (!(error < (dtype == at::kFloat ? 4e-6 : 0x1p-7))) return state.SkipWithError(("differs from f64 by " + std::to_string(error) + " of the largest value").c_str());
   Times mine, other;
   for (auto _ : state) {
     other.add(seconds_of([&] { benchmark::DoNotOptimize(p.theirs()); }));
@@ -68,7 +73,7 @@ void attention(benchmark::State& state, bool causal) {
     mine.add(seconds);
     state.SetIterationTime(seconds);
   }
-  // The machine's own speed: a square product by the same kernel that the second-level cache holds.
+  // The machine's own speed: a square product in f32 by the same kernel that the second-level cache holds.
   const int64_t n = 256;
   const at::Tensor a = at::randn({n, n}), b = at::randn({n, n}), c = at::empty({n, n});
   Times products;
@@ -89,8 +94,10 @@ void canvases(benchmark::internal::Benchmark* b) {
   b->UseManualTime()->Unit(benchmark::kMicrosecond)->MinTime(0.1);
 }
 void prompts(benchmark::internal::Benchmark* b) { b->Args({512, 0, 4, 2, 32})->Args({512, 0, 6, 2, 64})->UseManualTime()->Unit(benchmark::kMicrosecond)->MinTime(0.1); }
-BENCHMARK_CAPTURE(attention, canvas, false)->Apply(canvases);
-BENCHMARK_CAPTURE(attention, causal, true)->Apply(prompts);
+BENCHMARK_CAPTURE(attention, canvas, false, at::kFloat)->Apply(canvases);
+BENCHMARK_CAPTURE(attention, canvas_bf16, false, at::kBFloat16)->Apply(canvases);
+BENCHMARK_CAPTURE(attention, causal, true, at::kFloat)->Apply(prompts);
+BENCHMARK_CAPTURE(attention, causal_bf16, true, at::kBFloat16)->Apply(prompts);
 
 }  // namespace
 }  // namespace canvaslab

@@ -71,10 +71,7 @@ void gelu_times(benchmark::State& state) {
 void softmax(benchmark::State& state) {
   compare(state, 2,
           [](Rows& r) {
-            r.each([&](const float* x, const float*, float* y) {
-              std::copy_n(x, r.n, y);
-              ops.softmax(y, r.n, 1.25f);
-            });
+            r.each([&](const float* x, const float*, float* y) { ops.softmax(x, r.n, 1.25f, y); });
           },
           [](Rows& r) { return at::softmax(r.x * 1.25, -1); });
 }

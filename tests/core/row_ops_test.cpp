@@ -75,6 +75,18 @@ TEST_P(Lengths, ExponentialsScalesAndPicksAgreeWithPlainLoops) {
     for (float v : x) expected += std::exp(static_cast<double>(v) - (static_cast<double>(top) + 1));
     EXPECT_NEAR(sum, expected, 2e-6 * expected) << ops.name;
     EXPECT_LT(worst(y, [&](size_t i) { return std::exp(static_cast<double>(x[i]) - (static_cast<double>(top) + 1)); }, 1e-12), 3e-6) << ops.name;
+    // Rounded to 2^-8, by more where the exponential stands near a tie; the sum is of what is stored.
+    std::vector<uint16_t> half(n + 1, 0x1234);
+    const float half_sum = ops.exponentials_bf16(x.data(), n, top, half.data());
+    EXPECT_EQ(half[n], 0x1234) << ops.name;
+    double half_expected = 0;
+    for (size_t i = 0; i < n; ++i) {
+      const double exact = std::exp(static_cast<double>(x[i]) - static_cast<double>(top)), got = static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(half[i]) << 16));
+      EXPECT_LE(std::abs(got - exact), (0x1p-8 + 1.2e-5) * exact) << ops.name << " of " << x[i] - top;
+      if (x[i] == top) EXPECT_EQ(got, 1) << ops.name;
+      half_expected += got;
+    }
+    EXPECT_NEAR(half_sum, half_expected, static_cast<double>(n) * 0x1p-24 * half_expected) << ops.name;
     y = guarded(x);
     ops.scale(0.7f, n, y.data());
     EXPECT_LT(worst(y, [&](size_t i) { return static_cast<double>(x[i]) * static_cast<double>(0.7f); }, 1e-30), 1e-7) << ops.name;
@@ -127,6 +139,28 @@ TEST_P(Lengths, RoundingToBf16IsToNearest) {
   }
 }
 
+/// What goes into a bf16 product at once is what the two steps would give.
+TEST_P(Lengths, RoundedResultsAreTheResultsRounded) {
+  for (const RowOps& ops : all_row_ops()) {
+    const Row x = normals(n, 3, engine), w = normals(n, 1, engine);
+    Row wide(n);
+    std::vector<uint16_t> expected(n), got(n + 1, 0x1234);
+    const auto compare = [&](const char* what) {
+      ops.to_bf16(wide.data(), n, expected.data());
+      EXPECT_TRUE(std::equal(expected.begin(), expected.end(), got.begin())) << ops.name << " " << what;
+      EXPECT_EQ(got[n], 0x1234) << ops.name << " " << what;
+    };
+    for (const float* gain : {w.data(), static_cast<const float*>(nullptr)}) {
+      ops.rms_norm(x.data(), gain, 1e-6f, n, wide.data());
+      ops.rms_norm_bf16(x.data(), gain, 1e-6f, n, got.data());
+      compare("rms_norm");
+    }
+    ops.gelu_times(x.data(), w.data(), n, wide.data());
+    ops.gelu_times_bf16(x.data(), w.data(), n, got.data());
+    compare("gelu_times");
+  }
+}
+
 TEST_P(Lengths, GeluAndSoftCapAgreeWithF64) {
   for (const RowOps& ops : all_row_ops()) {
     for (float scale : {1e-3f, 1.0f, 20.0f, 300.0f}) {
@@ -152,7 +186,7 @@ TEST_P(Lengths, SoftmaxAgreesWithF64) {
       double sum = 0;
       for (float v : x) sum += std::exp((v - top) * 0.7);
       Row y = guarded(x);
-      ops.softmax(y.data(), n, 0.7f);
+      ops.softmax(y.data(), n, 0.7f, y.data());
       // d = (x - top) * factor rounds by 2^-23 |d|, and e^d weighs it: at most 87 * 2^-23 for what is not 0.
       EXPECT_LT(worst(y, [&](size_t i) { return std::exp((x[i] - top) * static_cast<double>(0.7f)) / sum; }, 1e-6), 1e-5) << ops.name << " scale " << scale;
       EXPECT_TRUE(n <= 3 || y[2] == 0.0f);
@@ -181,8 +215,8 @@ TEST_P(Lengths, AlignmentChangesNoBit) {
     ops.rms_norm(shifted.data() + 3, nullptr, 1e-6f, n, b.data());
     EXPECT_EQ(a, b);
     a = x;
-    ops.softmax(a.data(), n, 1);
-    ops.softmax(shifted.data() + 3, n, 1);
+    ops.softmax(a.data(), n, 1, a.data());
+    ops.softmax(shifted.data() + 3, n, 1, shifted.data() + 3);
     EXPECT_TRUE(std::equal(a.begin(), a.end(), shifted.begin() + 3));
   }
 }

@@ -56,14 +56,17 @@ void count_row_ops() {
       count(std::string("row_ops.") + name, k.name, work);
     };
     with("rms_norm", [&] { k.rms_norm(x.data(), w.data(), 1e-6f, n, y.data()); });
+    with("rms_norm_bf16", [&] { k.rms_norm_bf16(x.data(), w.data(), 1e-6f, n, half.data()); });
     with("add_norm", [&] { k.add_norm(x.data(), w.data(), 1e-6f, n, y.data()); });
     with("add_scaled", [&] { k.add_scaled(0.5f, x.data(), n, y.data()); });
     with("gelu_times", [&] { k.gelu_times(x.data(), w.data(), n, y.data()); });
-    with("softmax", [&] { k.softmax(y.data(), n, 1.25f); });
+    with("gelu_times_bf16", [&] { k.gelu_times_bf16(x.data(), w.data(), n, half.data()); });
+    with("softmax", [&] { k.softmax(y.data(), n, 1.25f, y.data()); });
     with("rotate", [&] { k.rotate(y.data(), x.data(), w.data(), n / 2); });
     with("soft_cap", [&] { k.soft_cap(y.data(), n, 30.0f); });
     with("largest", [&] { y[0] = k.largest(x.data(), n); });
     with("exponentials", [&] { y[0] = k.exponentials(y.data(), n, 4.0f); });
+    with("exponentials_bf16", [&] { y[0] = k.exponentials_bf16(x.data(), n, 4.0f, half.data()); });
     with("scale", [&] { k.scale(0.5f, n, y.data()); });
     with("pick", [&] { k.pick(x.data(), n, 1.0f, n, index.data()); });
     with("to_bf16", [&] { k.to_bf16(x.data(), n, half.data()); });
