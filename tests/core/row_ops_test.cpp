@@ -83,7 +83,9 @@ TEST_P(Lengths, ExponentialsScalesAndPicksAgreeWithPlainLoops) {
     for (size_t i = 0; i < n; ++i) {
       const double exact = std::exp(static_cast<double>(x[i]) - static_cast<double>(top)), got = static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(half[i]) << 16));
       EXPECT_LE(std::abs(got - exact), (0x1p-8 + 1.2e-5) * exact) << ops.name << " of " << x[i] - top;
-      if (x[i] == top) EXPECT_EQ(got, 1) << ops.name;
+      if (x[i] == top) {
+        EXPECT_EQ(got, 1) << ops.name;
+      }
       half_expected += got;
     }
     EXPECT_NEAR(half_sum, half_expected, static_cast<double>(n) * 0x1p-24 * half_expected) << ops.name;
