@@ -62,7 +62,12 @@ H5Writer::H5Writer(std::string path) : path_(std::move(path)), temporary_(path_ 
   const H5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   H5Pset_fclose_degree(access.id(), H5F_CLOSE_STRONG);
   file_ = H5Handle(H5Fcreate(temporary_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.id()), H5Fclose);
-  if (!file_.valid()) fail("cannot be created");
+  if (!file_.valid()) {
+    const int why = errno;
+    std::filesystem::remove(temporary_, ignored);  // a full disk leaves an empty one
+    errno = why;
+    fail("cannot be created");
+  }
 }
 
 H5Writer::~H5Writer() {

@@ -29,6 +29,7 @@ std::string text_folder(const std::string& name) {
 std::unique_ptr<Denoiser> open_model(const std::string& name, const ModelOptions& options) {
   const std::string model = model_folder(name);
   std::error_code ignored;
+  if (options.dtype != "f32" && options.dtype != "bf16") throw usage_error("dtype '{}' is unknown; expected f32 or bf16", options.dtype);
   if (std::filesystem::is_directory(model, ignored)) {
     if (!checkpoint_loader()) throw usage_error("{}: this build holds no network", model);
     if (!is_adapter_folder(model)) return checkpoint_loader()(model, options);

@@ -194,13 +194,13 @@ void add_quality_score(Columns& out, const PreparedSweep& sweep, const ScoreFact
 
 /// Speed: mean of per-sample ratios and ratio of sums, both, for both definitions of a forward (evaluation.md 1.6, 5.1).
 void add_speed(Columns& out, const Group& samples) {
-  double tokens = 0, valid = 0, denoise = 0, append = 0, seconds = 0, canvases = 0, steps = 0, weighted = 0, at_limit = 0;
+  double tokens = 0, valid = 0, denoise = 0, all = 0, seconds = 0, canvases = 0, steps = 0, weighted = 0, at_limit = 0;
   for (const auto* s : samples) {
     if (writing_forwards(s->forwards) == 0) continue;
     tokens += static_cast<double>(s->token_ids.size());
     denoise += static_cast<double>(writing_forwards(s->forwards));
     steps += static_cast<double>(s->forwards.denoise);
-    append += s->forwards.denoise > 0 ? static_cast<double>(s->forwards.append) : 0;
+    all += static_cast<double>(s->forwards.denoise + s->forwards.verify + s->forwards.unconditional + s->forwards.append);
     seconds += s->seconds.denoise + s->seconds.append;
     canvases += static_cast<double>(s->steps_per_canvas.size());
     for (size_t c = 0; c < s->steps_per_canvas.size(); ++c) {
@@ -217,7 +217,7 @@ void add_speed(Columns& out, const Group& samples) {
   add_mean(out, "tokens_per_denoiser_forward", unit, item_means(samples, defined([](const auto& s) { return s.tokens_per_forward; })));
   add_mean(out, "tokens_per_forward_report", unit, item_means(samples, defined([](const auto& s) { return s.tokens_per_forward_report; })));
   out.add("tokens_per_denoiser_forward_ratio_of_sums", ratio(tokens, denoise), unit);
-  out.add("tokens_per_forward_report_ratio_of_sums", ratio(valid, denoise + append), unit);
+  out.add("tokens_per_forward_report_ratio_of_sums", ratio(valid, all), unit);
   out.add("steps_per_canvas_mean", ratio(steps, canvases), "steps");
   out.add("effective_denoising_steps", ratio(weighted, valid), "steps, weighted by valid tokens");
   out.add("step_limit_frac", ratio(at_limit, canvases), "fraction of canvases");
@@ -359,6 +359,8 @@ void write_aggregates(H5Writer& file, const PreparedSweep& sweep, const SampleRo
   if (joined) sets.write(file);
   if (source) {
     file.attribute("aggregates", "source_entropy_rate_nats", source->entropy_rate_nats());
+    if (!source->pairs_show_rule())
+      file.attribute("aggregates", kQualityCaveat, std::string("pair_divergence_nats compares neighbouring tokens, and this source's rule joins tokens further apart: samples that break the rule may look better than exact ones; judge by negative_log_likelihood beside output_entropy_nats"));
     file.attribute("aggregates", "source_pair_entropy_nats", conditional_entropy_nats(law, static_cast<size_t>(source->vocabulary())));
   }
   if (sweep.reference) file.attribute("aggregates", "agreement_reference_config_idx", static_cast<int64_t>(*sweep.reference));

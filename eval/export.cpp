@@ -141,7 +141,8 @@ std::vector<std::string> export_compact(const H5Reader& file, const std::string&
   const auto labels = short_labels(file.read_strings("config/settings"));
   const auto value = file.read<double>("aggregates/" + quality), error = file.read<double>("aggregates/" + file.text_attribute("aggregates", "quality_standard_error"));
   const auto speed = file.read<double>("aggregates/tokens_per_forward_report_mean");
-  const int digits = file.has_attribute("aggregates", "quality_interval") ? 3 : 4;  // an accuracy, or a divergence in nats
+  const bool graded = file.has_attribute("aggregates", "quality_interval");
+  const auto low = graded ? file.read<double>("aggregates/" + quality + "_low") : std::vector<double>(), high = graded ? file.read<double>("aggregates/" + quality + "_high") : std::vector<double>();
   std::map<std::string, std::map<uint32_t, std::string>> by_category;
   for (const auto& row : category_rates(file))
     if (row.category != "all") by_category[row.category][row.config_idx] = fmt::format("{:.2f} ({:.2f} to {:.2f})", row.accuracy, row.low, row.high);
@@ -152,7 +153,8 @@ std::vector<std::string> export_compact(const H5Reader& file, const std::string&
   out << " |\n|---|--:|--:" << [&] { std::string line; for (size_t i = 0; i < by_category.size(); ++i) line += "|--:"; return line; }() << "|\n";
   for (size_t c = 0; c < labels.size(); ++c) {
     const std::string per_forward = std::isnan(speed[c]) ? "-" : fmt::format("{:.2f}", speed[c]);  // of exact samples, which need none
-    out << fmt::format("| {} | {} | {:.{}f} +- {:.{}f}", markdown_cell(labels[c]), per_forward, value[c], digits, kZ95 * error[c], digits);
+    out << fmt::format("| {} | {} | {}", markdown_cell(labels[c]), per_forward,
+                       graded ? fmt::format("{:.3f} ({:.3f} to {:.3f})", value[c], low[c], high[c]) : fmt::format("{:.4f} +- {:.4f}", value[c], kZ95 * error[c]));
     for (const auto& [name, cells] : by_category) {
       const auto found = cells.find(static_cast<uint32_t>(c));
       out << " | " << (found == cells.end() ? "-" : found->second);

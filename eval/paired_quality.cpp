@@ -34,6 +34,8 @@ QualityMeasure::QualityMeasure(const PreparedSweep& sweep)
   const ScoreFacts facts = sweep.dataset->score_facts();
   higher_ = facts.higher_is_better;
   name_ = source_ ? "pair_divergence_nats" : facts.name;
+  if (source_ && !source_->pairs_show_rule())
+    throw usage_error("denoiser '{}' joins tokens that are no neighbours, and {} compares neighbours: it would drop the wrong candidates\nsuccessive halving needs a source such as hmm or markov, or a data set with answers", sweep.plan.denoiser, name_);
   if (!source_ && !facts.is_quality)
     throw usage_error("data set '{}' has no quality to judge by: its score is {} ({})\nsuccessive halving needs an exact source or a data set with answers", sweep.plan.dataset, facts.name, facts.unit);
 }

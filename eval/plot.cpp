@@ -99,6 +99,7 @@ void plot_run(const PlotRequest& request, const std::string& path, PlotOutcome& 
     return;
   }
   const H5Reader file = open_results(path);
+  if (const std::string caveat = quality_caveat(file); !caveat.empty()) outcome.notes.push_back(fmt::format("{}: {}", file.path(), caveat));
   const std::string prefix = figure_prefix(request, file.path());
   const PlotSamples samples = read_plot_samples(file);
   const PlotHistory history = read_plot_history(file);

@@ -26,7 +26,7 @@ std::vector<std::string> plot_axis_names();
 
 /// Which axis, and how: costs weigh cost_weighted_forwards only; per_token divides what a sample costs by its tokens.
 struct AxisChoice {
-  std::string name = "tokens_per_forward";
+  std::string name = "tokens_per_forward_report";
   ForwardCosts costs;
   bool per_token = false;
 };

@@ -10,6 +10,7 @@
 #include <map>
 
 #include "core/error.h"
+#include "core/network/torch_version.h"
 #include "eval/datasets/joined.h"
 
 #ifndef CANVASLAB_COMMIT
@@ -117,6 +118,7 @@ void write_root(H5Writer& file, const PreparedSweep& sweep, const SampleRows& sa
   text("program", "canvaslab " CANVASLAB_VERSION);
   text("commit", CANVASLAB_COMMIT);
   text("hdf5_version", fmt::format("{}.{}.{}", major, minor, release));
+  text("torch_version", torch_version());
   text("name", sweep.plan.name);
   text("denoiser", sweep.plan.denoiser);
   text("model_sha256", hex(sha256(sweep.model_hash)));

@@ -12,6 +12,9 @@ namespace canvaslab {
 /// Raised when a reader of the results file would have to change.
 inline constexpr int64_t kSchemaVersion = 1;
 
+/// Attribute of /aggregates: why the quality may mislead; absent where it does not.
+inline constexpr const char* kQualityCaveat = "quality_caveat";
+
 /// SHA-256 (hex) over content keys and verdicts in row order: which samples a results file holds.
 std::string samples_digest(const SampleRows& samples);
 

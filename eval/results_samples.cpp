@@ -142,6 +142,30 @@ class AnswerTexts {
   std::vector<std::vector<std::string>> columns_;
 };
 
+/// Why samples failed: row of /samples and the message, at most 512 bytes each. The group is there only where some did.
+class FailureTexts {
+ public:
+  void add(const Block& samples) {
+    constexpr size_t kMostBytes = 512;
+    for (const auto& s : samples) {
+      if (!s.error.empty()) rows_.push_back(num_samples_), errors_.push_back(first_bytes(s.error, kMostBytes));
+      ++num_samples_;
+    }
+  }
+  void write(H5Writer& file) const {
+    if (rows_.empty()) return;
+    file.group("failures");
+    file.write("failures/sample", rows_);
+    file.attribute("failures/sample", "unit", std::string("row of /samples"));
+    file.write_strings("failures/error", errors_);
+  }
+
+ private:
+  uint64_t num_samples_ = 0;
+  std::vector<uint64_t> rows_;
+  std::vector<std::string> errors_;
+};
+
 void write_scores(Columns& out, const PreparedSweep& sweep, const Block& samples) {
   const ScoreFacts facts = sweep.dataset->score_facts();
   const auto judged = [&](const std::string& name, const std::string& quality, const std::string& unit, bool higher, auto get) {
@@ -320,6 +344,7 @@ void write_samples(H5Writer& file, const PreparedSweep& sweep, const SampleRows&
   Enumeration reasons({"control", "end_token", "error", "length"});
   History history(sweep);
   AnswerTexts answers(sweep);
+  FailureTexts failures;
   size_t begin = 0;
   do {  // once even without samples, so that every column is there
     const size_t end = samples.block_end(begin, samples.size());
@@ -332,10 +357,12 @@ void write_samples(H5Writer& file, const PreparedSweep& sweep, const SampleRows&
     write_counts(out, block);
     history.write(out, block);
     answers.add(block);
+    failures.add(block);
     out.next_block();
     begin = end;
   } while (begin < samples.size());
   answers.write(file);
+  failures.write(file);
   file.attribute("samples/stop_reason", "names", reasons.names());
   file.attribute("canvases/stop_reason", "names", history.reasons().names());
 }

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "core/error.h"
+#include "eval/results.h"
 #include "eval/statistics.h"
 
 namespace canvaslab {
@@ -53,6 +54,8 @@ H5Reader open_results(const std::string& run) {
   return file;
 }
 
+std::string quality_caveat(const H5Reader& results) { return results.has_attribute("aggregates", kQualityCaveat) ? results.text_attribute("aggregates", kQualityCaveat) : std::string(); }
+
 RunScores read_run_scores(const std::string& run_path) {
   const H5Reader file = open_results(run_path);
   const auto text = [&](const char* name) { return file.text_attribute("/", name); };
@@ -63,6 +66,7 @@ RunScores read_run_scores(const std::string& run_path) {
   out.score_unit = file.text_attribute("samples/score", "unit");
   out.higher_is_better = file.integer_attribute("samples/score", "higher_is_better") != 0;
   out.quality_name = file.text_attribute("aggregates", "quality");
+  out.quality_caveat = quality_caveat(file);
   out.items = file.read_strings(file.has("items/group") ? "items/group" : "items/item_id");
   out.categories = file.read_strings("items/category");
   const auto settings = file.read_strings("config/settings");

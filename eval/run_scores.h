@@ -14,6 +14,9 @@ std::string results_file(const std::string& run);
 /// Opens a results file. Errors: input when it is no complete results file of a sweep.
 H5Reader open_results(const std::string& run);
 
+/// Why the quality of a run may mislead, as its results file says; empty where it does not.
+std::string quality_caveat(const H5Reader& results);
+
 struct ItemScore {
   double mean = 0;        ///< over finished repeats
   int64_t count = 0;      ///< finished repeats
@@ -31,7 +34,7 @@ struct ConfigScores {
 
 struct RunScores {
   std::string path, name, denoiser, model_sha256, dtype, dataset, dataset_sha256;
-  std::string score_name, score_unit, quality_name;
+  std::string score_name, score_unit, quality_name, quality_caveat;
   bool higher_is_better = true;
   std::vector<std::string> items;              ///< ids; where items share a group, the group
   std::vector<std::string> categories;         ///< of these; empty texts where items have none

@@ -66,6 +66,7 @@ std::map<std::string, Measured> read_measured(const std::string& run, const std:
   const H5Reader file = open_results(run);
   if (file.text_attribute("aggregates", "quality") != "pair_divergence_nats")
     throw usage_error("{}: is judged by {}, not against an exact source; the table needs a run with dataset source(...)", run, file.text_attribute("aggregates", "quality"));
+  if (const std::string caveat = quality_caveat(file); !caveat.empty()) throw usage_error("{}: {}; the table needs a source such as hmm or markov", run, caveat);
   if (file.text_attribute("/", "denoiser") != denoiser) throw usage_error("{}: is a run of {}, but the sweep file says {}", run, file.text_attribute("/", "denoiser"), denoiser);
   const auto settings = file.read_strings("config/settings");
   const auto sums = sum_samples(file, settings.size());

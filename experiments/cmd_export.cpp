@@ -3,6 +3,7 @@
 
 #include "core/error.h"
 #include "eval/export.h"
+#include "eval/run_scores.h"
 #include "experiments/commands.h"
 
 namespace canvaslab {
@@ -20,6 +21,7 @@ void add_export(CommandLine& line) {
                   "samples_TASK_config-N.jsonl per configuration; responses are token ids, and what a run does not record is null.\n"
                   "The files written are printed; files of these names are replaced.");
   command.action([=] {
+    if (const std::string caveat = quality_caveat(open_results(*run)); !caveat.empty()) fmt::print(stderr, "note: {}\n", caveat);
     const auto beside = std::filesystem::is_directory(*run) ? std::filesystem::path(*run) : std::filesystem::path(*run).parent_path();
     for (const auto& path : export_run(*run, *format, out->empty() ? (beside / "export").string() : *out)) fmt::print("{}\n", path);
   });

@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/model.h"
+#include "core/network/torch_version.h"
 #include "eval/grading/answer.h"
 #include "eval/grading/scan.h"
 #include "eval/observer_list.h"
@@ -222,6 +223,7 @@ void run(const Arguments& a) {
   config["end_ids"] = plan.end_ids;
   config["seed"] = a.seed;
   config["dtype"] = a.dtype;
+  if (text && text->has_chat()) config["chat"] = a.chat && !a.has_ids, config["thinking"] = a.thinking;
   config["device"] = a.device;
   config["batch"] = a.batch;
   for (const auto& [position, token] : parse_pins(a.pin)) config["pins"][std::to_string(position)] = token;
@@ -260,7 +262,7 @@ void run(const Arguments& a) {
     std::vector<RowResult> results;
     for (const auto& outcome : outcomes) results.push_back(outcome.row);
     if (trace) trace->finish(results, {{"config", json_text(config)}, {"seed", std::to_string(a.seed)}, {"model_hash", denoiser->content_hash()},
-                                       {"hdf5_version", H5_VERS_INFO}});
+                                       {"hdf5_version", H5_VERS_INFO}, {"torch_version", torch_version()}});
     for (size_t i = 0; i < results.size(); ++i) {
       if (outcomes[i].failure) failures.add(first + i, outcomes[i]);
       if (a.json) fmt::print("{}\n", json_text(outcomes[i].failure ? describe_failure(outcomes[i], config) : describe(results[i], text, load_seconds, config)));

@@ -41,6 +41,7 @@ void run(const Arguments& arguments) {
   if (!arguments.category.empty()) options.category = arguments.category;
   std::vector<RunScores> runs;
   for (const auto& path : arguments.runs) runs.push_back(read_run_scores(path));
+  if (const std::string caveat = runs.front().quality_caveat; !caveat.empty()) fmt::print(stderr, "note: {}\n", caveat);
   const Ranking ranking = rank_runs(std::move(runs), options);
   if (arguments.json) fmt::print("{}\n", json_text(ranking_json(ranking, options), 2));
   else fmt::print("{}", ranking_markdown(ranking, options));

@@ -141,6 +141,14 @@ void print_notes(const PreparedSweep& sweep) {
   for (const auto& [note, count] : counts)
     if (shown++ < kMostShown) fmt::print(stderr, "note ({} configuration{}): {}\n", count, count > 1 ? "s" : "", note);
   if (shown > kMostShown) fmt::print(stderr, "and {} notes more of this kind\n", shown - kMostShown);
+  for (size_t c = 0; c < sweep.generation.size(); ++c) {
+    const PlanRequest& asked = sweep.plan.configs[c].request;
+    if (sweep.plan.configs[c].control || !asked.keep_ramp || asked.anneal_over || sweep.generation[c].anneal_over == sweep.generation[c].num_decisions()) continue;
+    fmt::print(stderr, "note: step limits differ, so that all temperatures keep one ramp, over {} steps; anneal_over in the grid sets another\n", sweep.generation[c].anneal_over);
+    break;
+  }
+  if (const Source* source = sweep.denoiser->source(); source && !source->pairs_show_rule())
+    fmt::print(stderr, "note: this source's rule joins tokens that are no neighbours, and the divergence compares neighbours: judge by the likelihood beside the output's entropy\n");
 }
 
 ExitCode report(const SweepOutcome& outcome) {

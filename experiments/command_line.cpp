@@ -2,10 +2,15 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <csignal>
+#include <cstdio>
+#include <cstring>
 #include <exception>
+#include <iostream>
 #include <system_error>
+#include <type_traits>
 #include <fmt/format.h>
 
 namespace canvaslab {
@@ -44,7 +49,10 @@ bool CommandOption::given() const { return option_->count() > 0; }
 
 template <typename T>
 CommandOption Command::option(const std::string& names, T& target, const std::string& help) const {
-  return CommandOption(app_->add_option(names, target, help));
+  CLI::Option* option = app_->add_option(names, target, help);
+  if constexpr (std::is_same_v<T, uint64_t>)  // -1 would be taken for 2^64 - 1
+    option->check(CLI::Validator([](const std::string& value) { return value.starts_with("-") ? value + " is below 0" : std::string(); }, ""));
+  return CommandOption(option);
 }
 template CommandOption Command::option(const std::string&, std::string&, const std::string&) const;
 template CommandOption Command::option(const std::string&, std::vector<std::string>&, const std::string&) const;
@@ -70,6 +78,16 @@ CommandLine::~CommandLine() = default;
 
 Command CommandLine::command(const std::string& name, const std::string& help) { return Command(app_->add_subcommand(name, help), &exit_code_); }
 
+/// What was printed has to arrive: a full disk or a closed pipe behind stdout is no success. Gives the exit code that says so.
+static int arrived(int exit_code) {
+  std::cout.flush();
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout) return exit_code;
+  if (errno == EPIPE) return 128 + SIGPIPE;  // whoever read our output has seen enough
+  fmt::print(stderr, "error: the output could not be written{}\nfree some space, or send it elsewhere\n", errno ? fmt::format(": {}", std::strerror(errno)) : "");
+  return static_cast<int>(ExitCode::kBadInput);
+}
+
 int CommandLine::run(int argc, char** argv) {
   try {
     std::vector<std::string> names;
@@ -78,7 +96,7 @@ int CommandLine::run(int argc, char** argv) {
       throw usage_error("there is no command '{}'{}\nknown: {}", argv[1], did_you_mean(argv[1], names), fmt::join(names, ", "));
     app_->parse(argc, argv);
   } catch (const CLI::Success& help_or_version) {
-    return app_->exit(help_or_version);
+    return arrived(app_->exit(help_or_version));
   } catch (const CLI::ParseError& error) {
     const auto commands = app_->get_subcommands();
     fmt::print(stderr, "error: {}\nsee canvaslab {} --help\n", error.what(), commands.empty() ? "" : commands.front()->get_name());
@@ -89,7 +107,7 @@ int CommandLine::run(int argc, char** argv) {
   } catch (const std::system_error& error) {
     if (error.code() == std::errc::broken_pipe) return 128 + SIGPIPE;  // whoever read our output has seen enough
     fmt::print(stderr, "error: {}\n", error.what());
-    return 1;
+    return static_cast<int>(ExitCode::kBadInput);  // a file or a stream that failed
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "error: out of memory\ntry a smaller model, canvas or batch\n");
     return static_cast<int>(ExitCode::kBadInput);
@@ -97,7 +115,7 @@ int CommandLine::run(int argc, char** argv) {
     fmt::print(stderr, "error: {}\n", error.what());
     return 1;
   }
-  return static_cast<int>(exit_code_);
+  return arrived(static_cast<int>(exit_code_));
 }
 
 }  // namespace canvaslab

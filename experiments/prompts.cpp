@@ -22,8 +22,9 @@ class PromptReader {
     check_takes_tools(model(), tools_, "--tools");
   }
 
-  std::vector<int32_t> from_text(const std::string& prompt) const {
-    if (!tools_.is_null()) return model().conversation(OrderedJson::array({{{"role", "user"}, {"content", prompt}}}), tools_, options());
+  std::vector<int32_t> from_text(const std::string& prompt) const { return from_text(prompt, tools_); }
+  std::vector<int32_t> from_text(const std::string& prompt, const OrderedJson& tools) const {
+    if (!tools.is_null()) return model().conversation(OrderedJson::array({{{"role", "user"}, {"content", prompt}}}), tools, options());
     return model().prompt(prompt, model().has_chat() && a_.chat, options());
   }
 
@@ -31,10 +32,15 @@ class PromptReader {
   std::vector<int32_t> from_object(const OrderedJson& object) const {
     if (!object.is_object()) throw input_error("expected a JSON object, got {}", object.is_discarded() ? "malformed JSON" : object.type_name());
     if (object.contains("prompt_ids")) return ids(object["prompt_ids"]);
-    if (object.contains("messages")) return model().conversation(object["messages"], object.value("tools", tools_), options());
+    const OrderedJson tools = object.value("tools", tools_);
+    if (object.contains("tools")) {
+      if (!a_.chat) throw usage_error("tools go through the chat template, and --no-chat does not; leave one of them out");
+      check_takes_tools(model(), tools, "tools");
+    }
+    if (object.contains("messages")) return model().conversation(object["messages"], tools, options());
     if (!object.contains("prompt")) throw input_error("the object has neither 'prompt', 'messages' nor 'prompt_ids'");
     if (!object["prompt"].is_string()) throw input_error("prompt must be a string, got {}", object["prompt"].type_name());
-    return from_text(object["prompt"].get<std::string>());
+    return from_text(object["prompt"].get<std::string>(), tools);
   }
 
  private:
@@ -84,6 +90,8 @@ std::vector<std::vector<int32_t>> read_prompts(const PromptArguments& a, const s
   const PromptReader reader(a, text);
   if (a.chat_asked && a.chat && !(text && text->has_chat()))
     throw usage_error("--chat: model '{}' has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json); leave --chat out", a.model);
+  if (a.thinking && (a.has_ids || !a.chat || !(text && text->has_chat())))
+    throw usage_error("--thinking is a switch of the chat template, and {}; leave --thinking out", a.has_ids ? "--prompt-ids goes around it" : !a.chat ? "--no-chat goes around it" : fmt::format("model '{}' has none", a.model));
   if (a.has_ids) return {parse_ids(a.prompt_ids, "--prompt-ids")};
   if (a.has_prompt) return {reader.from_text(a.prompt)};
   if (!a.prompt_file.empty()) {

@@ -135,7 +135,7 @@ std::string moves_with_its_positions(const ConfiguredSampler& sampler) {
     sampler.decide(a, x, first);
     sampler.decide(b, y, second);
     for (size_t p = 0; p < length; ++p)
-      if (second.action[p] != first.action[order[p]])
+      if (second.action[p] != first.action[order[p]] || (second.action[p] == Action::kToken && second.token[p] != first.token[order[p]]))
         return fmt::format("the decision at position {} did not move with it (trial {})", p, trial);
   }
   return "";
@@ -168,7 +168,7 @@ std::string keeps_its_product_law(const ConfiguredSampler& sampler) {
         for (size_t p = 0; p < random.canvas.size(); ++p)
           if (p != kept) random.statistics.candidate[p] = 0, random.statistics.candidate_logprob[p] = -7 - 0.001f * static_cast<float>(p);
         sampler.decide(view, twin, other);
-        if (decision.action[kept] != other.action[kept]) return fmt::format("position {} looks at other candidates", kept);
+        if (decision.action[kept] != other.action[kept] || (other.action[kept] == Action::kToken && decision.token[kept] != other.token[kept])) return fmt::format("position {} looks at other candidates", kept);
         return "";
       });
 }

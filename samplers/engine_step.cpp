@@ -192,14 +192,14 @@ std::vector<int32_t> EngineRun::apply(const EngineRow& row, std::span<const int3
   return next;
 }
 
-/// The extra canvas forwards after a step, on the canvas it left. They leave the self-conditioning prediction alone, and
-/// draw under step indices that no step has (steps are limited to a million).
+/// The extra canvas forwards after a step, on the canvas it left, at temperature 1: a law they keep is the model's own. They leave the
+/// self-conditioning prediction alone, and draw under step indices that no step has (steps are limited to a million).
 void EngineRun::correct(size_t r, int32_t canvas_idx, const StepView& step, std::vector<int32_t>& canvas) {
   EngineRow& row = rows_[r];
   const int32_t count = plan_.sampler.sampler->extra_forwards(step.step_idx, plan_.num_steps);
   for (int32_t sweep = 0; sweep < count; ++sweep) {
     const DrawKey draws = key(r, canvas_idx, step.step_idx + ((sweep + 1) << 20));
-    StepRequest request = step_request(row, canvas_idx, step.step_idx, step.temperature);
+    StepRequest request = step_request(row, canvas_idx, step.step_idx, 1);
     request.canvas = canvas;
     request.hold_prediction = true;
     request.draw_key = draws;

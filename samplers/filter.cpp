@@ -4,7 +4,7 @@
 
 namespace canvaslab {
 
-FilterSampler::FilterSampler(const Options& options, size_t num_knobs) : inner_(configure_sampler(options.inner("inner"))), num_knobs_(num_knobs) {
+FilterSampler::FilterSampler(const Options& options, size_t num_knobs) : name_(options.plugin), inner_(configure_sampler(options.inner("inner"))), num_knobs_(num_knobs) {
   if (inner_.facts.needs_level)
     throw usage_error("sampler '{}': '{}' follows a noise level, which positions that are held back would not; put it around a sampler that does not",
                       options.plugin, inner_.name);
@@ -12,10 +12,17 @@ FilterSampler::FilterSampler(const Options& options, size_t num_knobs) : inner_(
     throw usage_error("sampler '{}': '{}' asks for extra forwards, whose decisions a filter does not see; put the filter inside it",
                       options.plugin, inner_.name);
   CanvasState probe;
-  inner_.sampler->begin(probe, 1, 1);
-  if (!probe.scratch.empty())
+  try {
+    inner_.sampler->begin(probe, 1, 1);
+  } catch (const UserError&) {  // one that is for other canvases, as a plan with its positions; begin() asks again
+  }
+  check_remembers_nothing(probe);
+}
+
+void FilterSampler::check_remembers_nothing(const CanvasState& state) const {
+  if (!state.scratch.empty())
     throw usage_error("sampler '{}': '{}' remembers what it decided, which a filter would change behind its back; put it around a sampler that does not",
-                      options.plugin, inner_.canonical);
+                      name_, inner_.canonical);
 }
 
 SamplerFacts FilterSampler::refine(SamplerFacts declared) const {
@@ -28,7 +35,10 @@ SamplerFacts FilterSampler::refine(SamplerFacts declared) const {
   return facts;
 }
 
-void FilterSampler::begin(CanvasState& state, size_t length, int32_t num_steps) const { inner_.sampler->begin(state, length, num_steps); }
+void FilterSampler::begin(CanvasState& state, size_t length, int32_t num_steps) const {
+  inner_.sampler->begin(state, length, num_steps);
+  check_remembers_nothing(state);
+}
 
 void FilterSampler::step(const StepView& view, CanvasState& state, StepDecision& decision) const {
   const std::vector<uint8_t> before = state.revealed;

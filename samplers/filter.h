@@ -41,6 +41,9 @@ class FilterSampler : public Sampler {
   const ConfiguredSampler& inner() const { return inner_; }
 
  private:
+  void check_remembers_nothing(const CanvasState& state) const;
+
+  std::string name_;
   ConfiguredSampler inner_;
   size_t num_knobs_;
 };

@@ -16,9 +16,13 @@ inline double leave_one_out_current(double current_logprob, double level, int32_
   return p / (p + rest * observation_ratio(level, vocabulary));
 }
 
-/// ln of the leave-one-out odds of the canvas's token against its best alternative.
-inline double leave_one_out_margin(double current_logprob, double best_other_logprob, double level, int32_t vocabulary) {
-  return current_logprob - std::log(observation_ratio(level, vocabulary)) - best_other_logprob;
+/// The same of another token.
+inline double leave_one_out_other(double other_logprob, double current_logprob, double level, int32_t vocabulary) {
+  const double p = std::exp(current_logprob), rest = -std::expm1(std::min(0.0, current_logprob)), ratio = observation_ratio(level, vocabulary);
+  return std::exp(other_logprob) * ratio / (p + rest * ratio);
 }
+
+/// ln of the law of a noisy token given all others, from the leave-one-out probability of its clean one: a loo(v) + (1 - a) / V.
+inline double conditional_logprob(double leave_one_out, double level, int32_t vocabulary) { return std::log(level * leave_one_out + (1 - level) / vocabulary); }
 
 }  // namespace canvaslab

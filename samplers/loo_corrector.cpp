@@ -1,4 +1,5 @@
 // loo_corrector - Gibbs sweeps between the steps of a predictor: extra forwards that redraw the least plausible tokens.
+#include <algorithm>
 #include <cmath>
 
 #include "samplers/leave_one_out.h"
@@ -9,9 +10,9 @@ namespace {
 
 enum class Score { kMargin, kMaxProb, kCurrent, kRandom };
 
-/// After each of the first m predictor steps, `corrector_steps` forwards on the canvas it left, of level a. Each picks k
-/// positions by Gumbel-top-k on -score / tau and redraws them from a * loo + (1 - a) / V, the law of one noisy token given
-/// all others. With N forwards in all, m = (N - 1) / (1 + c) and N - m c predictor steps; never after the last one. One
+/// After each of the first m predictor steps, `corrector_steps` forwards on the canvas it left, of level a, at temperature 1.
+/// Each picks k positions by Gumbel-top-k on -score / tau and redraws them from cond = a * loo + (1 - a) / V, the law of one
+/// noisy token given all others; scores are logarithms of cond. With N forwards in all, m = (N - 1) / (1 + c) and N - m c predictor steps; never after the last one. One
 /// position picked without looking at the canvas (score=random, k=1) leaves the canvas law of level a as it is; more, or
 /// scored ones, are the paper's approximation. The sweeps leave self-conditioning to the predictor. Needs a predictor that
 /// follows a known level: elsewhere the closed form of loo is wrong. Source: arXiv:2605.22765 (samplers.md 3.9).
@@ -57,13 +58,11 @@ class LooCorrector final : public WrappingSampler {
   double score_of(const StepView& view, size_t p) const {
     const RowStatistics& s = *view.statistics;
     const double other = s.argmax[p] == view.canvas[p] ? s.second_logprob[p] : s.argmax_logprob[p];
-    switch (score_) {
-      case Score::kMargin: return leave_one_out_margin(s.current_logprob[p], other, view.level_now, view.vocabulary);
-      case Score::kMaxProb: return s.argmax_logprob[p];
-      case Score::kCurrent: return s.current_logprob[p];
-      case Score::kRandom: break;
-    }
-    return 0;
+    if (score_ == Score::kRandom) return 0;
+    const double current = conditional_logprob(leave_one_out_current(s.current_logprob[p], view.level_now, view.vocabulary), view.level_now, view.vocabulary);
+    if (score_ == Score::kCurrent) return current;
+    const double best_other = conditional_logprob(leave_one_out_other(other, s.current_logprob[p], view.level_now, view.vocabulary), view.level_now, view.vocabulary);
+    return score_ == Score::kMargin ? current - best_other : std::max(current, best_other);
   }
   /// One draw of a * loo(v) + (1 - a) / V: noise, the token that stands there, or one of the others in proportion.
   static void redraw(const StepView& view, size_t p, StepDecision& decision) {

@@ -127,6 +127,9 @@ namespace {
 /// The linear path by its bare name, so that it is the default in whatever way it is written.
 std::string canonical_path(const PluginExpr& expr) {
   const std::string text = canonical_schedule(expr);
+  for (const char* by_step : {"table(", "grid("})
+    if (text.find(by_step) != std::string::npos)
+      throw usage_error("path={}: schedule '{}' goes by the number of a step, and a path is a function of progress from 0 to 1; use one such as cosine(0, 1) or polynomial", text, std::string(by_step, std::string_view(by_step).size() - 1));
   return text == "linear(from=0, to=1)" ? "linear" : text;
 }
 

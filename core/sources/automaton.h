@@ -33,6 +33,7 @@ class Automaton final : public Source {
                                 double* log_evidence = nullptr) const override;
   double entropy_rate_nats() const override;  // exact
   std::vector<double> pair_law() const override;
+  bool pairs_show_rule() const override { return layers_.size() <= 2; }
   /// Blocks of positive weight, when all weigh the same.
   double num_blocks() const { return num_blocks_; }
 

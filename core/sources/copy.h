@@ -18,6 +18,7 @@ class CopySource final : public Source {
                                 double* log_evidence = nullptr) const override;
   double entropy_rate_nats() const override;  // exact
   std::vector<double> pair_law() const override;
+  bool pairs_show_rule() const override { return span_ == 1; }
 
  private:
   int32_t vocabulary_;

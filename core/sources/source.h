@@ -45,6 +45,9 @@ class Source {
   /// Law of two neighbouring tokens under stationarity, [V, V] row-major, sums to 1. Sources made of blocks: averaged over
   /// the phases of a block, the border between two blocks included.
   virtual std::vector<double> pair_law() const = 0;
+  /// Whether the law of two neighbours shows what this source is about. Where its rule joins tokens further apart, samples that break the
+  /// rule may have a smaller divergence of pairs than exact ones, and only the likelihood tells.
+  virtual bool pairs_show_rule() const { return true; }
 
  protected:
   /// Index drawn by inversion: `u` uniform in (0, 1), weights summing to 1.

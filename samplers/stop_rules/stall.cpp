@@ -9,7 +9,7 @@ namespace {
 /// With progress=any: no position took a token at any of the last `patience` steps, this one included. With progress=more,
 /// for samplers that take some positions afresh at every step (entropy_bound): none of these steps took more positions than
 /// the best step before them (a step before them must exist). Pinned positions do not count. What is still open is
-/// emitted as it is, or as its argmax (--emission argmax). Source: samplers.md 6.10, where the set of taken positions stops
+/// emitted as it is, or as its argmax (--emit argmax). Source: samplers.md 6.10, where the set of taken positions stops
 /// growing; the low-yield detector of CAI-DLLM (arXiv:2608.22646) commits in bulk instead.
 class Stall final : public StopRule {
  public:

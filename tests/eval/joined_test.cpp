@@ -279,7 +279,16 @@ TEST_F(JoinedRun, WhatCouldNotBeGradedIsGradedLaterWithoutBeingGenerated) {
   const H5Reader file(broken.results_path);
   const auto failed = file.read<uint8_t>("samples/failed");
   const auto tokens = file.read<uint32_t>("samples/num_tokens");
-  for (size_t i = 0; i < failed.size(); ++i) EXPECT_EQ(tokens[i] == 0, failed[i] == 1) << i;
+  std::vector<uint64_t> rows;
+  for (size_t i = 0; i < failed.size(); ++i) {
+    EXPECT_EQ(tokens[i] == 0, failed[i] == 1) << i;
+    if (failed[i]) rows.push_back(i);
+  }
+  EXPECT_EQ(file.read<uint64_t>("failures/sample"), rows);
+  const auto errors = file.read_strings("failures/error");
+  ASSERT_EQ(errors.size(), rows.size());
+  for (const auto& error : errors) EXPECT_NE(error.find("the sandbox broke"), std::string::npos) << error;
+  EXPECT_FALSE(H5Reader(whole).has("failures")) << "only where some failed";
   PreparedSweep mended = prepare(letters() + others());
   mended.denoiser = std::make_unique<Refusing>(*mended.denoiser);
   const auto finished = run_sweep(mended, into("run"));

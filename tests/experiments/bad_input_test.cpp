@@ -243,6 +243,11 @@ TEST(BadInput, OfPluginsAndOptions) {
       {"text for steps", 2, generate({"--steps", "many"}), {"--steps"}},
       {"steps beyond 32 bits", 2, generate({"--steps", "99999999999"}), {"--steps"}},
       {"unknown emission", 2, generate({"--emit", "best"}), {"'best'"}},
+      {"negative seed", 2, generate({"--seed", "-1"}), {"--seed", "below 0"}},
+      {"a path that goes by steps", 2, sampler("ddim(path=table(\"0.2 0.5\"))"), {"path=table", "function of progress"}},
+      {"a path on another grid of steps", 2, sampler("psi(0.5, path=grid(cosine(0, 1)))"), {"path=grid"}},
+      {"thinking without a chat", 2, generate({"--thinking", "--prompt-ids", "1"}), {"--thinking", "--prompt-ids"}},
+      {"unknown dtype of a source", 2, generate({"--dtype", "f17"}), {"'f17'"}},
       {"unknown dtype", 2, {"generate", "--model", "m", "--dtype", "f8"}, {"'f8'"}, copy_golden},
       {"unknown option", 2, generate({"--stps", "4"}), {"--stps"}},
       {"unknown command", 2, {"genrate"}, {"'genrate'", "did you mean 'generate'"}},
@@ -253,6 +258,17 @@ TEST(BadInput, OfPluginsAndOptions) {
       {"inspect another format", 3, {"inspect", "p.jsonl"}, {"p.jsonl", "HDF5"}, lines("text")},
       {"inspect with a negative context", 2, {"inspect", "hmm", "--context", "-1"}, {"--context"}},
   });
+}
+
+/// What was asked for and did not arrive is no success, whichever command printed it.
+TEST(BadInput, OutputThatCannotBeWritten) {
+  const TempFolder folder;
+  for (const char* command : {"generate --model 'hmm(length=8)'", "generate --model 'hmm(length=8)' --json", "list --json", "inspect 'hmm'", "list", "--help"}) {
+    const Outcome got = testing::run_program("/bin/sh", {"-c", fmt::format("{} {} >/dev/full", CANVASLAB_PROGRAM, command)}, folder.path());
+    EXPECT_EQ(got.exit_code, 3) << command;
+    EXPECT_NE(got.err.find("error: "), std::string::npos) << command << ": " << got.err;
+    EXPECT_TRUE(got.err.find("could not be written") != std::string::npos || got.err.find("No space left on device") != std::string::npos) << command << ": " << got.err;
+  }
 }
 
 TEST(BadInput, OfSweepsAndPlots) {

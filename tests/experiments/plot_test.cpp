@@ -63,7 +63,7 @@ TEST_F(PlotCommand, EveryFigureIsDrawnAndThePageIsWellFormed) {
   const auto result = plot("run --config-a 0 --config-b 4 --config-b 8");
   ASSERT_EQ(result.exit_code, 0) << result.output;
   EXPECT_EQ(result.output.find("note:"), std::string::npos) << result.output;
-  for (const char* name : {"quality_vs_tokens_per_forward", "quality_vs_steps", "accepted_per_step", "entropy_by_step", "accepted_by_position", "steps_histogram", "stop_reasons", "discordance"}) {
+  for (const char* name : {"quality_vs_tokens_per_forward_report", "quality_vs_steps", "accepted_per_step", "entropy_by_step", "accepted_by_position", "steps_histogram", "stop_reasons", "discordance"}) {
     const std::string stem = folder / ("run/plots/" + std::string(name));
     EXPECT_EQ(read_file(stem + ".png").substr(0, 8), "\x89PNG\r\n\x1a\n") << name;
     EXPECT_GT(std::filesystem::file_size(stem + ".png"), 10000u) << name;

@@ -121,7 +121,7 @@ TEST_F(SweepCommand, TheReadmesExamplesRunInPython) {
     EXPECT_EQ(result.exit_code, 0) << code << result.output;
     EXPECT_FALSE(result.output.empty()) << code;
   }
-  EXPECT_EQ(count, 6);
+  EXPECT_EQ(count, 7);
   if (left_out) GTEST_SKIP() << left_out << " examples need pandas, which this Python lacks; the others ran";
 }
 
@@ -166,7 +166,7 @@ TEST_F(SweepCommand, PlotsAreWrittenAndSelfContained) {
   ASSERT_EQ(sweep("run").exit_code, 0);
   const auto result = shell(kProgram + " plot " + (folder / "run"));
   ASSERT_EQ(result.exit_code, 0) << result.output;
-  for (const char* name : {"quality_vs_tokens_per_forward", "quality_vs_steps", "accepted_per_step"}) {
+  for (const char* name : {"quality_vs_tokens_per_forward_report", "quality_vs_steps", "accepted_per_step"}) {
     const std::string stem = folder / ("run/plots/" + std::string(name));
     EXPECT_EQ(read_file(stem + ".png").substr(0, 8), "\x89PNG\r\n\x1a\n") << name;
     EXPECT_GT(std::filesystem::file_size(stem + ".png"), 10000u);

@@ -49,6 +49,10 @@ TEST(Spacing, KeepsTheBestApartAndAlwaysTheBestOfAll) {
   EXPECT_THAT(first("spacing(distance=100)", step), ElementsAre(1));
 }
 
+TEST(Filters, TakeSamplersThatAreForCertainCanvasesOnly) {
+  EXPECT_EQ(mistake("spacing(fixed_plan(plan=\"0 8 / 4 12\"), distance=2)"), "");
+}
+
 TEST(Spacing, LetsTokensThroughThatTheCanvasShowsAlready) {
   Step step = with_confidences({.5, .9, .6});
   step.canvas[0] = step.statistics.candidate[0];

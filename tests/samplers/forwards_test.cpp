@@ -233,10 +233,74 @@ TEST(LeaveOneOut, ClosedFormsEqualEnumeration) {
         // The statistics are f32 logarithms: relative errors of 1e-6 in p and, at p near 1, in 1 - p.
         EXPECT_NEAR(leave_one_out_current(s.current_logprob[p], a, 3), own, 2e-5 * own + 1e-7 / (1 - a)) << "level " << a << " canvas " << x;
         const double best_other = s.argmax[p] == canvas[p] ? s.second_logprob[p] : s.argmax_logprob[p];
-        EXPECT_NEAR(leave_one_out_margin(s.current_logprob[p], best_other, a, 3), std::log(own / other), 1e-5);
+        EXPECT_NEAR(leave_one_out_other(best_other, s.current_logprob[p], a, 3), other, 2e-5 * other + 1e-7 / (1 - a));
       }
     }
   EXPECT_NEAR(std::log(observation_ratio(0.5, 262144)), 12.477, 5e-4);
+}
+
+/// Which position goes first under each score, against cond = a loo + (1 - a) / 3 by enumeration.
+TEST(LooCorrector, ScoresAreLogarithmsOfTheConditionalLaw) {
+  const TwoPositions two;
+  size_t compared = 0, otherwise = 0;
+  for (double a : {0.1, 0.5, 0.9})
+    for (int32_t x = 0; x < 9; ++x) {
+      const std::vector<int32_t> canvas = {x / 3, x % 3};
+      const auto s = two.look(canvas, a, {});
+      double current[2], other[2];
+      for (size_t p = 0; p < 2; ++p) {
+        std::vector<double> loo(3, 0.0);
+        for (int32_t y = 0; y < 9; ++y) loo[static_cast<size_t>(p == 0 ? y / 3 : y % 3)] += two.prior[static_cast<size_t>(y)] * TwoPositions::seen(canvas[1 - p], p == 0 ? y % 3 : y / 3, a);
+        const double sum = loo[0] + loo[1] + loo[2];
+        const auto law = [&](int32_t v) { return std::log(a * loo[static_cast<size_t>(v)] / sum + (1 - a) / 3); };
+        current[p] = law(canvas[p]), other[p] = -INFINITY;
+        for (int32_t v = 0; v < 3; ++v)
+          if (v != canvas[p]) other[p] = std::max(other[p], law(v));
+      }
+      const std::pair<const char*, std::array<double, 2>> scores[] = {{"margin", {current[0] - other[0], current[1] - other[1]}},
+                                                                      {"max_prob", {std::max(current[0], other[0]), std::max(current[1], other[1])}},
+                                                                      {"current", {current[0], current[1]}}};
+      for (const auto& [name, score] : scores) {
+        if (std::abs(score[0] - score[1]) < 1e-4) continue;
+        StepView view{.vocabulary = 3, .canvas = canvas, .statistics = &s, .allowed = {}, .knobs = {}, .level_now = a, .level_next = a, .given_uniform = 0.999};
+        CanvasState state;
+        StepDecision decision;
+        sampler_of(fmt::format("loo_corrector(tau=0, score={})", name)).decide_again(view, state, decision);
+        const size_t picked = decision.action[0] != Action::kKeep ? 0 : 1;
+        EXPECT_EQ(picked, score[0] < score[1] ? 0u : 1u) << name << ", level " << a << ", canvas " << x;
+        ++compared, otherwise += (s.current_logprob[0] < s.current_logprob[1]) != (score[0] < score[1]);
+      }
+    }
+  EXPECT_GT(compared, 40u);
+  EXPECT_GT(otherwise, 5u) << "the posterior's own order would have done as well";
+}
+
+/// The extra forwards see the model's own law, whatever temperature the steps have.
+TEST(LooCorrector, CorrectsAtTemperatureOne) {
+  struct Watching final : Denoiser {
+    std::unique_ptr<Denoiser> inner = denoisers().make("hmm(states=3, alphabet=5, length=6)");
+    mutable std::vector<float> held, others;
+    const DenoiserFacts& facts() const override { return inner->facts(); }
+    std::string content_hash() const override { return inner->content_hash(); }
+    std::unique_ptr<Sequence> prefill(const Prompt& prompt) const override { return inner->prefill(prompt); }
+    std::vector<StepResult> denoise(std::span<const DenoiseRow> rows) const override {
+      for (const auto& row : rows) (row.request.hold_prediction ? held : others).push_back(row.request.temperature);
+      return inner->denoise(rows);
+    }
+    std::vector<float> append(Sequence& sequence, std::span<const int32_t> canvas, bool logits) const override { return inner->append(sequence, canvas, logits); }
+    const Source* source() const override { return inner->source(); }
+  } denoiser;
+  PlanRequest request;
+  request.sampler = "loo_corrector";
+  request.stop = "never";
+  request.temperature = "0.5";
+  request.num_steps = 7;
+  request.canvas_length = 6;
+  request.max_new_tokens = 6;
+  const RowInput input{.prompt = {}, .seed = 3, .init_canvas = {}, .pins = {}};
+  generate(denoiser, resolve_plan(request, denoiser), std::span(&input, 1));
+  EXPECT_THAT(denoiser.held, ::testing::AllOf(::testing::SizeIs(3), ::testing::Each(1.0f)));
+  EXPECT_THAT(denoiser.others, ::testing::AllOf(::testing::SizeIs(4), ::testing::Each(0.5f)));
 }
 
 TEST(LooCorrector, OnePositionPickedBlindlyLeavesTheNoisyLawAsItIs) {
