@@ -37,7 +37,7 @@
 // Denoising (message 3), question: u32 3, i32 canvas_idx, i32 step_idx, i32 L, i32 num_context, u32 flags (1 the noise
 //   level is known, 2 revealed is there, 4 the previous prediction is there), u32 0, u32 0; f64 temperature, f64 level;
 //   i32 context [num_context] (prompt and finished canvases), i32 canvas [L], f32 previous [L, V] tempered logits of the
-//   step before, u8 revealed [L].
+//   step before, or what self-conditioning makes of them (-inf: left out), u8 revealed [L].
 // Answer: u32 0, u32 0, f32 logits [L, V] before the temperature; -inf is a token of probability zero.
 //
 // Any question may be answered with u32 1 and a text: the sample fails with it, and the program is asked again for others.

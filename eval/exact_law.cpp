@@ -75,7 +75,7 @@ class Propagation {
           "exact propagation: integrates over draws, so a reference draw order has no meaning; use rng counter");
     if (denoiser_.facts().carries_steps)
       throw usage_error("exact propagation: the denoiser's answers depend on earlier steps; only denoisers that look at the canvas alone can be propagated");
-    if (denoiser_.facts().self_conditioning && plan_.self_conditioning)
+    if (denoiser_.facts().self_conditioning && plan_.feedback.feedback->feeds())
       throw usage_error("exact propagation: self-conditioning carries state between steps; switch it off");
     if (denoiser_.facts().absorbing || !denoiser_.facts().banned_ids.empty())
       throw usage_error("exact propagation: only for noise that is uniform over the vocabulary");

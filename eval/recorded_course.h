@@ -12,7 +12,7 @@ namespace canvaslab {
 /// Answers with the recorded logits of a step, whatever the canvas. Its prompts hold one number: the row they stand for.
 class RecordedRows final : public LogitsDenoiser {
  public:
-  explicit RecordedRows(const RecordedTrace& trace) : trace_(trace), facts_(trace.facts()) {}
+  explicit RecordedRows(const RecordedTrace& trace) : trace_(trace), facts_(trace.facts()) { facts_.self_conditioning = true; }  // whatever was fed back made these logits
   const DenoiserFacts& facts() const override { return facts_; }
   std::string content_hash() const override { return "recording"; }
   std::unique_ptr<Sequence> prefill(const Prompt& prompt) const override;

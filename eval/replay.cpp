@@ -16,14 +16,14 @@ std::string setting(const RecordedTrace& trace, const char* key) {
 }
 
 /// What no recording can serve is refused with the reason.
-void check_servable(const RecordedTrace& trace, const PlanRequest& asked, const GenerationPlan& plan) {
+void check_servable(const RecordedTrace& trace, const GenerationPlan& plan) {
   if (plan.sampler.facts.extra_canvas)
     throw usage_error("sampler '{}' asks for canvas forwards beside one a step, and the recording {} has no logits of them\nrun it on the model itself", plan.sampler.name, trace.path());
   if (plan.length.canonical != setting(trace, "canvas_length"))
     throw usage_error("the recording {} holds canvases of {} tokens, not of {}", trace.path(), setting(trace, "canvas_length"), plan.length.canonical);
   if (plan.rng == RngMode::kTorch && trace.num_rows() > 1 && !trace.joint())
     throw usage_error("--rng torch draws for all rows from one stream, but the {} rows of {} were recorded each on its own course; use --rng counter", trace.num_rows(), trace.path());
-  if (asked.self_conditioning != (setting(trace, "self_conditioning") == "on"))
+  if (plan.feedback.canonical != setting(trace, "self_conditioning"))
     throw usage_error("self-conditioning changes the logits, and {} holds those with it {}; record another run", trace.path(), setting(trace, "self_conditioning"));
 }
 
@@ -160,7 +160,7 @@ RecordedRequest recorded_request(const RecordedTrace& trace) {
 ReplayReport replay(const RecordedTrace& trace, const PlanRequest& asked, uint64_t seed, const ReplayOptions& options) {
   const auto [recorded, recorded_seed] = recorded_request(trace);
   const GenerationPlan plan = plan_on(trace, asked);
-  check_servable(trace, asked, plan);
+  check_servable(trace, plan);
   ReplayReport out;
   out.settings = plan.settings();
   out.settings.emplace_back("seed", std::to_string(seed));

@@ -116,7 +116,7 @@ std::string chosen_sweep(const SweepPlan& plan, const std::vector<Chosen>& chose
       const bool text = key == "sampler" || key == "stop" || key == "temperature" || key == "emission" || key == "stats_on";
       if (text) out += fmt::format("{} = {}\n", key, quoted(value));
       else if (key == "num_steps") out += fmt::format("steps = {}\n", value);
-      else if (key == "self_conditioning") out += fmt::format("self_conditioning = {}\n", value == "on");
+      else if (key == "self_conditioning") out += fmt::format("self_conditioning = {}\n", value == "on" ? "true" : value == "off" ? "false" : quoted(value));
       else if (key != "rng" && key != "end_ids" && key != "pad_id") out += fmt::format("{} = {}\n", key, value);  // those come with the denoiser
     }
   }

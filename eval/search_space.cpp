@@ -21,6 +21,7 @@ struct PluginKind {
 PluginKind plugin_kind(const std::string& key) {
   if (key == "sampler") return {[](const auto& name) -> const auto& { return samplers().find(name).parameters; }, [](const auto& expr) { configure_sampler(expr); }};
   if (key == "stop") return {[](const auto& name) -> const auto& { return stop_rules().find(name).parameters; }, [](const auto& expr) { configure_stop(expr); }};
+  if (key == "self_conditioning") return {[](const auto& name) -> const auto& { return self_conditionings().find(name).parameters; }, [](const auto& expr) { configure_feedback(expr.text()); }};
   return {[](const auto& name) -> const auto& { return schedules().find(name).parameters; }, [](const auto& expr) { make_schedule(expr); }};
 }
 
@@ -94,15 +95,10 @@ std::string SearchValues::at(double u) const {
 }
 
 SearchSpace::SearchSpace(const TomlTable& table) : where_(table.at("kind")) {
-  for (const char* key : {"sampler", "stop", "temperature"}) read_plugins(table, key);
+  for (const char* key : {"sampler", "stop", "temperature", "self_conditioning"}) read_plugins(table, key);
   read_words(table, "emission", {"argmax", "canvas"});
   read_words(table, "stats_on", {"filtered", "unfiltered"});
   read_words(table, "noise_level", {"told", "withheld"});
-  if (const auto values = table.booleans("self_conditioning"); !values.empty()) {
-    Dimension on{.name = "self_conditioning", .values = {}, .plugins = {}};
-    for (const bool value : values) on.values.list.push_back(value ? "on" : "off");
-    dimensions_.push_back(std::move(on));
-  }
   for (const char* key : {"steps", "anneal_over"}) read_number(table, key, 1, kMostSteps, true);
   if (table.has("canvas_length") && !is_range(*table.node("canvas_length"))) {
     Dimension lengths{.name = "canvas_length", .values = {.list = table.texts("canvas_length")}, .plugins = {}};
@@ -160,7 +156,7 @@ void SearchSpace::read_plugins(const TomlTable& table, const std::string& key) {
     const TomlTable choices(table.at(key), "'" + key + "'", *node, names);
     for (const auto& name : names) out.plugins.push_back(read_plugin(choices, name, kind));
   } else {
-    for (const auto& text : table.texts(key)) {
+    for (const auto& text : key == "self_conditioning" ? table.switches(key) : table.texts(key)) {
       located(table.at(key), [&] { kind.check(parse_plugin(text)); });
       out.plugins.push_back({.base = parse_plugin(text), .parameters = {}});
     }
@@ -194,7 +190,7 @@ PlanRequest SearchSpace::draw(uint64_t seed, uint64_t number) const {
     else if (name == "emission") out.emission = text;
     else if (name == "stats_on") out.stats_on = text;
     else if (name == "noise_level") out.noise_level = text;
-    else if (name == "self_conditioning") out.self_conditioning = text == "on";
+    else if (name == "self_conditioning") out.feedback = text;
     else if (name == "steps") out.num_steps = whole();
     else if (name == "anneal_over") out.anneal_over = whole();
     else if (name == "canvas_length") set_canvas_length(out, text);
@@ -215,7 +211,7 @@ std::vector<PlanRequest> SearchSpace::draw_all(uint64_t seed, size_t budget) con
     PlanRequest request = draw(seed, number);
     const auto shown = [](const auto& value) { return value ? fmt::format("{}", *value) : std::string("-"); };
     const std::string text = fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", request.sampler, shown(request.stop), shown(request.temperature), shown(request.emission),
-                                         request.self_conditioning, shown(request.num_steps), shown(request.anneal_over), request.canvas_policy.value_or(shown(request.canvas_length)), shown(request.top_k),
+                                         request.feedback, shown(request.num_steps), shown(request.anneal_over), request.canvas_policy.value_or(shown(request.canvas_length)), shown(request.top_k),
                                          shown(request.top_p), shown(request.min_p), shown(request.stats_on), shown(request.noise_level));
     if (seen.insert(text).second) {
       out.push_back(std::move(request));

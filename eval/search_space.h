@@ -28,7 +28,7 @@ struct SearchPlugin {
 };
 
 /// The table [search]: keys as in a grid, but a list means one of its values, `{min=, max=, scale=}` a number between, and
-/// `sampler.NAME.PARAMETER = ...` (stop, temperature alike) plug-ins with lists or ranges for their parameters.
+/// `sampler.NAME.PARAMETER = ...` (stop, temperature, self_conditioning alike) plug-ins with lists or ranges for their parameters.
 class SearchSpace {
  public:
   /// Errors: usage, with line and column: a range that is none, a plug-in or parameter that is not there, a value out of bounds.
@@ -43,7 +43,7 @@ class SearchSpace {
   struct Dimension {
     std::string name;
     SearchValues values;                  ///< of a plain key
-    std::vector<SearchPlugin> plugins;    ///< of sampler, stop and temperature; else empty
+    std::vector<SearchPlugin> plugins;    ///< of sampler, stop, temperature and self-conditioning; else empty
   };
   void read_number(const TomlTable& table, const std::string& key, double least, double most, bool whole);
   void read_words(const TomlTable& table, const std::string& key, const std::vector<std::string>& words);

@@ -72,8 +72,9 @@ std::vector<SweepConfig> expand_grid(const TomlTable& table) {
   for (const auto& text : sampler_list) located(table.at("sampler"), [&] { configure_sampler(parse_plugin(text)); });
   for (const auto& text : stops) located(table.at("stop"), [&] { configure_stop(parse_plugin(text)); });
   for (const auto& text : temperatures) located(table.at("temperature"), [&] { make_schedule(parse_plugin(text)); });
-  auto self_conditioning = table.booleans("self_conditioning");
-  if (self_conditioning.empty()) self_conditioning = {true};
+  auto feedbacks = table.switches("self_conditioning");
+  for (const auto& text : feedbacks) located(table.at("self_conditioning"), [&] { configure_feedback(text); });
+  if (feedbacks.empty()) feedbacks = {"on"};
   const auto most = or_absent<int32_t>(table.integers("max_new_tokens", 1, kMostTokens));
   if (most.size() > 1) throw usage_error("{}: 'max_new_tokens' is one number, not a list: runs of different lengths are not comparable", table.at("max_new_tokens"));
 
@@ -85,14 +86,14 @@ std::vector<SweepConfig> expand_grid(const TomlTable& table) {
       for (const auto& stop : or_absent<std::string>(stops))
         for (const auto& temperature : or_absent<std::string>(temperatures))
           for (const auto& emission : or_absent<std::string>(table.texts("emission")))
-            for (const bool feedback : self_conditioning)
+            for (const auto& feedback : feedbacks)
               for (const auto& anneal : anneals)
                 for (const auto& steps : or_absent<int32_t>(table.integers("steps", 1, kMostSteps)))
                   for (PlanRequest& request : draw_choices(table)) {
                     SweepConfig config;
                     request.sampler = sampler, request.stop = stop, request.temperature = temperature, request.emission = emission;
                     request.canvas_length = length.canvas_length, request.canvas_policy = length.canvas_policy, request.num_steps = steps, request.anneal_over = by_steps ? steps : anneal, request.max_new_tokens = most[0];
-                    request.self_conditioning = feedback;
+                    request.feedback = feedback;
                     config.request = std::move(request);
                     config.label = table.text("label", "");
                     config.where = table.at("sampler");

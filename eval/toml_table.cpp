@@ -204,6 +204,15 @@ std::vector<int64_t> TomlTable::integers(const std::string& key, int64_t least, 
   return out;
 }
 
+std::vector<std::string> TomlTable::switches(const std::string& key) const {
+  std::vector<std::string> out;
+  each(key, [&](const toml::node& node) {
+    if (node.is_boolean()) out.push_back(node.value_or(true) ? "on" : "off");
+    else if (node.is_string()) out.push_back(node.value_or(std::string()));
+    else throw usage_error("{}: '{}' must be true, false, a string or a list of them", where(node), key);
+  });
+  return out;
+}
 std::vector<bool> TomlTable::booleans(const std::string& key) const {
   std::vector<bool> out;
   each(key, [&](const toml::node& node) {

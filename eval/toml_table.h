@@ -53,6 +53,7 @@ class TomlTable {
   std::vector<std::string> texts(const std::string& key) const;  ///< numbers are taken as they are written
   std::vector<int64_t> integers(const std::string& key, int64_t least, int64_t most) const;
   std::vector<bool> booleans(const std::string& key) const;
+  std::vector<std::string> switches(const std::string& key) const;  ///< strings; true and false are taken for on and off
   /// The value of a key, null when it is absent.
   const toml::node* node(const std::string& key) const { return table_.get(key); }
   /// "file:line:column" of a key (of the file when the key is absent), for errors.

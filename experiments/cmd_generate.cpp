@@ -27,7 +27,7 @@ namespace canvaslab {
 namespace {
 
 struct Arguments : PromptArguments {
-  std::string sampler = "entropy_bound", stop, temperature, emit, self_conditioning = "on", init_canvas, pin;
+  std::string sampler = "entropy_bound", stop, temperature, emit, self_conditioning, init_canvas, pin;
   std::string rng = "counter", dtype = "f32", device = "cpu", trace, canvas_length;
   int32_t batch = 1, steps = 0, anneal_over = 0, max_new_tokens = 0, threads = 0;
   int32_t top_k = 0;
@@ -73,8 +73,7 @@ PlanRequest plan_request(const Arguments& a, PlanRequest request = {}) {
   if (a.has_min_p) request.min_p = a.min_p;
   if (!a.stats_on.empty()) request.stats_on = a.stats_on;
   if (!a.noise_level.empty()) request.noise_level = a.noise_level;
-  if (a.self_conditioning != "on" && a.self_conditioning != "off") throw usage_error("--self-conditioning '{}': expected on or off", a.self_conditioning);
-  if (a.self_conditioning == "off") request.self_conditioning = false;
+  if (!a.self_conditioning.empty()) request.feedback = a.self_conditioning;
   if (a.rng != "counter" && a.rng != "torch") throw usage_error("--rng '{}': expected counter or torch", a.rng);
   if (a.has_rng) request.rng = a.rng == "torch" ? RngMode::kTorch : RngMode::kCounter;
   return request;
@@ -300,7 +299,7 @@ void add_generate(CommandLine& line) {
   const CommandOption min_p = c.option("--min-p", a->min_p, "draw candidates among tokens at least this likely relative to the likeliest");
   c.option("--stats-on", a->stats_on, "with these filters: statistics of the filtered (default) or unfiltered distribution");
   c.option("--noise-level", a->noise_level, "told (default: where the sampler follows one) or withheld from the denoiser");
-  const CommandOption feedback = c.option("--self-conditioning", a->self_conditioning, "on or off").shows_default();
+  const CommandOption feedback = c.option("--self-conditioning", a->self_conditioning, "what of the step before is fed back: on (default), off, 'stale(4)', 'top_k(50)', 'temperature(0.7)', or one inside another: 'stale(4, top_k(50))'");
   c.option("--emit", a->emit, "argmax or canvas (default: the sampler's own)");
   const CommandOption init = c.option("--init-canvas", a->init_canvas, "token ids of the first canvas, instead of noise");
   const CommandOption pin = c.option("--pin", a->pin, "positions that stay: '0=5 7=12' (positions after the prompt)");
@@ -320,6 +319,7 @@ void add_generate(CommandLine& line) {
   c.footer("Examples:\n  canvaslab generate --prompt '1.3..4....4.4..1'                   a Sudoku for the small model; watch it on a terminal\n"
             "  canvaslab generate --model DIR --prompt 'Why is the sky blue?'\n"
             "  canvaslab generate --model 'hmm(states=16)' --sampler ddim --steps 32 --json\n"
+            "  canvaslab generate --prompt '1.3..4....4.4..1' --self-conditioning 'stale(2, top_k(50))'\n"
             "  canvaslab generate --model DIR --prompt-ids '2 17 9' --rng torch --seed 1 --trace t.h5 --trace-logits\n"
             "  canvaslab generate --replay t.h5 --sampler 'entropy_bound(0.3)' --stop never     where would it part?\n"
             "  canvaslab generate --replay t.h5 --temperature 1 --emit canvas --first-divergence --json");

@@ -9,6 +9,7 @@
 #include "experiments/commands.h"
 #include "experiments/plugins.h"
 #include "samplers/length_policy.h"
+#include "samplers/self_conditioning.h"
 #include "samplers/stop_rule.h"
 
 namespace canvaslab {
@@ -63,13 +64,13 @@ void add_list(CommandLine& line) {
   const Command command = line.command("list", "what there is: samplers, schedules, stop rules, denoisers, data sets, with their parameters");
   auto* kind = new std::string;  // lives as long as the program, as CLI11 keeps a pointer to it
   auto* json = new bool(false);
-  command.option("kind", *kind, "samplers, schedules, stop_rules, length_policies, denoisers, datasets or recipes (default: all)");
+  command.option("kind", *kind, "samplers, schedules, stop_rules, length_policies, self_conditioning, denoisers, datasets or recipes (default: all)");
   command.flag("--json", *json, "one JSON object");
   auto* plugins = new std::vector<std::string>;
   add_plugin_option(command, *plugins);
   command.action([=] {
     load_plugins(*plugins);
-    OrderedJson all = {{"samplers", describe(samplers())}, {"schedules", describe(schedules())}, {"stop_rules", describe(stop_rules())}, {"length_policies", describe(length_policies())},
+    OrderedJson all = {{"samplers", describe(samplers())}, {"schedules", describe(schedules())}, {"stop_rules", describe(stop_rules())}, {"length_policies", describe(length_policies())}, {"self_conditioning", describe(self_conditionings())},
                                   {"denoisers", describe(denoisers())}, {"datasets", describe(datasets())}, {"recipes", describe(recipes())}};
     if (!kind->empty()) {
       const std::string wanted = canonical_name(*kind);

@@ -10,6 +10,7 @@
 #include "core/denoiser.h"
 #include "samplers/length_policy.h"
 #include "samplers/sampler.h"
+#include "samplers/self_conditioning.h"
 #include "samplers/stop_rule.h"
 
 namespace canvaslab {
@@ -36,7 +37,7 @@ struct PlanRequest {
   /// told: to the denoiser, at every step of a sampler that follows a noise level (the default, and only there); withheld:
   /// the denoiser has to do without, as a network does.
   std::optional<std::string> noise_level;
-  bool self_conditioning = true;
+  std::string feedback = "on";               ///< self-conditioning: an expression of self_conditionings()
   RngMode rng = RngMode::kCounter;
 };
 
@@ -53,7 +54,7 @@ struct GenerationPlan {
   ConfiguredLength length;             ///< of each canvas
   int32_t canvas_length = 256;         ///< ... the longest one
   int32_t num_steps = 48, anneal_over = 48, max_new_tokens = 256;
-  bool self_conditioning = true;
+  ConfiguredFeedback feedback;         ///< self-conditioning
   bool tells_level = false;            ///< the denoiser is told the noise level
   RngMode rng = RngMode::kCounter;
   LogitFilters filters;

@@ -57,6 +57,7 @@ void EngineRun::start_canvases(int32_t canvas_idx) {
     }
     if (row.anchor) row.allowed[0] = 0, row.canvas[0] = *row.anchor;
     row.previous_logits.clear();
+    row.prediction.clear();
     row.committed = false;
     row.best = row.canvas;
     row.history = {.argmax = {}, .num_taken = {}, .num_at_argmax = {}, .forwards = {}, .positions = row.history.positions};

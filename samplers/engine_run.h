@@ -35,6 +35,7 @@ struct EngineRow {
   bool converged = false;            // this canvas
   bool finished = false;             // the sequence
   std::vector<float> previous_logits;  // [L, V] of this canvas's last step, kept for Statistic::kDivergence only
+  std::vector<float> prediction;     // [L, V] tempered and shaped, fed to the next step; empty where denoisers keep it themselves
   std::vector<float> next_logits;    // [V] causal law of the next token, where the causal mode is asked
   bool committed = false;            // the verification already holds what append would add
   std::optional<int32_t> anchor;     // last token of the text, not appended yet: it stands at position 0 of the canvas
@@ -106,12 +107,14 @@ class EngineRun {
     float temperature;
     std::vector<double> knobs;
     double level_now, level_next;
-    bool keep_logits, show_logits, want_logits;
+    bool keep_logits, show_logits, renews_prediction, want_logits;
   };
   StepSettings step_settings(int32_t canvas_idx, int32_t step_idx) const;
   StepResult forward_of_step(size_t r, const StepSettings& at, double& seconds);
   void decide(size_t r, const StepSettings& at, StepResult& result, double forward_seconds);
   StepDecision sampler_decision(EngineRow& row, const StepView& view, const StepSettings& at) const;
+  /// What is fed back from now on, made from a step's logits.
+  void renew_prediction(EngineRow& row, const StepSettings& at, std::vector<float>&& logits) const;
   StepRequest step_request(const EngineRow& row, int32_t canvas_idx, int32_t step_idx, float temperature) const;
   StepResult forward(const EngineRow& row, const StepRequest& request) const;
   /// The canvas after a decision; marks what was taken.

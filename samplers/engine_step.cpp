@@ -39,6 +39,7 @@ void EngineRun::foresee() {
   if (!facts_.runs_ahead) return;
   const SamplerFacts& facts = plan_.sampler.facts;
   const auto stop = plan_.stop.rule->stable_stop();
+  if (!plan_.feedback.feedback->plain()) return;  // the steps after one depend on what is fed back
   if (!stop || torch() || course_ || plan_.tells_level || facts.extra_canvas || facts.causal_checks || facts.coupled_draws || (observer_ && observer_->watches())) return;
   std::vector<float> temperatures, bounds;
   for (int32_t step = 0; step < num_decisions_; ++step) {
@@ -55,10 +56,11 @@ void EngineRun::foresee() {
 EngineRun::StepSettings EngineRun::step_settings(int32_t canvas_idx, int32_t step_idx) const {
   const Progress ramp{.step_idx = step_idx, .num_steps = plan_.anneal_over};
   const bool keep_logits = wanted_.has(Statistic::kDivergence), show_logits = observer_ && observer_->wants_logits();
+  const bool renews = plan_.feedback.feedback->shapes() && plan_.feedback.feedback->renews(step_idx);
   return {.canvas_idx = canvas_idx, .step_idx = step_idx, .temperature = static_cast<float>(plan_.temperature->value(ramp)),
           .knobs = plan_.sampler.knob_values(ramp), .level_now = noise_level(*plan_.sampler.sampler, step_idx, num_decisions_),
-          .level_next = noise_level(*plan_.sampler.sampler, step_idx + 1, num_decisions_), .keep_logits = keep_logits, .show_logits = show_logits,
-          .want_logits = torch() || keep_logits || show_logits || plan_.sampler.facts.causal_checks.has_value()};
+          .level_next = noise_level(*plan_.sampler.sampler, step_idx + 1, num_decisions_), .keep_logits = keep_logits, .show_logits = show_logits, .renews_prediction = renews,
+          .want_logits = torch() || keep_logits || show_logits || renews || plan_.sampler.facts.causal_checks.has_value()};
 }
 
 StepResult EngineRun::forward_of_step(size_t r, const StepSettings& at, double& seconds) {
@@ -68,7 +70,7 @@ StepResult EngineRun::forward_of_step(size_t r, const StepSettings& at, double& 
     row.canvas.assign(recorded.begin(), recorded.end());
   }
   StepRequest request = step_request(row, at.canvas_idx, at.step_idx, at.temperature);
-  request.hold_prediction = row.converged;
+  if (row.converged || !plan_.feedback.feedback->renews(at.step_idx)) request.hold_prediction = true;
   request.want_logits = at.want_logits;
   if (!torch()) request.draw_key = plan_.sampler.facts.coupled_draws ? text_key(r) : key(r, at.canvas_idx, at.step_idx);
   if (plan_.tells_level) request.noise_level = at.level_now;
@@ -82,11 +84,16 @@ StepResult EngineRun::forward_of_step(size_t r, const StepSettings& at, double& 
     ++row.passes;
     count_forward(row, &ForwardCounts::denoise, row.canvas.size());
   }
-  if (torch()) {
-    draw_torch_candidates(out.logits, facts_.vocabulary, at.temperature, generator_, out.statistics);
-    if (!at.show_logits && !at.keep_logits) out.logits = {};
-  }
+  if (torch()) draw_torch_candidates(out.logits, facts_.vocabulary, at.temperature, generator_, out.statistics);
+  const bool needed = at.show_logits || at.keep_logits || (plan_.sampler.facts.causal_checks && !torch());
+  if (at.renews_prediction && !row.converged) renew_prediction(row, at, needed ? std::vector<float>(out.logits) : std::move(out.logits));
+  if (!needed) out.logits = {};
   return out;
+}
+
+void EngineRun::renew_prediction(EngineRow& row, const StepSettings& at, std::vector<float>&& logits) const {
+  row.prediction = std::move(logits);
+  shape_prediction(*plan_.feedback.feedback, {.step_idx = at.step_idx, .num_steps = plan_.anneal_over}, at.temperature, facts_.vocabulary, row.prediction);
 }
 
 void EngineRun::decide(size_t r, const StepSettings& at, StepResult& result, double forward_seconds) {
@@ -158,10 +165,13 @@ StepDecision EngineRun::sampler_decision(EngineRow& row, const StepView& view, c
 }
 
 StepRequest EngineRun::step_request(const EngineRow& row, int32_t canvas_idx, int32_t step_idx, float temperature) const {
+  const Feedback& feedback = *plan_.feedback.feedback;
+  // What the engine feeds back it keeps itself, so that denoisers need not; a first step has nothing to be fed, as theirs.
+  const bool gives = feedback.shapes(), has_prediction = gives && step_idx > 0 && !row.prediction.empty();
   return {.canvas_idx = canvas_idx, .step_idx = step_idx, .canvas = row.canvas, .temperature = temperature,
           .wanted = wanted_, .draw_key = std::nullopt, .noise_level = std::nullopt, .revealed = row.state.revealed,
-          .self_conditioning = plan_.self_conditioning ? SelfConditioning::kPrevious : SelfConditioning::kNone,
-          .given_logits = {}, .filters = plan_.filters, .previous_logits = row.previous_logits};
+          .self_conditioning = has_prediction ? SelfConditioning::kGiven : gives || !feedback.feeds() ? SelfConditioning::kNone : SelfConditioning::kPrevious,
+          .given_logits = has_prediction ? std::span<const float>(row.prediction) : std::span<const float>(), .hold_prediction = gives, .filters = plan_.filters, .previous_logits = row.previous_logits};
 }
 
 StepResult EngineRun::forward(const EngineRow& row, const StepRequest& request) const {

@@ -116,7 +116,7 @@ PlanRequest without_canvases(PlanRequest request, const DenoiserDefaults& defaul
   request.canvas_length = request.num_steps = request.anneal_over = 1;
   request.temperature = "constant(1)";
   request.stop = "never", request.emission = "canvas";
-  request.self_conditioning = false;
+  request.feedback = "off";
   return request;
 }
 
@@ -144,6 +144,15 @@ void check_extras(const GenerationPlan& plan, const DenoiserFacts& facts) {
     throw usage_error("--rng torch draws for canvases of one length, as the reference; canvas length '{}' decides lengths on the way; use --rng counter", plan.length.canonical);
 }
 
+/// Predictions that the denoiser does not feed back, or not as one.
+void check_feedback(const GenerationPlan& plan, const DenoiserFacts& facts) {
+  if (plan.feedback.feedback->plain()) return;
+  if (!facts.self_conditioning) throw usage_error("self-conditioning '{}': this denoiser feeds no prediction back, so there is nothing to change; use on or off", plan.feedback.canonical);
+  if (plan.feedback.feedback->shapes() && facts.unconditional_forwards > 0)
+    throw usage_error("self-conditioning '{}' is made from the logits that come out, but this denoiser asks several contexts and feeds each its own prediction; use on, off or stale alone",
+                      plan.feedback.canonical);
+}
+
 }  // namespace
 
 GenerationPlan resolve_plan(const PlanRequest& given, const Denoiser& denoiser) {
@@ -165,7 +174,7 @@ GenerationPlan resolve_plan(const PlanRequest& given, const Denoiser& denoiser) 
   plan.num_steps = positive(request.num_steps, defaults.num_steps.value_or(48), "steps");
   plan.anneal_over = positive(request.anneal_over, request.keep_ramp ? defaults.num_steps.value_or(48) : plan.num_decisions(), "anneal-over");
   plan.max_new_tokens = positive(request.max_new_tokens, defaults.max_new_tokens.value_or(plan.canvas_length), "max-new-tokens");
-  plan.self_conditioning = request.self_conditioning;
+  plan.feedback = configure_feedback(request.feedback);
   plan.rng = request.rng;
   plan.filters = resolve_filters(request);
   plan.end_ids = defaults.end_ids;
@@ -175,6 +184,7 @@ GenerationPlan resolve_plan(const PlanRequest& given, const Denoiser& denoiser) 
   plan.tells_level = resolve_level(request, plan.sampler);
   check_corruption(plan, facts);
   check_extras(plan, facts);
+  check_feedback(plan, facts);
   check_path(plan);
   if (plan.sampler.facts.needs_level && plan.stop.breaks_level)
     throw usage_error("sampler '{}' follows a noise level that reaches clean only at its last step; stop rule '{}' would end it earlier.\n"
@@ -194,7 +204,7 @@ std::vector<std::pair<std::string, std::string>> GenerationPlan::settings() cons
           {"stop", stop.canonical},
           {"temperature", temperature_text},
           {"emission", emission == Emission::kArgmax ? "argmax" : "canvas"},
-          {"self_conditioning", self_conditioning ? "on" : "off"},
+          {"self_conditioning", feedback.canonical},
           {"canvas_length", length.canonical},
           {"num_steps", std::to_string(num_steps)},
           {"anneal_over", std::to_string(anneal_over)},
@@ -208,7 +218,7 @@ std::vector<std::pair<std::string, std::string>> GenerationPlan::settings() cons
   if (filters.min_p > 0) out.emplace_back("min_p", format_real(filters.min_p));
   if (filters.any()) out.emplace_back("stats_on", filters.filtered_statistics ? "filtered" : "unfiltered");
   if (sampler.facts.needs_level && !tells_level) out.emplace_back("noise_level", "withheld");
-  if (const std::string code = foreign_code({sampler.canonical, stop.canonical, temperature_text}); !code.empty()) out.emplace_back("code", code);
+  if (const std::string code = foreign_code({sampler.canonical, stop.canonical, temperature_text, feedback.canonical}); !code.empty()) out.emplace_back("code", code);
   return out;
 }
 
@@ -229,7 +239,7 @@ PlanRequest request_of_settings(const std::vector<std::pair<std::string, std::st
   out.sampler = text("sampler"), out.stop = text("stop"), out.temperature = text("temperature"), out.emission = text("emission");
   set_canvas_length(out, text("canvas_length"));
   out.num_steps = number("num_steps"), out.anneal_over = number("anneal_over"), out.max_new_tokens = number("max_new_tokens");
-  out.self_conditioning = text("self_conditioning") == "on";
+  out.feedback = text("self_conditioning");
   out.rng = text("rng") == "torch" ? RngMode::kTorch : RngMode::kCounter;
   // These stand there only when they were given.
   if (has("top_k")) out.top_k = number("top_k");

@@ -66,6 +66,17 @@ bool has_greedy_steps(const GenerationPlan& plan) {
   return false;
 }
 
+/// What self-conditioning costs that denoisers do not do by themselves.
+void note_feedback(const GenerationPlan& plan, const DenoiserFacts& facts, std::vector<std::string>& out) {
+  const Feedback& feedback = *plan.feedback.feedback;
+  if (feedback.plain()) return;
+  if (feedback.shapes())
+    out.push_back(fmt::format("self-conditioning '{}' takes every position's logits from the denoiser and keeps them: {:.1f} MB a sequence", plan.feedback.canonical,
+                              4e-6 * plan.canvas_length * facts.vocabulary));
+  if (facts.runs_ahead) out.push_back(fmt::format("self-conditioning '{}': the GPU feeds back every step's prediction when it runs a canvas by itself, so steps are asked for one by one", plan.feedback.canonical));
+  if (plan.rng == RngMode::kTorch) out.push_back(fmt::format("self-conditioning '{}': draws are in the reference's order, but the reference feeds back every step's whole prediction", plan.feedback.canonical));
+}
+
 bool varies(const GenerationPlan& plan) {
   const auto [low, high] = plan.temperature->range();
   return low != 1 || high != 1;
@@ -92,6 +103,7 @@ std::vector<std::string> plan_notes(const GenerationPlan& plan, const Denoiser& 
     out.push_back("top-k, top-p and min-p make the filtered law surer than the whole one, so thresholds and entropy bounds take more; statistics on unfiltered judge the whole law");
   if (plan.num_decisions() > 0 && (facts.statistics.has(Statistic::kEntropy) || plan.stop.statistics.has(Statistic::kEntropy)) && has_greedy_steps(plan))
     out.push_back(fmt::format("at temperature 0 every entropy is 0: what '{}' and stop rule '{}' decide by entropy they then take for certain", plan.sampler.name, plan.stop.canonical));
+  note_feedback(plan, denoiser.facts(), out);
   note_missing_ends(plan, denoiser.facts().defaults.end_ids, out);
   note_borrowed_bars(stop, out);
   note_bound_of_other_length(plan, denoiser.facts().defaults, out);

@@ -29,7 +29,8 @@ uint64_t digest(uint64_t before, std::span<const int32_t> tokens) {
 
 /// logits' = (1 + overconfidence) * (logits + noise * N(0, 1)), the normal draws a fixed function of (seed, context,
 /// canvas, position, token): like a trained model, the same question always gets the same wrong answer. The level is told
-/// to the inner denoiser with its log-odds moved by level_error. Impossible tokens stay impossible. Source: samplers.md 14.4.
+/// to the inner denoiser with its log-odds moved by level_error. Impossible tokens stay impossible. Self-conditioning that denoisers do
+/// themselves (on, stale) feeds the inner one its own prediction, shapes of it (top_k, temperature) the disturbed one. Source: samplers.md 14.4.
 class Perturbed final : public LogitsDenoiser {
  public:
   explicit Perturbed(const Options& options)

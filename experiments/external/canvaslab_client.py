@@ -92,7 +92,8 @@ class State:
 
 class Request:
     """One forward: canvas_idx, step_idx, length, temperature, level (None: not known), context (prompt and finished
-    canvases), canvas, revealed (None or L bytes), previous (None or L*V tempered logits of the step before)."""
+    canvases), canvas, revealed (None or L bytes), previous (None or L*V tempered logits of the step before, or what
+    self-conditioning makes of them: -inf is left out)."""
 
 
 class _Reader:

@@ -37,6 +37,7 @@ TEST(Registries, HoldExactlyTheExpectedNames) {  // sorted
                           "kl_plateau", "left_complete", "max_steps", "never", "patience", "plateau", "prophet", "sched", "settled", "stable_and_confident", "stall",
                           "token_stability"));
   EXPECT_THAT(names(length_policies()), ElementsAre("by_entropy", "by_steps", "delimiter", "fixed", "growing"));
+  EXPECT_THAT(names(self_conditionings()), ElementsAre("off", "on", "stale", "temperature", "top_k"));
   EXPECT_THAT(names(denoisers()),
               ElementsAre("cfg", "checking", "checkpoint", "copy", "external", "hmm", "latin_square", "markov", "parity", "perturbed", "replay", "scripted",
                           "shuffle", "stale", "tabulated", "uniform"));
@@ -66,7 +67,7 @@ TEST(Registries, DescribeEveryPluginAndParameter) {
       }
     }
   };
-  check(samplers()), check(schedules()), check(stop_rules()), check(length_policies()), check(denoisers()), check(datasets());
+  check(samplers()), check(schedules()), check(stop_rules()), check(length_policies()), check(self_conditionings()), check(denoisers()), check(datasets());
   EXPECT_NE(
       missing_description(SamplerRegistry::Entry{
           .name = "x", .summary = "", .source = "ours", .aliases = {}, .parameters = {}, .facts = {}, .make = {}}),

@@ -180,7 +180,7 @@ TEST(Mixtures, AreAllCombinationsAndContradictionsAreJoined) {
   EXPECT_THAT(names(mix(never, b, *denoiser)), ElementsAre("order", "emission", "level knowledge"));
   EXPECT_TRUE(mix(never, b, *denoiser).notes.empty());
   PlanRequest many = a;
-  many.temperature = "constant(0.5)", many.emission = "canvas", many.self_conditioning = false, many.num_steps = 8, many.top_k = 3;
+  many.temperature = "constant(0.5)", many.emission = "canvas", many.feedback = "off", many.num_steps = 8, many.top_k = 3;
   EXPECT_THAT(names(mix(a, many, *denoiser)), ElementsAre("emission", "temperature", "self-conditioning", "steps", "ramp length", "filters"));
   many.stop = "never";
   const auto refusal = [&](const PlanRequest& from, const PlanRequest& to, const Denoiser& on) {

@@ -333,7 +333,8 @@ TEST_F(Replays, WhatARecordingCannotServeIsRefusedWithTheReason) {
   const auto asked = [&](auto change) { return refusal([&] { again(path, change); }); };
   EXPECT_THAT(asked([](PlanRequest& now) { now.sampler = "loo_corrector"; }), HasSubstr("asks for canvas forwards beside one a step"));
   EXPECT_THAT(asked([](PlanRequest& now) { now.sampler = "causal_verify"; }), HasSubstr("no causal logits"));
-  EXPECT_THAT(asked([](PlanRequest& now) { now.self_conditioning = false; }), HasSubstr("self-conditioning changes the logits"));
+  EXPECT_THAT(asked([](PlanRequest& now) { now.feedback = "off"; }), HasSubstr("self-conditioning changes the logits"));
+  EXPECT_THAT(asked([](PlanRequest& now) { now.feedback = "stale(2)"; }), HasSubstr("holds those with it on"));
   EXPECT_THAT(asked([](PlanRequest& now) { now.canvas_length = 4; }), HasSubstr("canvases of 8 tokens, not of 4"));
   EXPECT_THAT(asked([](PlanRequest& now) { now.rng = RngMode::kTorch; }), HasSubstr("recorded each on its own course"));
   EXPECT_THAT(asked([](PlanRequest& now) { now.sampler = "ddim", now.stop = "max_steps(2)"; }), HasSubstr("use --stop never"));

@@ -107,6 +107,20 @@ TEST(SearchSpace, ALargerBudgetAFurtherKeyOrAnotherSeedChangeWhatTheyShould) {
   EXPECT_NE(ten, texts("budget = 10\nseed = 2\n"));
 }
 
+TEST(SearchSpace, SelfConditioningIsDrawnLikeOtherPlugins) {
+  const auto drawn = [](const std::string& search) {
+    std::map<std::string, size_t> out;
+    for (const auto& config : plan_of("budget = 40\nsampler = \"fixed_step\"\nsteps = {min = 2, max = 900}\n" + search).configs) ++out[config.request.feedback];
+    return out;
+  };
+  const auto words = drawn("self_conditioning = [true, \"off\", \"stale(4)\"]\n");
+  ASSERT_EQ(words.size(), 3u);
+  EXPECT_TRUE(words.contains("on") && words.contains("off") && words.contains("stale(4)"));
+  const auto ranges = drawn("self_conditioning.off = {}\nself_conditioning.stale.every = {min = 2, max = 5}\n");
+  ASSERT_EQ(ranges.size(), 5u);
+  EXPECT_TRUE(ranges.contains("off") && ranges.contains("stale(every=2)") && ranges.contains("stale(every=5)"));
+}
+
 TEST(SearchSpace, PointsAreDifferentAndAPlanRunsBesideAGrid) {
   const auto plan = plan_of("budget = 6\nsampler = [\"fixed_step\", \"ddim\"]\nsteps = [1, 2, 3]\n");
   std::set<std::pair<std::string, int32_t>> seen;
@@ -135,6 +149,9 @@ TEST(SearchSpace, MistakesNameThePlaceAndWhatIsAllowed) {
   says("budget = 2\nsampler = \"ddim\"\nsteps = {min = 0, max = 5}\n", "'steps' is 0; expected 1 to");
   says("budget = 2\nsampler = \"ddim\"\nemission = \"canvass\"\n", "did you mean 'canvas'?");
   says("budget = 2\nsampler = \"ddim\"\nmax_new_tokens = [4, 8]\n", "'max_new_tokens' must be a whole number");
+  says("budget = 2\nsampler = \"ddim\"\nself_conditioning = \"stail(2)\"\n", "did you mean 'stale'?");
+  says("budget = 2\nsampler = \"ddim\"\nself_conditioning.stale.every = {min = 0, max = 4}\n", "plan.toml:9:");
+  says("budget = 2\nsampler = \"ddim\"\nself_conditioning = 3\n", "must be true, false, a string or a list of them");
   says("budget = 2\nsampler = \"ddim\"\nrounds = 2\n", "'rounds' belongs to kind = \"halving\"");
 }
 

@@ -78,5 +78,36 @@ TEST(GenerateCommand, CanvasLengthTakesAPolicy) {
   EXPECT_THAT(wrong.output, HasSubstr("out of range"));
 }
 
+TEST(GenerateCommand, SelfConditioningIsTakenStoredAndReplayed) {
+  const TemporaryFolder folder;
+  const std::string program = "cd " + folder.path() + " && " + CANVASLAB_PROGRAM;
+  const auto run = [&](const std::string& feedback, const std::string& more = "") {
+    return shell(program + " generate --model " CANVASLAB_SOURCE_DIR "/tests/network/goldens/base --prompt-ids '2 5 7' --stop never --steps 6 --json " + more +
+                 (feedback.empty() ? "" : " --self-conditioning '" + feedback + "'"));
+  };
+  const json on = json::parse(run("").output), stale = json::parse(run("stale(2)").output), off = json::parse(run("off").output);
+  EXPECT_EQ(on["config"]["self_conditioning"], "on");
+  EXPECT_EQ(off["config"]["self_conditioning"], "off");
+  EXPECT_EQ(stale["config"]["self_conditioning"], "stale(every=2, inner=on)");
+  EXPECT_EQ(json::parse(run("stale(1)").output)["token_ids"], on["token_ids"]);
+  EXPECT_NE(stale["token_ids"], on["token_ids"]);
+  EXPECT_NE(off["token_ids"], on["token_ids"]);
+
+  const json shaped = json::parse(run("stale(2, top_k(3, temperature(0.7)))", "--trace t.h5 --trace-logits").output);
+  const json again = json::parse(shell(program + " generate --replay t.h5 --json").output);
+  EXPECT_EQ(again["self_differences"], 0);
+  EXPECT_TRUE(again["rows"][0]["first_divergence"].is_null()) << again.dump().substr(0, 400);
+  EXPECT_EQ(again["recorded"]["self_conditioning"], shaped["config"]["self_conditioning"]);
+
+  for (const auto& [text, what] : std::vector<std::pair<std::string, std::string>>{{"stale(0)", "parameter 'every'"}, {"stail(2)", "did you mean 'stale'?"}, {"topk(2)", "did you mean 'top_k'?"}}) {
+    const auto wrong = run(text);
+    EXPECT_EQ(wrong.exit_code, 2) << text;
+    EXPECT_THAT(wrong.output, HasSubstr(what));
+  }
+  const auto nothing = shell(program + " generate --model 'hmm(states=3, alphabet=9, length=8)' --self-conditioning 'stale(2)'");
+  EXPECT_EQ(nothing.exit_code, 2);
+  EXPECT_THAT(nothing.output, HasSubstr("this denoiser feeds no prediction back"));
+}
+
 }  // namespace
 }  // namespace canvaslab

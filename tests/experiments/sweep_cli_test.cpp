@@ -7,6 +7,7 @@
 #include <regex>
 #include <thread>
 
+#include "core/h5.h"
 #include "tests/support/h5_contents.h"
 #include "tests/support/small_sweep.h"
 #include "tests/support/temporary.h"
@@ -98,6 +99,32 @@ TEST_F(SweepCommand, WorksOnACheckpointWithAgreementAgainstAReference) {
   ASSERT_EQ(shell(kProgram + " sweep " + (folder / "plan.toml") + " --threads 1 --batch 3 --quiet --out " + (folder / "batch")).exit_code, 0);
   EXPECT_EQ(h5_difference(folder / "run/run.h5", folder / "batch/run.h5"), "");
   EXPECT_EQ(shell(kProgram + " plot " + (folder / "run")).exit_code, 0);
+}
+
+/// true and false are on and off, under the same content keys: a longer list takes what a shorter one made.
+TEST_F(SweepCommand, SelfConditioningIsAnAxisAndOnAndOffKeepTheirKeys) {
+  write_file(folder / "prompts.jsonl", "{\"prompt_ids\": [2, 5, 7]}\n{\"prompt_ids\": [2, 9], \"id\": \"b\"}\n{\"prompt_ids\": [3]}\n");
+  const auto plan = [&](const std::string& values) {
+    write_file(folder / "plan.toml", "[denoiser]\nmodel = \"" + kSource + "/tests/network/goldens/base\"\n[dataset]\nname = \"prompts(path='" + (folder / "prompts.jsonl") +
+                                         "')\"\n[grid]\nsampler = \"fixed_step\"\nsteps = 4\nself_conditioning = " + values + "\n");
+  };
+  plan("[true, false]");
+  const auto two = sweep("two");
+  ASSERT_EQ(two.exit_code, 0) << two.output;
+  EXPECT_NE(two.output.find("6 samples run"), std::string::npos) << two.output;
+  plan("[\"on\", \"stale(2)\", \"off\", \"top_k(3, temperature(0.7))\"]");
+  const auto four = sweep("four", "--reuse " + (folder / "two"));
+  ASSERT_EQ(four.exit_code, 0) << four.output;
+  EXPECT_NE(four.output.find("6 of them were generated before"), std::string::npos) << four.output;
+  EXPECT_NE(sweep("four").output.find("nothing to do: all 12 samples"), std::string::npos);
+  std::string settings;
+  for (const auto& line : H5Reader(folder / "four/run.h5").read_strings("config/settings")) settings += line + "\n";
+  for (const char* text : {"self_conditioning=on;", "self_conditioning=off;", "self_conditioning=stale(every=2, inner=on);", "self_conditioning=top_k(k=3, inner=temperature(temperature=0.7, inner=on));"})
+    EXPECT_NE(settings.find(text), std::string::npos) << text << " in " << settings;
+  plan("[true, \"stail(2)\"]");
+  const auto wrong = sweep("wrong");
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_NE(wrong.output.find("plan.toml:8:21: there is no self-conditioning 'stail'; did you mean 'stale'?"), std::string::npos) << wrong.output;
 }
 
 TEST_F(SweepCommand, TheReadmesExamplesRunInPython) {

@@ -97,7 +97,7 @@ def sweep():
         yield path.read_bytes() + b"\0run.repeats=3\0grid.steps=[2, 4]"
     yield b'[run]\nname = "a"\nseed = [1, 2]\nrecord = "positions"\nlimit = 3\n[denoiser]\nmodel = "uniform"\ndtype = "f32"\n[dataset]\nname = "prompts(path=x)"\nsubset = 2\n' \
           b'[[grid]]\nsampler = ["entropy_bound(0.1)", "cap(fixed_step, most=2)"]\nsteps = [2, 4]\ncanvas_length = [6, 8]\nstop = "any_of(stable_and_confident)"\ntop_p = [0.5, 1.0]\n' \
-          b'[[grid]]\nsampler = "fixed_step"\nself_conditioning = [true, false]\n[reference]\nsampler = "entropy_bound"\nsteps = 8\n'
+          b'[[grid]]\nsampler = "fixed_step"\nself_conditioning = [true, false, "stale(4)"]\n[reference]\nsampler = "entropy_bound"\nsteps = 8\n'
     yield b'[denoiser]\nmodel = "uniform"\n[[dataset]]\nname = "prompts(path=x)"\n[[dataset]]\nname = "prompts(path=y)"\nlabel = "other"\nsubset = 2\n[grid]\nsampler = "fixed_step"\n' \
           b'\0dataset.1.subset=3\0dataset.0.label=a'
 

@@ -140,7 +140,7 @@ TEST(Engine, SelfConditioningIsAKnob) {
   PlanRequest request;
   run(denoiser, request);
   EXPECT_EQ(denoiser.asked.back().self_conditioning, SelfConditioning::kPrevious);
-  request.self_conditioning = false;
+  request.feedback = "off";
   run(denoiser, request);
   EXPECT_EQ(denoiser.asked.back().self_conditioning, SelfConditioning::kNone);
 }
