@@ -33,9 +33,8 @@ void run_warpgroups(const ProductCall& call, int32_t tokens, unsigned blocks, bo
   if (tokens == 256) launch.template operator()<WarpgroupTile<256>>();
 }
 
-unsigned warps(int32_t count) { return static_cast<unsigned>((count + RouteTile::kWarps - 1) / RouteTile::kWarps); }
-void run(const RouteCall& call, bool falling) { simt::launch(warps(call.num_rows), RouteTile::kThreads, RouteTile::bytes(call.num_experts), [&] { route_kernel(call); }, falling); }
-void run(const GroupCall& call, bool falling) { simt::launch(warps(call.num_experts), RouteTile::kThreads, 0, [&] { group_kernel(call); }, falling); }
+void run(const RouteCall& call, bool falling) { simt::launch(RouteTile::blocks(call.num_rows), RouteTile::kThreads, RouteTile::bytes(call.num_experts), [&] { route_kernel(call); }, falling); }
+void run(const GroupCall& call, bool falling) { simt::launch(static_cast<unsigned>(call.num_experts), GroupTile::kThreads, 0, [&] { group_kernel(call); }, falling); }
 
 }  // namespace
 }  // namespace canvaslab::cuda

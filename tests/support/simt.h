@@ -27,6 +27,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <stdexcept>
 #include <utility>
@@ -430,6 +431,21 @@ void multiply_warpgroup(float (&d)[kCount], uint64_t a, uint64_t b, bool add) {
 }
 
 inline void __syncwarp() { simt::exchanged(0, 0); }
+// core/kernels/cuda/block_scan.cuh: no barrier behind the last look, as there is none in CUB.
+template <int kThreads, typename T>
+struct BlockScanScratch {
+  T values[kThreads];
+};
+template <int kThreads, typename T>
+T block_sum_before(T value, T& all, BlockScanScratch<kThreads, T>& scratch) {
+  const unsigned thread = simt::Block::current()->thread();
+  scratch.values[thread] = value;
+  __syncthreads();
+  const T before = std::accumulate(scratch.values, scratch.values + thread, T{0});
+  all = std::accumulate(scratch.values + thread, scratch.values + kThreads, before);
+  return before;
+}
+
 inline int __popc(unsigned bits) { return std::popcount(bits); }
 inline void atomicAdd(int32_t* at, int32_t value) { *at += value; }
 inline void atomicMin(int32_t* at, int32_t value) { *at = std::min(*at, value); }

@@ -3,23 +3,17 @@
 
 namespace canvaslab::cuda {
 
-namespace {
-
-unsigned blocks_of(int32_t warps) { return static_cast<unsigned>((warps + RouteTile::kWarps - 1) / RouteTile::kWarps); }
-
-}  // namespace
-
 int route(const RouteCall& call, void* stream) {
   if (call.num_rows < 0 || call.slots < 1 || call.slots > call.num_experts || call.num_experts > kMaxExperts) return cudaErrorInvalidValue;
   if (!call.logits || !call.per_expert_scale || !call.expert || !call.weight) return cudaErrorInvalidValue;
   if (call.num_rows == 0) return cudaSuccess;
-  route_kernel<<<blocks_of(call.num_rows), RouteTile::kThreads, RouteTile::bytes(call.num_experts), static_cast<cudaStream_t>(stream)>>>(call);
+  route_kernel<<<RouteTile::blocks(call.num_rows), RouteTile::kThreads, RouteTile::bytes(call.num_experts), static_cast<cudaStream_t>(stream)>>>(call);
   return cudaGetLastError();
 }
 
 int group_by_expert(const GroupCall& call, void* stream) {
   if (call.num_routed < 0 || call.num_experts < 1 || call.num_experts > kMaxExperts || !call.begin || !call.place || !call.source || !call.expert) return cudaErrorInvalidValue;
-  group_kernel<<<blocks_of(call.num_experts), RouteTile::kThreads, 0, static_cast<cudaStream_t>(stream)>>>(call);
+  group_kernel<<<static_cast<unsigned>(call.num_experts), GroupTile::kThreads, 0, static_cast<cudaStream_t>(stream)>>>(call);
   return cudaGetLastError();
 }
 

@@ -1,10 +1,12 @@
 #pragma once
 // Routing, the kernels.
 //   route: one warp a row, its probabilities in shared memory; the k largest one after another, each a maximum over the warp.
-//   group: one warp an expert. It looks at all routed rows twice, 32 at a time: counts those of lower experts, which gives its beginning, then places its own in their order. No warp waits for another,
-//          nothing is added up across blocks; 2048 routed rows of a canvas are 64 loads of a warp, which all warps share in the second-level cache.
+//   group: one block an expert. Its threads take the routed rows in runs, one behind the other, and count those of lower experts, which gives where the expert begins, and its own, which gives where a thread
+//          places its. Nothing is added up across blocks. Up to 8192 routed rows, a prompt's piece, are read once, all of a thread's on their way before the first is looked at: it is the waiting that takes time.
+//          Of more, chunks are counted, then read and placed again.
 #include <cmath>
 
+#include "core/kernels/cuda/block_scan.cuh"
 #include "core/kernels/cuda/block_sums.cuh"
 #include "core/kernels/cuda/matrix_product.h"
 #include "core/kernels/cuda/routing.h"
@@ -16,6 +18,7 @@ namespace canvaslab::cuda {
 struct RouteTile {
   static constexpr int kThreads = 128, kWarps = kThreads / kWarp;
   static constexpr size_t bytes(int num_experts) { return kWarps * static_cast<size_t>(num_experts) * sizeof(float); }
+  static constexpr unsigned blocks(int num_rows) { return static_cast<unsigned>((num_rows + kWarps - 1) / kWarps); }
 };
 
 __global__ void __launch_bounds__(RouteTile::kThreads) route_kernel(RouteCall call) {
@@ -66,25 +69,90 @@ __global__ void __launch_bounds__(RouteTile::kThreads) route_kernel(RouteCall ca
   }
 }
 
-__global__ void __launch_bounds__(RouteTile::kThreads) group_kernel(GroupCall call) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int own = static_cast<int>(blockIdx.x) * RouteTile::kWarps + static_cast<int>(threadIdx.x) / kWarp;
-  if (own >= call.num_experts) return;  // whole warps
-  int at = 0;
-  for (int first = 0; first < call.num_routed; first += kWarp) at += __popc(__ballot_sync(kWholeWarp, first + lane < call.num_routed && call.expert[first + lane] < own));
-  if (lane == 0) {
+struct GroupTile {
+  static constexpr int kThreads = 256, kMostIds = 32;  // ids of a thread at once
+  /// Ids of a thread, a multiple of 4.
+  static constexpr int ids_each(int num_routed) {
+    const int even = ((num_routed + kThreads - 1) / kThreads + 3) / 4 * 4;
+    return even < 4 ? 4 : even < kMostIds ? even : kMostIds;
+  }
+};
+
+/// As they are loaded in one go.
+struct alignas(16) FourIds {
+  int32_t id[4];
+};
+
+/// The ids [first, first + each) of the call; above every expert where there are none.
+__device__ inline void load_ids(const GroupCall& call, int first, int each, int32_t (&ids)[GroupTile::kMostIds]) {
+  const int32_t* from = call.expert + first;
+  const int present = min(each, call.num_routed - first);
+  const bool in_fours = present == each && reinterpret_cast<uintptr_t>(call.expert) % sizeof(FourIds) == 0;
+  CANVASLAB_UNROLL
+  for (int i = 0; i < GroupTile::kMostIds; i += 4) {
+    FourIds four = {{kMaxExperts, kMaxExperts, kMaxExperts, kMaxExperts}};
+    if (in_fours) {
+      if (i < each) four = *reinterpret_cast<const FourIds*>(from + i);
+    } else {
+      CANVASLAB_UNROLL
+      for (int j = 0; j < 4; ++j)
+        if (i + j < present) four.id[j] = from[i + j];
+    }
+    CANVASLAB_UNROLL
+    for (int j = 0; j < 4; ++j) ids[i + j] = four.id[j];
+  }
+}
+
+/// Of a thread's ids those of lower experts and those of its block's.
+struct GroupCounts {
+  int32_t below = 0, equal = 0;
+};
+__device__ inline GroupCounts count_ids(const int32_t (&ids)[GroupTile::kMostIds], int own) {
+  GroupCounts counts;
+  CANVASLAB_UNROLL
+  for (const int32_t id : ids) {
+    counts.below += id < own;
+    counts.equal += id == own;
+  }
+  return counts;
+}
+
+__global__ void __launch_bounds__(GroupTile::kThreads) group_kernel(GroupCall call) {
+  __shared__ BlockScanScratch<GroupTile::kThreads, int64_t> scratch;
+  const int own = static_cast<int>(blockIdx.x), each = GroupTile::ids_each(call.num_routed), chunk = each * GroupTile::kThreads, first = static_cast<int>(threadIdx.x) * each;
+  int32_t ids[GroupTile::kMostIds];
+  GroupCounts counts;
+  int from = call.num_routed > 0 ? (call.num_routed - 1) / chunk * chunk : 0;
+  for (int below = 0;; from -= chunk) {  // the first chunk last: its ids are then here to be placed
+    load_ids(call, from + first, each, ids);
+    counts = count_ids(ids, own);
+    below += counts.below;
+    if (from == 0) {
+      counts.below = below;
+      break;
+    }
+  }
+  int64_t all;
+  int64_t before = block_sum_before<GroupTile::kThreads>(int64_t{counts.below} << 32 | counts.equal, all, scratch);
+  auto at = static_cast<int32_t>(all >> 32);
+  if (threadIdx.x == 0) {
     call.begin[own] = at;
     if (own == call.num_experts - 1) call.begin[call.num_experts] = call.num_routed;
   }
-  for (int first = 0; first < call.num_routed; first += kWarp) {
-    const bool mine = first + lane < call.num_routed && call.expert[first + lane] == own;
-    const unsigned all = __ballot_sync(kWholeWarp, mine);
-    if (mine) {
-      const int place = at + __popc(all & ((1u << lane) - 1));
-      call.place[first + lane] = place;
-      call.source[place] = first + lane;
+  while (true) {
+    int place = at + static_cast<int32_t>(before);
+    CANVASLAB_UNROLL
+    for (int i = 0; i < GroupTile::kMostIds; ++i) {
+      if (ids[i] != own) continue;
+      call.place[from + first + i] = place;
+      call.source[place++] = from + first + i;
     }
-    at += __popc(all);
+    from += chunk;
+    if (from >= call.num_routed) break;
+    at += static_cast<int32_t>(all);
+    load_ids(call, from + first, each, ids);
+    __syncthreads();  // all are through with the scan before
+    before = block_sum_before<GroupTile::kThreads>(int64_t{count_ids(ids, own).equal}, all, scratch);
   }
 }
 

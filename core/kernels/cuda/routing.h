@@ -20,10 +20,10 @@ struct RouteCall {
 };
 int route(const RouteCall& call, void* stream) CANVASLAB_C_NAME(route);
 
-/// A counting sort that keeps the order of rows within an expert; integers only, so the same on every run.
+/// A counting sort that keeps the order of rows within an expert; integers only, so the same on every run. Read fastest where `expert` is 16-byte aligned.
 struct GroupCall {
   int32_t num_routed = 0, num_experts = 0;  ///< R, E
-  const int32_t* expert = nullptr;          ///< [R]
+  const int32_t* expert = nullptr;          ///< [R], in [0, E): nobody looks, and the places of others are not written
   int32_t* begin = nullptr;                 ///< [E + 1] out: grouped rows of expert e are [begin[e], begin[e + 1])
   int32_t* place = nullptr;                 ///< [R] out: where a routed row stands among the grouped
   int32_t* source = nullptr;                ///< [R] out: which routed row stands there

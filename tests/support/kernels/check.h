@@ -36,7 +36,9 @@ inline std::string worst_outside(const char* name, const std::vector<Expected>& 
 
 /// Random numbers as they lie in memory, and as f32 what is read from there.
 struct StoredArray {
-  StoredArray(size_t count, Storage as) : storage(as), floats(as == Storage::kF32 ? count : 0, NAN), halves(as == Storage::kBf16 ? count : 0, uint16_t{0x7FC0}) {}
+  StoredArray(size_t count, Storage as) : storage(as), floats(as == Storage::kF32 ? count : 0, NAN), halves(as == Storage::kBf16 ? count : 0, uint16_t{0x7FC0}) {
+    floats.reserve(1), halves.reserve(1);  // an address even where there is nothing: launchers refuse null
+  }
   StoredArray(const KernelVector<float>& values, Storage as) : StoredArray(values.size(), as) {
     for (size_t i = 0; i < values.size(); ++i) RowsOut{data(), 0, as}.put(0, static_cast<int64_t>(i), values[i]);
   }

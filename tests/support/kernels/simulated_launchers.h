@@ -49,11 +49,11 @@ int head_rows(const HeadRowsCall& call, void*) {
   return 0;
 }
 int route(const RouteCall& call, void*) {
-  cuda::launch(static_cast<unsigned>((call.num_rows + RouteTile::kWarps - 1) / RouteTile::kWarps), RouteTile::kThreads, RouteTile::bytes(call.num_experts), [&] { route_kernel(call); });
+  cuda::launch(RouteTile::blocks(call.num_rows), RouteTile::kThreads, RouteTile::bytes(call.num_experts), [&] { route_kernel(call); });
   return 0;
 }
 int group_by_expert(const GroupCall& call, void*) {
-  cuda::launch(static_cast<unsigned>((call.num_experts + RouteTile::kWarps - 1) / RouteTile::kWarps), RouteTile::kThreads, 0, [&] { group_kernel(call); });
+  cuda::launch(static_cast<unsigned>(call.num_experts), GroupTile::kThreads, 0, [&] { group_kernel(call); });
   return 0;
 }
 int matrix_product(const ProductCall& call, void*) {
