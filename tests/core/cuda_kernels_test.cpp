@@ -134,18 +134,18 @@ TEST(KernelStatisticsErrors, WantNothingWriteNothing) {
 }
 
 TEST(Simt, SeesKernelsThatHang) {
-  EXPECT_THROW(simt::launch(1, 64, 0, [] { if (threadIdx.x < 40) __syncthreads(); else __ballot_sync(kWholeWarp, true); }), std::logic_error);
+  EXPECT_THROW(simt::launch(1, 64, 0, [] { wait_for_earlier_kernels(); let_later_kernels_begin(); if (threadIdx.x < 40) __syncthreads(); else __ballot_sync(kWholeWarp, true); }), std::logic_error);
 }
 
 TEST(Simt, FillsSharedMemoryWithNan) {
   double seen = 0;
-  simt::launch(1, 32, 8, [&] { CANVASLAB_DYNAMIC_SHARED(memory); if (threadIdx.x == 0) seen = memory[0]; });
+  simt::launch(1, 32, 8, [&] { wait_for_earlier_kernels(); let_later_kernels_begin(); CANVASLAB_DYNAMIC_SHARED(memory); if (threadIdx.x == 0) seen = memory[0]; });
   EXPECT_TRUE(std::isnan(seen));
 }
 
 TEST(Simt, ExchangesWithinAWarp) {
   std::vector<int> got(64);
-  simt::launch(1, 64, 0, [&] { got[threadIdx.x] = __shfl_xor_sync(kWholeWarp, static_cast<int>(threadIdx.x) * 10, 1); });
+  simt::launch(1, 64, 0, [&] { wait_for_earlier_kernels(); let_later_kernels_begin(); got[threadIdx.x] = __shfl_xor_sync(kWholeWarp, static_cast<int>(threadIdx.x) * 10, 1); });
   for (int i = 0; i < 64; ++i) EXPECT_EQ(got[static_cast<size_t>(i)], (i ^ 1) * 10);
 }
 

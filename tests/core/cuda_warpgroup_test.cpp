@@ -21,6 +21,8 @@ enum class Mistake { kNone, kNoFence, kFenceBeforeTheWait, kNoWaitForCopies, kNo
 
 /// One warpgroup: d [64, 64] = a [64, 64] times b [64, 64] transposed, all bf16 numbers.
 __global__ void one_product_kernel(const uint16_t* a, const uint16_t* b, float* d, Mistake mistake) {
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   CANVASLAB_DYNAMIC_SHARED(memory);
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
   auto* left = reinterpret_cast<uint8_t*>(memory);

@@ -5,6 +5,7 @@
 #include "core/kernels/cuda/decoder_layer.h"
 #include "core/kernels/cuda/head_rows.h"
 #include "core/kernels/cuda/matrix_product.h"
+#include "core/kernels/cuda/overlap.h"
 #include "core/kernels/cuda/routing.h"
 #include "core/kernels/cuda/row_glue.h"
 #include "core/kernels/cuda/soft_embedding.h"
@@ -47,3 +48,28 @@ TEST_F(OpenedDevice, UsesWarpgroupsWhereThereAre) {
 #include "tests/support/kernels/product_ways_checks.h"
 #include "tests/support/kernels/row_glue_checks.h"
 #include "tests/support/kernels/soft_embedding_checks.h"
+
+namespace canvaslab::cuda {
+namespace {
+
+/// Layer after layer without a stop: every kernel reads what the ones before it wrote, some of them two or three launches ago, and writes over what others read.
+TEST_F(OpenedDevice, OverlapsKernelsWithoutATraceInTheBits) {
+  if (!kernels_overlap()) GTEST_SKIP() << "left out: kernels do not overlap before compute capability 9.0";
+  const auto residual_after = [](int layers) {
+    WholeLayer layer({.hidden = 520, .num_heads = 8, .num_kv_heads = 2, .head_width = 64, .has_values = 1, .dense_width = 456, .num_experts = 6, .slots = 2, .expert_width = 24}, 5);
+    LayerCall call = layer.call();
+    call.next = {{layer.work.normed, layer.D, Storage::kBf16}, layer.input.data(), 1};
+    int launched = cudaSuccess;
+    for (int i = 0; i < layers && launched == cudaSuccess; ++i) launched = decoder_layer(call, layer.work, nullptr);
+    expect_done(launched);
+    return std::vector<float>(layer.x.begin(), layer.x.end());
+  };
+  const auto overlapping = residual_after(30);
+  const WithoutOverlap one_by_one;
+  EXPECT_FALSE(kernels_overlap());
+  EXPECT_EQ(residual_after(30), overlapping);
+  EXPECT_NE(residual_after(29), overlapping) << "the comparison sees other numbers";
+}
+
+}  // namespace
+}  // namespace canvaslab::cuda

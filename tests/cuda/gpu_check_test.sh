@@ -42,8 +42,15 @@ echo '{"device": "made-up", "date": "2026-01-01", "commit": "0123456789abcdef", 
 echo '{"stage": "probe", "result": "passed", "code": 0, "seconds": 3}' >"$work/stages.jsonl"
 printf '%s\n' 'a library says something' '{"what": "memory", "by": "read", "us": 1000, "least_us": 990, "most_us": 1010, "bytes": 4e9, "flop": 0}' \
   '{"what": "experts uniform", "by": "ours bf16", "us": 500, "least_us": 499, "most_us": 502, "bytes": 1.6e9, "flop": 0}' \
+  '{"what": "step 1024", "by": "ours bf16", "us": 14000, "least_us": 13990, "most_us": 14010, "bytes": 5e10, "flop": 0}' \
+  '{"what": "step 1024", "by": "ours bf16 one by one", "us": 14500, "least_us": 14490, "most_us": 14510, "bytes": 5e10, "flop": 0}' \
+  '{"what": "canvas 1024", "by": "ours bf16", "us": 14100, "least_us": 14090, "most_us": 14110, "bytes": 5e10, "flop": 0, "steps": 16, "alone": true, "overlapping": true, "over_step": 1.007}' \
+  '{"what": "canvas 1024", "by": "ours bf16 one by one", "us": 14600, "least_us": 14590, "most_us": 14610, "bytes": 5e10, "flop": 0, "steps": 16, "alone": true, "overlapping": false, "over_step": 1.007}' \
   '{"what": "experts uniform", "by": "cublas loop", "us": 1000, "least_us": 999, "most_us": 1002, "bytes": 1.6e9, "flop": 0}' >"$work/probe.jsonl"
 expect 0 "| experts uniform | ours bf16 | 500.0 | 499.0-502.0 | 3.20 | 0 | 1.25 |  |" python3 experiments/gpu/report.py "$work"
+for row in '| step 1024 | ours bf16 | 14000.0 |' '| step 1024 | ours bf16 one by one | 14500.0 |' '| canvas 1024 | ours bf16 | 16 | 14100 | yes | yes | 1.007 |' '| canvas 1024 | ours bf16 one by one | 16 | 14600 | yes | no | 1.007 |'; do
+  grep -qF "$row" "$work/table.md" || complain "the table does not show '$row'"
+done
 grep -qF '| experts uniform | cublas loop | 1000.0 | 999.0-1002.0 | 1.60 | 0 | 2.50 | 0.50 |' "$work/table.md" || complain "the ratio to the other contender is not there"
 echo '{"stage": "experts", "result": "failed", "code": 1, "seconds": 3}' >>"$work/stages.jsonl"
 expect 1 "failed: experts" python3 experiments/gpu/report.py "$work"

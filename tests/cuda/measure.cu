@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "core/kernels/cuda/device.h"
+#include "core/kernels/cuda/overlap.h"
 #include "core/kernels/cuda/warpgroup_product.h"
 
 namespace canvaslab::cuda {
@@ -167,6 +168,10 @@ void probe() {
   report("product 8192", "cublas", time_calls(2, [&](int) { cublas_product(a.data, b.data, c.data, kSize, kSize, kSize, CUDA_R_16BF); }), 0, 2.0 * kSize * kSize * kSize);
   const auto x = random_f32(kRows, 0, 1, 4);
   report("empty kernels", "graph", time_calls(200, [&](int) { fill_f32<<<1, 32, 0, stream>>>(x.data, 1, 0, 1, 1); }), 0, 0);
+  const auto smallest = [&](int) { check(soft_cap_rows({.num_rows = 1, .width = 32, .cap = 30, .x = {x.data, 32, Storage::kF32}, .out = {x.data, 32, Storage::kF32}}, stream), "the smallest kernel"); };
+  report("smallest kernels", "ours", time_calls(200, smallest), 0, 0);
+  const WithoutOverlap one_by_one;
+  report("smallest kernels", "ours one by one", time_calls(200, smallest), 0, 0);
 }
 
 /// Experts of every token: distinct ones, drawn by weights.
@@ -405,12 +410,12 @@ void soft() {
   }
 }
 
-/// A canvas of 16 steps without the host: what a step takes by the clock on the wall, recording and making ready the graph included. Its record has to be that of the host's own loop, bit for bit.
-void whole_canvas(const std::string& by, int context, const ForwardCall& next, const ForwardWorkspace& work, float* logits, double bytes, const Times& one_step) {
+/// A canvas of 16 steps without the host: what a step takes by the clock on the wall, recording and making ready the graph included. Its record has to be that of the host's own loop, bit for bit, and is returned.
+std::vector<uint8_t> whole_canvas(const std::string& by, int context, const ForwardCall& next, const ForwardWorkspace& work, float* logits, double bytes, const Times& one_step) {
   constexpr int kSteps = 16;
   std::string why;
   const auto gpu = open_device(why), with_host = open_device(why, false);
-  if (!gpu || !with_host) return void(std::fprintf(stderr, "measure: no loop: %s\n", why.c_str()));
+  if (!gpu || !with_host) std::fprintf(stderr, "measure: no loop: %s\n", why.c_str()), std::exit(1);
   Array<uint8_t> memory(static_cast<uint64_t>(LoopMemory(nullptr, 1, kRows, kSteps, 0).bytes));
   const LoopMemory there(memory.data, 1, kRows, kSteps, 0);
   std::vector<uint8_t> sent(static_cast<size_t>(there.sent_bytes));
@@ -449,16 +454,18 @@ void whole_canvas(const std::string& by, int context, const ForwardCall& next, c
     return record;
   };
   check(cudaMemset(memory.data, 0, memory.count), "clearing a record");  // columns that nobody wants
-  if (record_of(*with_host) != record_of(*gpu)) std::fprintf(stderr, "measure: a loop without the host made other steps than one with it\n"), std::exit(1);
+  const auto record = record_of(*with_host);
+  if (record_of(*gpu) != record) std::fprintf(stderr, "measure: a loop without the host made other steps than one with it\n"), std::exit(1);
   us.clear();
   for (int r = 0; r < 5; ++r) record_of(*gpu);
   std::sort(us.begin(), us.end());
-  char more[120];
-  std::snprintf(more, sizeof more, ", \"steps\": %d, \"alone\": %s, \"over_step\": %.4f", kSteps, gpu->looped_alone() ? "true" : "false", us[us.size() / 2] / one_step.median_us);
+  char more[160];
+  std::snprintf(more, sizeof more, ", \"steps\": %d, \"alone\": %s, \"overlapping\": %s, \"over_step\": %.4f", kSteps, gpu->looped_alone() ? "true" : "false", gpu->looped_overlapping() ? "true" : "false", us[us.size() / 2] / one_step.median_us);
   report("canvas " + std::to_string(context), by, {us[us.size() / 2], us.front(), us.back()}, bytes, 2.53e12, more);
+  return record;
 }
 
-/// Whole denoise steps: a forward of 30 layers (3 sets of weights of each kind in turn) with self-conditioning, statistics, acceptance.
+/// Whole denoise steps: a forward of 30 layers (3 sets of weights of each kind in turn) with self-conditioning, statistics, acceptance. Kernels that overlap have to give the bits of those one by one.
 void step() {
   const auto table = random_bf16(uint64_t{kVocabulary} * kHidden, 0.05f, 1);
   Array<float> logits(uint64_t{kRows} * kVocabulary), entropy(kRows);
@@ -499,17 +506,41 @@ void step() {
                                                                                  .fresh = fresh_keys(work.of(shape, kRows), shape, 0, kRows)}});
         layers[i].sequences = sequences[i].data;
       }
-      const Times t = time_calls(1, [&](int) {
+      const auto whole_step = [&](int) {
         check(denoiser_forward(call, work, stream), "a forward");
         check(row_statistics({.logits = logits.data, .rows = rows.data, .num_rows = kRows, .vocabulary = kVocabulary, .out = {.argmax = argmax.data, .entropy_nats = entropy.data, .candidate = candidate.data}, .bad_row = bad.data}, stream), "statistics");
         check(entropy_bound_step({.canvases = canvases.data, .num_canvases = 1, .vocabulary = kVocabulary, .entropy_nats = entropy.data, .candidate = candidate.data, .argmax = argmax.data, .canvas = canvas.data, .accepted = accepted.data,
                                   .last_argmax = last.data, .equal_steps = equal.data, .stop = stop.data}, stream), "acceptance");
-      });
-      int32_t first_bad = 0;
-      check(cudaMemcpy(&first_bad, bad.data, 4, cudaMemcpyDeviceToHost), "copying");
-      // 2.53e12 operations: the projections, experts, attention at 1k, head and self-conditioning of 256 rows.
-      report("step " + std::to_string(context), std::string("ours ") + name_of(format), t, bytes, 2.53e12, first_bad == std::numeric_limits<int32_t>::max() ? "" : ", \"no_distribution_in_row\": " + std::to_string(first_bad));
-      whole_canvas(std::string("ours ") + name_of(format), context, call, work, logits.data, bytes, t);
+      };
+      /// Logits and canvas after one step of the same beginning.
+      const auto results = [&] {
+        fill_f32<<<4096, 256, 0, stream>>>(logits.data, logits.count, 0, 3, 9);
+        const std::vector<int32_t> sevens(kRows, 7);
+        check(cudaMemcpyAsync(canvas.data, sevens.data(), kRows * 4, cudaMemcpyHostToDevice, stream), "a canvas");
+        whole_step(0);
+        std::vector<float> made(logits.count);
+        std::vector<int32_t> tokens(kRows);
+        check(cudaMemcpyAsync(made.data(), logits.data, made.size() * 4, cudaMemcpyDeviceToHost, stream), "logits");
+        check(cudaMemcpyAsync(tokens.data(), canvas.data, kRows * 4, cudaMemcpyDeviceToHost, stream), "a canvas");
+        check(cudaStreamSynchronize(stream), "a step");
+        return std::pair(std::move(made), std::move(tokens));
+      };
+      const auto measured = [&](const std::string& by) {
+        const Times t = time_calls(1, whole_step);
+        int32_t first_bad = 0;
+        check(cudaMemcpy(&first_bad, bad.data, 4, cudaMemcpyDeviceToHost), "copying");
+        // 2.53e12 operations: the projections, experts, attention at 1k, head and self-conditioning of 256 rows.
+        report("step " + std::to_string(context), by, t, bytes, 2.53e12, first_bad == std::numeric_limits<int32_t>::max() ? "" : ", \"no_distribution_in_row\": " + std::to_string(first_bad));
+        return whole_canvas(by, context, call, work, logits.data, bytes, t);
+      };
+      const std::string name = std::string("ours ") + name_of(format);
+      const auto overlapping = results();
+      const auto record = measured(name);
+      if (!kernels_overlap()) continue;
+      const WithoutOverlap one_by_one;
+      const auto plain = results();
+      if (std::memcmp(plain.first.data(), overlapping.first.data(), plain.first.size() * 4) != 0 || plain.second != overlapping.second || measured(name + " one by one") != record)
+        std::fprintf(stderr, "measure: kernels that overlap gave other numbers than one by one\n"), std::exit(1);
     }
   }
 }

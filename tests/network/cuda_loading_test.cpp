@@ -29,6 +29,7 @@ class Sink final : public cuda::Device {
   int statistics(const cuda::StatisticsCall&) override { return 1; }
   int denoise_loop(const cuda::LoopCall&, const cuda::ForwardCall&, const cuda::ForwardCall&, const cuda::ForwardWorkspace&) override { return 1; }
   bool looped_alone() const override { return false; }
+  bool looped_overlapping() const override { return false; }
   int64_t sent = 0;
   volatile int64_t sum = 0;
 

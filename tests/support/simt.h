@@ -11,6 +11,8 @@
 // A warpgroup's products are made warp by warp: where copies come late, at once, and where copies come at once, when the warp waits for them. So what is read before it is there shows in one order, and
 // what is written over or looked at before products are through with it in the other. They read shared memory as the asynchronous proxy sees it: 16 bytes that were copied are NaN there until the thread
 // that copied them, after its wait, makes its fence. Ordinary writes to shared memory never arrive there.
+// A kernel's first words are those of core/kernels/cuda/overlap.cuh, and no thread goes on before all of the block have said them: where they are left out, come late or come twice, an error says so. Until then
+// memory that kernels write can be hidden (hide_memory).
 // What there is not: clusters, bulk copies, memory order between running threads. A kernel of these passes a GPU or is not tested.
 #define CANVASLAB_SIMT 1
 #include <setjmp.h>
@@ -28,6 +30,7 @@
 #include <map>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <utility>
@@ -43,7 +46,12 @@ struct Index {
 
 inline constexpr size_t kStackBytes = 1 << 16;
 
-enum class Wait { kNothing, kBlock, kWarp, kDone };
+enum class Wait { kNothing, kBlock, kWarp, kDone, kEarlier };
+
+/// Told true before the threads of a block begin, and false when all of them have waited for earlier kernels. May be empty.
+inline std::function<void(bool hidden)> hide_memory;
+/// Told of every line of memory that is asked for ahead of time. May be empty.
+inline std::function<void(const void* line)> on_prefetch;
 
 /// Of the fibers; kept from block to block.
 inline char* stack(size_t fiber) {
@@ -71,6 +79,7 @@ struct Fiber {
   std::vector<std::vector<std::function<void()>>> product_groups;   ///< committed, oldest first
   bool sums_fenced = false;               ///< since the last wait for products
   size_t num_products = 0;
+  bool waited = false, let = false;       ///< it has waited for earlier kernels; it has let later ones begin
 };
 
 /// One block's machine. There is one at a time.
@@ -85,6 +94,7 @@ class Block {
 
   void run() {
     current() = this;
+    hidden_.emplace();
     for (size_t i = 0; i < fibers_.size(); ++i) {
       Fiber& fiber = fibers_[i];
       getcontext(&fiber.context);
@@ -109,6 +119,14 @@ class Block {
   unsigned thread() const { return now_; }
   double* shared() { return shared_.data(); }
   void wait_for_block() { pause(Wait::kBlock); }
+  void wait_for_earlier_kernels() {
+    if (std::exchange(fibers_[now_].waited, true)) throw std::logic_error(fmt::format("thread {} waits for earlier kernels twice", now_));
+    pause(Wait::kEarlier);
+  }
+  void let_later_kernels_begin() {
+    require_waited();
+    if (std::exchange(fibers_[now_].let, true)) throw std::logic_error(fmt::format("thread {} lets later kernels begin twice", now_));
+  }
   /// Gives `value` and, once the whole warp has given one, takes lane `from`'s.
   uint64_t exchange(uint64_t value, unsigned from) {
     fibers_[now_].offered = value;
@@ -128,6 +146,7 @@ class Block {
     return got;
   }
   void ask(void* to, const void* from, bool present) {
+    require_waited();
     if ((reinterpret_cast<uintptr_t>(to) | (present ? reinterpret_cast<uintptr_t>(from) : 0)) % 16 != 0) throw std::logic_error("an asynchronous copy of 16 bytes is not aligned to 16 bytes");
     const Fiber::Copy copy{to, from, present};
     if (falling_) make(copy);  // the soonest that the hardware may, where rising order has the latest
@@ -204,8 +223,10 @@ class Block {
     Block* block = current();
     try {
       block->kernel_();
+      block->require_waited();
+      if (!block->fibers_[block->now_].let) throw std::logic_error(fmt::format("thread {} ends without letting later kernels begin", block->now_));
     } catch (...) {
-      block->error_ = std::current_exception();
+      if (!block->error_) block->error_ = std::current_exception();
     }
     block->fibers_[block->now_].wait = Wait::kDone;
     _longjmp(block->scheduler_, 1);
@@ -244,7 +265,11 @@ class Block {
     for (auto& fiber : warp) fiber.wait = Wait::kNothing;
     return true;
   }
+  void require_waited() const {
+    if (!fibers_[now_].waited) throw std::logic_error(fmt::format("thread {} has not waited for earlier kernels", now_));
+  }
   void pause(Wait wait) {
+    require_waited();
     const unsigned self = now_;
     fibers_[self].wait = wait;
     if (_setjmp(fibers_[self].at) == 0) _longjmp(scheduler_, 1);
@@ -254,24 +279,40 @@ class Block {
     bool any = false;
     for (size_t first = 0; first < fibers_.size(); first += 32) any = release(warp_at(first)) || any;
     if (any) return true;
+    if (std::all_of(fibers_.begin(), fibers_.end(), [](const Fiber& f) { return f.wait == Wait::kEarlier; })) {
+      hidden_.reset();
+      for (auto& fiber : fibers_) fiber.wait = Wait::kNothing;
+      return true;
+    }
     if (!std::all_of(fibers_.begin(), fibers_.end(), [](const Fiber& f) { return f.wait == Wait::kBlock || f.wait == Wait::kDone; })) return false;
     for (auto& fiber : fibers_)
       if (fiber.wait == Wait::kBlock) fiber.wait = Wait::kNothing, any = true;
     return any;
   }
   std::string standing() const {
-    size_t count[4] = {};
+    size_t count[5] = {};
     for (const auto& fiber : fibers_) ++count[static_cast<size_t>(fiber.wait)];
-    return fmt::format("{} threads wait for the block, {} for their warp, {} are done", count[1], count[2], count[3]);
+    return fmt::format("{} threads wait for the block, {} for their warp, {} for earlier kernels, {} are done", count[1], count[2], count[4], count[3]);
   }
 
+  struct Hidden {
+    Hidden() { tell(true); }
+    ~Hidden() { tell(false); }
+    Hidden(const Hidden&) = delete;
+    Hidden& operator=(const Hidden&) = delete;
+    static void tell(bool hidden) {
+      if (hide_memory) hide_memory(hidden);
+    }
+  };
+
+  std::optional<Hidden> hidden_;                                                ///< until all have waited for earlier kernels
   std::vector<Fiber> fibers_;
   std::vector<double> shared_;
   std::vector<char> async_;                                                     ///< shared memory as the asynchronous proxy sees it; empty until the first fence
   std::map<std::pair<unsigned, size_t>, std::vector<uint64_t>> descriptors_;    ///< of the products of every warpgroup, in their order
   std::function<void()> kernel_;
   bool falling_;
-  std::exception_ptr error_;                                                    ///< a thread's: what runs the block throws it
+  std::exception_ptr error_;                                                    ///< of the first thread that has one: what runs the block throws it
   jmp_buf scheduler_{};
   unsigned now_ = 0;
 };
@@ -326,6 +367,13 @@ T exchanged(T value, unsigned from) {
 namespace canvaslab::cuda {
 
 using std::exp, std::log, std::max, std::min;
+
+// core/kernels/cuda/overlap.cuh.
+inline void wait_for_earlier_kernels() { simt::Block::current()->wait_for_earlier_kernels(); }
+inline void let_later_kernels_begin() { simt::Block::current()->let_later_kernels_begin(); }
+inline void prefetch_line(const void* global) {
+  if (simt::on_prefetch) simt::on_prefetch(global);
+}
 
 inline void __syncthreads() { simt::Block::current()->wait_for_block(); }
 template <typename T>

@@ -1,5 +1,6 @@
 // Launcher of attention.
 #include "core/kernels/cuda/attention.cuh"
+#include "core/kernels/cuda/launch.cuh"
 
 namespace canvaslab::cuda {
 
@@ -8,12 +9,9 @@ namespace {
 template <int kWidth>
 int launch(const AttentionCall& call, void* stream) {
   using Tile = AttentionTile<kWidth>;
-  auto* kernel = attention_kernel<Tile>;
-  if (const cudaError_t set = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::kBytes); set != cudaSuccess) return set;
   const int64_t tiles = (call.most_rows + Tile::kQueries - 1) / Tile::kQueries, splits = attention_splits(call.most_keys), heads = static_cast<int64_t>(call.num_sequences) * call.num_heads;
-  kernel<<<static_cast<unsigned>(heads * tiles * splits), Tile::kThreads, Tile::kBytes, static_cast<cudaStream_t>(stream)>>>(call);
-  if (splits > 1) merge_attention_kernel<<<static_cast<unsigned>(heads * call.most_rows), MergeTile::kThreads, 0, static_cast<cudaStream_t>(stream)>>>(call);
-  return cudaGetLastError();
+  if (const int e = launch_kernel(attention_kernel<Tile>, heads * tiles * splits, Tile::kThreads, Tile::kBytes, stream, call)) return e;
+  return splits > 1 ? launch_kernel(merge_attention_kernel, heads * call.most_rows, MergeTile::kThreads, 0, stream, call) : cudaSuccess;
 }
 
 }  // namespace

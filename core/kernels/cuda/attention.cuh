@@ -10,6 +10,7 @@
 // (Milakov and Gimelshein 2018). Weights are rounded to bf16 before they are summed, so that they sum to one as they are used.
 #include "core/kernels/cuda/attention.h"
 #include "core/kernels/cuda/block_sums.cuh"
+#include "core/kernels/cuda/overlap.cuh"
 #include "core/kernels/cuda/tensor_core.cuh"
 #include "core/kernels/row_arithmetic.h"
 
@@ -175,6 +176,8 @@ __device__ inline void split_keys(int keys, int splits, int split, int& first, i
 
 template <typename Tile>
 __global__ void __launch_bounds__(Tile::kThreads, 1) attention_kernel(AttentionCall call) {
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   CANVASLAB_DYNAMIC_SHARED(memory);
   const AttentionPart part = attention_part<Tile>(call);
   const AttentionSequence sequence = call.sequences[part.sequence];
@@ -267,6 +270,8 @@ struct MergeTile {
 
 /// Parts joined in their order. One block a row of a sequence and head.
 __global__ void __launch_bounds__(MergeTile::kThreads) merge_attention_kernel(AttentionCall call) {
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   const auto head = static_cast<int>(static_cast<int64_t>(blockIdx.x) % call.num_heads);
   const int64_t at = static_cast<int64_t>(blockIdx.x) / call.num_heads;
   const AttentionSequence sequence = call.sequences[at / call.most_rows];

@@ -1,5 +1,6 @@
 // Launchers of what makes structs in device memory.
 #include "core/kernels/cuda/call_rows.cuh"
+#include "core/kernels/cuda/launch.cuh"
 
 namespace canvaslab::cuda {
 
@@ -9,8 +10,7 @@ template <typename Call>
 int launch(const Call& call, void* stream) {
   if (call.size() < 0 || !call.out) return cudaErrorInvalidValue;
   if (call.size() == 0) return cudaSuccess;
-  make_rows_kernel<<<make_blocks(call), MakeTile::kThreads, 0, static_cast<cudaStream_t>(stream)>>>(call);
-  return cudaGetLastError();
+  return launch_kernel(make_rows_kernel<Call>, make_blocks(call), MakeTile::kThreads, 0, stream, call);
 }
 
 }  // namespace

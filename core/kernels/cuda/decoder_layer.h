@@ -1,6 +1,6 @@
 #pragma once
-// One layer as a sequence of kernels, a decoder's in a denoise step or an encoder's that appends to a cache, in the order of core/network/cpu_layer.cpp: fourteen launches at most, no memory of its own, nothing waits, so that a step can be
-// captured in a graph. Factors of products are bf16 (as with bf16 weights on the CPU), the residual and all sums f32.
+// One layer as a sequence of kernels, a decoder's in a denoise step or an encoder's that appends to a cache, in the order of core/network/cpu_layer.cpp: fourteen launches at most, each of which may begin
+// while the one before it ends (overlap.h), no memory of its own, no waiting on the host, so that a step can be captured in a graph. Factors of products are bf16 (as with bf16 weights on the CPU), the residual and all sums f32.
 // Letters: S rows of all canvases, D hidden width, H and Hkv heads, Dh head width, F and M inner widths of the dense block and of an expert, E experts, k slots, R = S k.
 #include <cmath>
 #include <cstdint>

@@ -1,5 +1,6 @@
 // Launchers of what stands around a step in a loop on the device.
 #include "core/kernels/cuda/denoise_loop.cuh"
+#include "core/kernels/cuda/launch.cuh"
 
 namespace canvaslab::cuda {
 
@@ -14,14 +15,12 @@ bool sound(const LoopCall& call) {
 
 int begin_step(const LoopCall& call, void* stream) {
   if (!sound(call)) return cudaErrorInvalidValue;
-  begin_step_kernel<<<static_cast<unsigned>(call.num_canvases), LoopTile::kThreads, 0, static_cast<cudaStream_t>(stream)>>>(call);
-  return cudaGetLastError();
+  return launch_kernel(begin_step_kernel, call.num_canvases, LoopTile::kThreads, 0, stream, call);
 }
 
 int end_step(const LoopCall& call, void* stream) {
   if (!sound(call)) return cudaErrorInvalidValue;
-  end_step_kernel<<<static_cast<unsigned>(call.num_canvases), LoopTile::kThreads, 0, static_cast<cudaStream_t>(stream)>>>(call);
-  return cudaGetLastError();
+  return launch_kernel(end_step_kernel, call.num_canvases, LoopTile::kThreads, 0, stream, call);
 }
 
 }  // namespace canvaslab::cuda

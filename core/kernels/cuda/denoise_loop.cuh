@@ -2,6 +2,7 @@
 // What stands around a step's forward, statistics and acceptance in a loop on the device, the kernels: a block a canvas. They copy some kilobytes; what counts is that nobody waits for the host.
 #include "core/kernels/cuda/denoise_loop.h"
 #include "core/kernels/cuda/dialect.cuh"
+#include "core/kernels/cuda/overlap.cuh"
 
 namespace canvaslab::cuda {
 
@@ -10,6 +11,8 @@ struct LoopTile {
 };
 
 __global__ void __launch_bounds__(LoopTile::kThreads) begin_step_kernel(LoopCall call) {
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   const auto c = static_cast<int64_t>(blockIdx.x);
   if (blockIdx.x == 0 && threadIdx.x == 0) *call.running = 0;
   if (call.finished[c]) return;
@@ -29,6 +32,8 @@ __global__ void __launch_bounds__(LoopTile::kThreads) begin_step_kernel(LoopCall
 }
 
 __global__ void __launch_bounds__(LoopTile::kThreads) end_step_kernel(LoopCall call) {
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   const auto c = static_cast<int64_t>(blockIdx.x);
   if (call.finished[c]) return;
   const LoopCanvas canvas = call.canvases[c];

@@ -5,6 +5,7 @@
 
 #include <mutex>
 
+#include "core/kernels/cuda/overlap.h"
 #include "core/kernels/cuda/warpgroup_product.h"
 
 namespace canvaslab::cuda {
@@ -14,7 +15,7 @@ namespace {
 /// Loads where the others do.
 __global__ void architecture_kernel() {}
 
-/// Whether the loop's body runs once more.
+/// Whether the loop's body runs once more. Launched as it is: it waits for no earlier kernel by itself.
 __global__ void go_on_kernel(cudaGraphConditionalHandle handle, const int32_t* running) { cudaGraphSetConditional(handle, *running > 0); }
 
 /// A graph and what was made of it.
@@ -45,13 +46,13 @@ class FirstGpu final : public Device {
   void* allocate(int64_t bytes) override {
     void* memory = nullptr;
     if (cudaMalloc(&memory, static_cast<size_t>(bytes)) == cudaSuccess) return memory;
-    cudaGetLastError();  // else the next launch would report it
+    cudaGetLastError();  // else whoever asks next would be told
     return nullptr;
   }
   void release(void* memory) noexcept override {
     cudaStreamSynchronize(stream_);  // kernels may still use it
     const std::lock_guard lock(no_recording_);
-    if (cudaFree(memory) != cudaSuccess) cudaGetLastError();  // else this thread's next launch would report it
+    if (cudaFree(memory) != cudaSuccess) cudaGetLastError();  // else who asks next in this thread would be told
   }
   int upload(void* to, const void* from, int64_t bytes) override {
     if (const cudaError_t e = cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, stream_); e != cudaSuccess) return e;
@@ -70,20 +71,23 @@ class FirstGpu final : public Device {
   int statistics(const StatisticsCall& call) override { return row_statistics(call, stream_); }
   /// The host launches the first step and, while that runs, makes a graph ready that goes on from there.
   int denoise_loop(const LoopCall& loop, const ForwardCall& first, const ForwardCall& next, const ForwardWorkspace& work) override {
-    alone_ = false;
+    alone_ = overlapped_ = false;
     if (const int e = loop_step(loop, first, work, stream_)) return e;
     if (graphs_) {
-      int error = cudaSuccess;
-      {
-        Graph graph;
-        error = record(graph, loop, next, work);
-        if (error == cudaSuccess) error = cudaGraphLaunch(graph.ready, stream_);
-        if (error == cudaSuccess) {
-          alone_ = true;
-          return cudaStreamSynchronize(stream_);  // the graph goes away behind it
-        }
+      // That kernels may overlap inside of a loop is nowhere said: where they are refused, once more without.
+      bool refused = false;
+      if (overlaps_ && kernels_overlap()) {
+        const int error = loop_alone(loop, next, work);
+        overlapped_ = alone_;
+        if (alone_) return error;
+        refused = true;
       }
-      cudaGetLastError();
+      const WithoutOverlap one_by_one;
+      const int error = loop_alone(loop, next, work);
+      if (alone_) {
+        overlaps_ = overlaps_ && !refused;
+        return error;
+      }
       // Nothing of the graph has run, so the host takes its place. For good only where the driver knows no such loops: before 12.4.
       graphs_ = error != cudaErrorNotSupported && error != cudaErrorCallRequiresNewerDriver && error != cudaErrorSymbolNotFound;
     }
@@ -95,8 +99,19 @@ class FirstGpu final : public Device {
     }
   }
   bool looped_alone() const override { return alone_; }
+  bool looped_overlapping() const override { return overlapped_; }
 
  private:
+  /// All further steps in one graph, to their end. Where alone_ is not set nothing of it has run, and the error is why.
+  int loop_alone(const LoopCall& loop, const ForwardCall& next, const ForwardWorkspace& work) {
+    Graph graph;
+    int error = record(graph, loop, next, work);
+    if (error == cudaSuccess) error = cudaGraphLaunch(graph.ready, stream_);
+    alone_ = error == cudaSuccess;
+    if (alone_) return cudaStreamSynchronize(stream_);  // the graph goes away behind it
+    cudaGetLastError();
+    return error;
+  }
   /// The question whether a step follows, then a loop whose body is a step and the question again. Recording some hundred launches and making them ready takes milliseconds, a step some ten.
   int record(Graph& graph, const LoopCall& loop, const ForwardCall& next, const ForwardWorkspace& work) {
     const std::lock_guard lock(no_recording_);
@@ -138,7 +153,7 @@ class FirstGpu final : public Device {
   cudaStream_t stream_, recording_;
   std::string name_;
   std::mutex no_recording_;  // memory is not freed while a thread records
-  bool graphs_, alone_ = false;
+  bool graphs_, overlaps_ = true, alone_ = false, overlapped_ = false;  // overlaps_: a loop's kernels, as far as is known
 };
 
 }  // namespace

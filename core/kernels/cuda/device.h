@@ -31,6 +31,8 @@ class Device {
   virtual int denoise_loop(const LoopCall& loop, const ForwardCall& first, const ForwardCall& next, const ForwardWorkspace& work) = 0;
   /// Whether the last loop ran without the host from its second step on: else the host asked after every step whether another follows.
   virtual bool looped_alone() const = 0;
+  /// Whether the kernels of those steps overlapped (overlap.h).
+  virtual bool looped_overlapping() const = 0;
 };
 
 /// The machine's first GPU. Null where there is none, with the reason in `why_not`. `loops_alone` false: the host stays with every loop.

@@ -9,6 +9,7 @@
 
 #include "core/kernels/cuda/device_step.h"
 #include "core/kernels/cuda/dialect.cuh"
+#include "core/kernels/cuda/overlap.cuh"
 
 namespace canvaslab::cuda {
 
@@ -82,6 +83,8 @@ __device__ inline float mean_entropy(const AcceptCall& call, const CanvasRow& ro
 }
 
 __global__ void __launch_bounds__(AcceptTile::kThreads, 1) entropy_bound_kernel(AcceptCall call) {
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   CANVASLAB_DYNAMIC_SHARED(memory);
   __shared__ AcceptState state;
   __shared__ uint8_t takes[kMaxCanvas];

@@ -1,5 +1,6 @@
 // Launcher of the norm and rotation of heads.
 #include "core/kernels/cuda/head_rows.cuh"
+#include "core/kernels/cuda/launch.cuh"
 
 namespace canvaslab::cuda {
 
@@ -8,8 +9,7 @@ int head_rows(const HeadRowsCall& call, void* stream) {
   if (!call.rows.data || !call.q_gain || !call.k_gain || !call.cos || !call.sin || !call.q.data || !call.keys.k || !call.keys.v) return cudaErrorInvalidValue;
   if (call.num_rows == 0) return cudaSuccess;
   const int64_t blocks = (HeadTile::items(call) + HeadTile::kWarps - 1) / HeadTile::kWarps;
-  head_rows_kernel<<<static_cast<unsigned>(blocks), HeadTile::kThreads, 0, static_cast<cudaStream_t>(stream)>>>(call);
-  return cudaGetLastError();
+  return launch_kernel(head_rows_kernel, blocks, HeadTile::kThreads, 0, stream, call);
 }
 
 }  // namespace canvaslab::cuda

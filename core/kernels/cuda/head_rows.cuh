@@ -4,6 +4,7 @@
 
 #include "core/kernels/cuda/block_sums.cuh"
 #include "core/kernels/cuda/head_rows.h"
+#include "core/kernels/cuda/overlap.cuh"
 
 namespace canvaslab::cuda {
 
@@ -18,6 +19,8 @@ __device__ inline void put_key(const KeyRowsOut& keys, void* to, int64_t row, in
 }
 
 __global__ void __launch_bounds__(HeadTile::kThreads) head_rows_kernel(HeadRowsCall call) {
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   __shared__ float values[HeadTile::kWarps][kMaxHeadWidth];
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp, width = call.head_width, half = width / 2;
   const int H = call.num_heads, Hkv = call.num_kv_heads;

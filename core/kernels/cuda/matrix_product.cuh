@@ -2,6 +2,7 @@
 // Products with weights, the kernel: blocks walk the list of tiles of tile_schedule.h, item blockIdx, blockIdx + gridDim, ... Every tile is one block's from beginning to end, its sum over K in one order:
 // neither the grid nor the other rows can be seen in a result. In a gated product a slab of kSlab tile rows is half gates, half their ups, so that both are one thread's.
 #include "core/kernels/cuda/block_sums.cuh"
+#include "core/kernels/cuda/overlap.cuh"
 #include "core/kernels/cuda/product_tile.cuh"
 #include "core/kernels/row_arithmetic.h"
 #include "core/kernels/tile_schedule.h"
@@ -95,6 +96,23 @@ __device__ inline void find_sources(const ProductCall& call, int group, int firs
   if (Tile::kFormat == WeightFormat::kInt4) scales = static_cast<const uint16_t*>(call.w.group_scales) + scale_row * (call.k / 32);
 }
 
+/// Asks for the weights of a block's first steps while earlier kernels are at work: no kernel writes weights. Two threads take a row. Which weights a block of groups reads is known with the routing alone.
+template <typename Tile, bool kGated>
+__device__ inline void prefetch_weights(const ProductCall& call) {
+  static_assert(Tile::kThreads == 2 * Tile::kFeatures);
+  if (call.begin || call.rows == 0) return;
+  constexpr int kLine = 128;
+  const int item = static_cast<int>(blockIdx.x), piece = item % call.pieces, row = static_cast<int>(threadIdx.x) / 2;
+  const int feature = feature_of<Tile, kGated>(item / call.pieces / TileSchedule::row_tiles(call.rows, Tile::kTokens) * kTileFeatures<Tile, kGated>, row);
+  if (feature >= call.n) return;
+  const int64_t row_bytes = static_cast<int64_t>(call.k) * Tile::kStepBytes / Tile::kDepth;
+  const int first = first_step_of_piece(call.k, call.pieces, piece) * Tile::kStepBytes + static_cast<int>(threadIdx.x) % 2 * kLine;
+  const auto* from = static_cast<const uint8_t*>(call.w.codes) + weight_row<Tile, kGated>(feature, row, call.n) * row_bytes;
+  CANVASLAB_UNROLL
+  for (int byte = 0; byte < (Tile::kStages - 1) * Tile::kStepBytes; byte += 2 * kLine)
+    if (first + byte < row_bytes) prefetch_line(from + first + byte);
+}
+
 template <typename Tile, bool kGated>
 __device__ inline void write_tile(const ProductCall& call, const TileRows& rows, const Sums<Tile>& sums) {
   const int group = rows.group, first_row = rows.first, end_row = rows.end, first_feature = rows.feature_tile * kTileFeatures<Tile, kGated>;
@@ -123,6 +141,9 @@ __device__ inline void write_tile(const ProductCall& call, const TileRows& rows,
 
 template <typename Tile, bool kGated>
 __global__ void __launch_bounds__(Tile::kThreads, 2) matrix_product_kernel(ProductCall call) {
+  prefetch_weights<Tile, kGated>(call);
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   CANVASLAB_DYNAMIC_SHARED(memory);
   __shared__ int32_t before[kMaxGroups + 1];
   count_tiles<Tile>(call, before);

@@ -9,6 +9,7 @@
 #include "core/kernels/cuda/block_scan.cuh"
 #include "core/kernels/cuda/block_sums.cuh"
 #include "core/kernels/cuda/matrix_product.h"
+#include "core/kernels/cuda/overlap.cuh"
 #include "core/kernels/cuda/routing.h"
 #include "core/kernels/row_arithmetic.h"
 #include "core/kernels/stored_rows.h"
@@ -22,6 +23,8 @@ struct RouteTile {
 };
 
 __global__ void __launch_bounds__(RouteTile::kThreads) route_kernel(RouteCall call) {
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   CANVASLAB_DYNAMIC_SHARED(memory);
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp, E = call.num_experts;
   const int64_t r = static_cast<int64_t>(blockIdx.x) * RouteTile::kWarps + warp;
@@ -118,6 +121,8 @@ __device__ inline GroupCounts count_ids(const int32_t (&ids)[GroupTile::kMostIds
 }
 
 __global__ void __launch_bounds__(GroupTile::kThreads) group_kernel(GroupCall call) {
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   __shared__ BlockScanScratch<GroupTile::kThreads, int64_t> scratch;
   const int own = static_cast<int>(blockIdx.x), each = GroupTile::ids_each(call.num_routed), chunk = each * GroupTile::kThreads, first = static_cast<int>(threadIdx.x) * each;
   int32_t ids[GroupTile::kMostIds];

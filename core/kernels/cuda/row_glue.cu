@@ -1,6 +1,8 @@
 // Launchers of the row glue.
 #include "core/kernels/cuda/row_glue.cuh"
 
+#include "core/kernels/cuda/launch.cuh"
+
 namespace canvaslab::cuda {
 
 namespace {
@@ -10,9 +12,7 @@ bool sizes_fit(int32_t num_rows, int32_t width) { return num_rows >= 0 && width 
 template <typename Call>
 int launch_rows(void (*kernel)(Call), const Call& call, size_t bytes, void* stream) {
   if (call.num_rows == 0) return cudaSuccess;
-  if (const cudaError_t set = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)); set != cudaSuccess) return set;
-  kernel<<<static_cast<unsigned>(call.num_rows), GlueTile::kThreads, bytes, static_cast<cudaStream_t>(stream)>>>(call);
-  return cudaGetLastError();
+  return launch_kernel(kernel, call.num_rows, GlueTile::kThreads, bytes, stream, call);
 }
 
 }  // namespace

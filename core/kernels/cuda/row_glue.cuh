@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/kernels/cuda/block_sums.cuh"
+#include "core/kernels/cuda/overlap.cuh"
 #include "core/kernels/cuda/row_glue.h"
 #include "core/kernels/row_arithmetic.h"
 
@@ -71,6 +72,8 @@ __device__ inline void write_residual(const RowsOut& residual, int64_t r, int c,
 }
 
 __global__ void __launch_bounds__(GlueTile::kThreads) row_glue_kernel(RowGlueCall call) {
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   CANVASLAB_DYNAMIC_SHARED(memory);
   __shared__ float scratch[GlueTile::kWarps];
   const int width = call.width, first = static_cast<int>(threadIdx.x);
@@ -92,6 +95,8 @@ __global__ void __launch_bounds__(GlueTile::kThreads) row_glue_kernel(RowGlueCal
 }
 
 __global__ void __launch_bounds__(GlueTile::kThreads) embed_rows_kernel(EmbedCall call) {
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   CANVASLAB_DYNAMIC_SHARED(memory);
   __shared__ float scratch[GlueTile::kWarps];
   const int width = call.width, first = static_cast<int>(threadIdx.x);
@@ -108,11 +113,15 @@ __global__ void __launch_bounds__(GlueTile::kThreads) embed_rows_kernel(EmbedCal
 }
 
 __global__ void __launch_bounds__(GlueTile::kThreads) gelu_times_kernel(GeluCall call) {
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   const int64_t r = blockIdx.x;
   for (int c = static_cast<int>(threadIdx.x); c < call.width; c += GlueTile::kThreads) call.out.put(r, c, row_gelu_times(call.both.at(r, c), call.both.at(r, call.width + c)));
 }
 
 __global__ void __launch_bounds__(GlueTile::kThreads) soft_cap_kernel(SoftCapCall call) {
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   const int64_t r = blockIdx.x;
   const float inverse = 1.0f / call.cap;
   for (int c = static_cast<int>(threadIdx.x); c < call.width; c += GlueTile::kThreads) call.out.put(r, c, row_soft_cap(call.x.at(r, c), call.cap, inverse));

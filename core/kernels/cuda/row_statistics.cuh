@@ -12,6 +12,7 @@
 
 #include "core/kernels/cuda/device_step.h"
 #include "core/kernels/cuda/block_sums.cuh"
+#include "core/kernels/cuda/overlap.cuh"
 #include "core/kernels/tile_arithmetic.h"
 #include "core/kernels/tile_sums.h"
 
@@ -222,6 +223,8 @@ __device__ inline void write_row(const StatisticsCall& call, const float* logits
 }
 
 __global__ void __launch_bounds__(StatisticsTile::kThreads, 2) row_statistics_kernel(StatisticsCall call) {
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   CANVASLAB_DYNAMIC_SHARED(memory);
   __shared__ RowState row;
   const int r = static_cast<int>(blockIdx.x), lane = static_cast<int>(threadIdx.x) % kWarp;

@@ -8,6 +8,7 @@
 //   add      pieces in their order
 // Logits are read from memory two to three times, 0.06 ms each at 256 rows of 262144; the table once for every 128 rows.
 #include "core/kernels/cuda/block_sums.cuh"
+#include "core/kernels/cuda/overlap.cuh"
 #include "core/kernels/cuda/product_tile.cuh"
 #include "core/kernels/cuda/soft_embedding.h"
 #include "core/kernels/row_arithmetic.h"
@@ -29,6 +30,8 @@ __device__ inline float inverse_temperature_of(const SoftEmbeddingCall& call) { 
 __device__ inline float soft_probability(float logit, const float* row_scale, float inverse_temperature) { return row_exponential((logit - row_scale[0]) * inverse_temperature) * row_scale[1]; }
 
 __global__ void __launch_bounds__(SoftTile::kThreads) soft_scale_kernel(SoftEmbeddingCall call) {
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   __shared__ float tops[SoftTile::kWarps];
   __shared__ double sums[SoftTile::kWarps];
   const int64_t r = blockIdx.x;
@@ -45,6 +48,8 @@ __global__ void __launch_bounds__(SoftTile::kThreads) soft_scale_kernel(SoftEmbe
 }
 
 __global__ void __launch_bounds__(SoftTile::kThreads) soft_keep_kernel(SoftEmbeddingCall call) {
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   __shared__ int counts[SoftTile::kWarps];
   const SoftWorkspace work(call);
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
@@ -66,6 +71,8 @@ __global__ void __launch_bounds__(SoftTile::kThreads) soft_keep_kernel(SoftEmbed
 }
 
 __global__ void __launch_bounds__(SoftTile::kThreads) soft_place_kernel(SoftEmbeddingCall call) {
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   __shared__ int scratch[SoftTile::kWarps], before_group[SoftTile::kGroups];
   const SoftWorkspace work(call);
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp, first = static_cast<int>(blockIdx.x) * SoftTile::kBlockTokens;
@@ -98,6 +105,8 @@ __global__ void __launch_bounds__(SoftTile::kThreads) soft_place_kernel(SoftEmbe
 }
 
 __global__ void __launch_bounds__(SoftTile::kThreads) soft_spread_kernel(SoftEmbeddingCall call) {
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   __shared__ double sums[SoftTile::kWarps];
   const SoftWorkspace work(call);
   const bool dense = !(call.least > 0);
@@ -120,6 +129,8 @@ __global__ void __launch_bounds__(SoftTile::kThreads) soft_spread_kernel(SoftEmb
 }
 
 __global__ void __launch_bounds__(TableTile::kThreads, 2) soft_multiply_kernel(SoftEmbeddingCall call) {
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   CANVASLAB_DYNAMIC_SHARED(memory);
   using Tile = TableTile;
   const SoftWorkspace work(call);
@@ -168,6 +179,8 @@ __global__ void __launch_bounds__(TableTile::kThreads, 2) soft_multiply_kernel(S
 }
 
 __global__ void __launch_bounds__(SoftTile::kThreads) soft_add_kernel(SoftEmbeddingCall call) {
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   const SoftWorkspace work(call);
   const int64_t r = blockIdx.x, piece = static_cast<int64_t>(call.rows) * call.width;
   for (int c = static_cast<int>(threadIdx.x); c < call.width; c += SoftTile::kThreads) {
@@ -179,6 +192,8 @@ __global__ void __launch_bounds__(SoftTile::kThreads) soft_add_kernel(SoftEmbedd
 
 /// Where there is no prediction.
 __global__ void __launch_bounds__(SoftTile::kThreads) soft_zero_kernel(SoftEmbeddingCall call) {
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
   for (int c = static_cast<int>(threadIdx.x); c < call.width; c += SoftTile::kThreads) call.out.put(blockIdx.x, c, 0);
   if (threadIdx.x == 0 && call.skipped) call.skipped[blockIdx.x] = 0;
 }

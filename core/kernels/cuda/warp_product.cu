@@ -1,4 +1,5 @@
 // Launcher of the products with weights by what every architecture has.
+#include "core/kernels/cuda/launch.cuh"
 #include "core/kernels/cuda/matrix_product.cuh"
 
 namespace canvaslab::cuda {
@@ -7,16 +8,13 @@ namespace {
 
 template <typename Tile, bool kGated>
 int launch(const ProductCall& call, void* stream) {
-  auto* kernel = matrix_product_kernel<Tile, kGated>;
-  if (const cudaError_t set = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::kBytes); set != cudaSuccess) return set;
   int device = 0, processors = 0;
   if (const cudaError_t got = cudaGetDevice(&device); got != cudaSuccess) return got;
   if (const cudaError_t got = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device); got != cudaSuccess) return got;
   // Group sizes lie in device memory: every group may end in a tile that is not full.
   const int64_t row_tiles = call.rows / Tile::kTokens + (call.begin ? (call.num_groups < call.rows ? call.num_groups : call.rows) : 1);
   const int64_t items = call.pieces * row_tiles * TileSchedule::row_tiles(call.n, kTileFeatures<Tile, kGated>), at_once = 2 * static_cast<int64_t>(processors);
-  kernel<<<static_cast<unsigned>(items < at_once ? items : at_once), Tile::kThreads, Tile::kBytes, static_cast<cudaStream_t>(stream)>>>(call);
-  return cudaGetLastError();
+  return launch_kernel(matrix_product_kernel<Tile, kGated>, items < at_once ? items : at_once, Tile::kThreads, Tile::kBytes, stream, call);
 }
 
 template <typename Tile>

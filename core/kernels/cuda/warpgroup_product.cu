@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/kernels/cuda/launch.cuh"
 #include "core/kernels/cuda/warpgroup_product.cuh"
 
 namespace canvaslab::cuda {
@@ -18,8 +19,6 @@ std::atomic<Warpgroups> in_use{Warpgroups{}};
 
 template <typename Tile, bool kGated>
 int launch(const ProductCall& call, int32_t blocks, void* stream) {
-  auto* kernel = warpgroup_product_kernel<Tile, kGated>;
-  if (const cudaError_t set = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::kBytes); set != cudaSuccess) return set;
   if (blocks == 0) {
     int device = 0;
     if (const cudaError_t got = cudaGetDevice(&device); got != cudaSuccess) return got;
@@ -28,8 +27,7 @@ int launch(const ProductCall& call, int32_t blocks, void* stream) {
   // Group sizes lie in device memory: every group may end in a tile that is not full.
   const int64_t row_tiles = call.rows / Tile::kTokens + (call.begin ? std::min(call.num_groups, call.rows) : 1);
   const int64_t items = call.pieces * row_tiles * TileSchedule::row_tiles(call.n, kTileFeatures<Tile, kGated>);
-  kernel<<<static_cast<unsigned>(std::min<int64_t>(items, blocks)), Tile::kThreads, Tile::kBytes, static_cast<cudaStream_t>(stream)>>>(call);
-  return cudaGetLastError();
+  return launch_kernel(warpgroup_product_kernel<Tile, kGated>, std::min<int64_t>(items, blocks), Tile::kThreads, Tile::kBytes, stream, call);
 }
 
 template <typename Tile>
@@ -100,7 +98,7 @@ bool has_warpgroups() {
   const bool there = cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
                      cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess && major == 9 && minor == 0 &&
                      cudaFuncGetAttributes(&code, warpgroup_product_kernel<WarpgroupTile<64>, false>) == cudaSuccess;
-  if (!there) cudaGetLastError();  // else the next launch would report it
+  if (!there) cudaGetLastError();  // else whoever asks next would be told
   return there;
 }
 

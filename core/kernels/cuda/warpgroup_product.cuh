@@ -12,6 +12,7 @@
 // Sums run over K in steps of 16 in rising order, as in matrix_product.cuh. By what is known of sm_90 (bit-accurate models of its tensor cores: 16 products and the sum so far are added at once, cut off at
 // 25 bits, by mma.sync as by wgmma) the bits are then the same too; warpgroup_products_agree() asks the device.
 #include "core/kernels/cuda/matrix_product.cuh"
+#include "core/kernels/cuda/overlap.cuh"
 #include "core/kernels/cuda/warpgroup.cuh"
 
 namespace canvaslab::cuda {
@@ -103,6 +104,9 @@ __device__ inline void put_tile(const ProductCall& call, const TileRows& rows, c
 
 template <typename Tile, bool kGated>
 __global__ void __launch_bounds__(Tile::kThreads, 1) warpgroup_product_kernel(ProductCall call) {
+  prefetch_weights<Tile, kGated>(call);
+  wait_for_earlier_kernels();
+  let_later_kernels_begin();
 #if defined(__CUDA_ARCH__) && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
   __trap();  // other architectures have no such instructions; the launcher asks
 #else

@@ -90,6 +90,7 @@ class SimulatedDevice final : public Device {
     }
   }
   bool looped_alone() const override { return false; }
+  bool looped_overlapping() const override { return false; }
   int statistics(const StatisticsCall& call) override {
     const Open open(*this);
     require_all("an argument of the statistics", {call.logits, call.rows, call.bad_row});
@@ -104,15 +105,20 @@ class SimulatedDevice final : public Device {
 
  private:
   static constexpr size_t kBytes = size_t{8} << 30;    // of addresses
-  /// The device's own calls see its memory.
+  /// The device's own calls see its memory, kernels once they have waited for those before.
   struct Open {
-    explicit Open(SimulatedDevice& device) : lock(device.lock_), d(device) { ::mprotect(d.base_, d.used_, PROT_READ | PROT_WRITE); }
-    ~Open() { ::mprotect(d.base_, d.used_, PROT_NONE); }
+    explicit Open(SimulatedDevice& device) : lock(device.lock_), d(device), hide_before(std::exchange(simt::hide_memory, [&device](bool hidden) { device.show(!hidden); })) { d.show(true); }
+    ~Open() {
+      d.show(false);
+      simt::hide_memory = std::move(hide_before);
+    }
     Open(const Open&) = delete;
     Open& operator=(const Open&) = delete;
     std::lock_guard<std::mutex> lock;
     SimulatedDevice& d;
+    std::function<void(bool)> hide_before;
   };
+  void show(bool shown) { ::mprotect(base_, used_, shown ? PROT_READ | PROT_WRITE : PROT_NONE); }
   std::mutex lock_;
   bool holds(const void* pointer) const { return pointer >= base_ && pointer < base_ + used_; }
   void require(const void* pointer, const char* what) const {

@@ -76,6 +76,7 @@ class Memory {
   Memory() : base_(static_cast<char*>(::mmap(nullptr, kBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))) {
     if (base_ == MAP_FAILED) throw std::bad_alloc();
     cuda::around_launches = [this](bool begins) { open(begins); };
+    simt::hide_memory = [this](bool hidden) { protect(hidden ? PROT_NONE : PROT_READ | PROT_WRITE); };  // until a kernel has waited for those before
   }
   void protect(int how) { ::mprotect(base_, used_, how); }
   char* base_;
