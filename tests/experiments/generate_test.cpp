@@ -82,7 +82,7 @@ TEST(GenerateCommand, SelfConditioningIsTakenStoredAndReplayed) {
   const TemporaryFolder folder;
   const std::string program = "cd " + folder.path() + " && " + CANVASLAB_PROGRAM;
   const auto run = [&](const std::string& feedback, const std::string& more = "") {
-    return shell(program + " generate --model " CANVASLAB_SOURCE_DIR "/tests/network/goldens/base --prompt-ids '2 5 7' --stop never --steps 6 --json " + more +
+    return shell(program + " generate --model " CANVASLAB_SOURCE_DIR "/tests/network/goldens/base --prompt-ids '2 5 7' --stop never --steps 6 --emit canvas --json " + more +
                  (feedback.empty() ? "" : " --self-conditioning '" + feedback + "'"));
   };
   const json on = json::parse(run("").output), stale = json::parse(run("stale(2)").output), off = json::parse(run("off").output);

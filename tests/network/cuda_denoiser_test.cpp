@@ -436,7 +436,7 @@ TEST_P(CudaLoop, IsStepByStepInOneGo) {
   request.sampler = setting.sampler;
   request.stop = setting.stop;
   request.temperature = setting.temperature;
-  request.self_conditioning = setting.conditioned;
+  request.feedback = setting.conditioned ? "on" : "off";
   request.canvas_length = 12, request.num_steps = setting.steps, request.max_new_tokens = 24;
   RowInput row{.prompt = prompt_of({2, 17, 9, 33}), .seed = 11, .item = 4, .repeat = 1, .init_canvas = {}, .pins = {}};
   if (setting.pinned) row.pins = {{0, 7}, {5, 8}, {13, 3}};
