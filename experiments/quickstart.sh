@@ -13,5 +13,5 @@ build --target canvaslab
 [ "${1:-}" = --build-only ] && { say "built build/canvaslab"; exit 0; }
 say "sweeping experiments/quickstart.toml"
 build/canvaslab sweep experiments/quickstart.toml "$@"
-build/canvaslab plot results/runs/quickstart --x tokens_per_forward_report   # counts the causal mode's passes too
+build/canvaslab plot results/runs/quickstart
 say "done. Look at results/runs/quickstart/plots/report.html"
