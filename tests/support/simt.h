@@ -368,6 +368,15 @@ namespace canvaslab::cuda {
 
 using std::exp, std::log, std::max, std::min;
 
+// core/kernels/cuda/dialect.cuh.
+template <typename T>
+T load_16(const void* from) {
+  if (reinterpret_cast<uintptr_t>(from) % 16 != 0) throw std::logic_error("a load of 16 bytes is not aligned to 16 bytes");
+  T out;
+  std::memcpy(&out, from, sizeof out);
+  return out;
+}
+
 // core/kernels/cuda/overlap.cuh.
 inline void wait_for_earlier_kernels() { simt::Block::current()->wait_for_earlier_kernels(); }
 inline void let_later_kernels_begin() { simt::Block::current()->let_later_kernels_begin(); }

@@ -16,4 +16,13 @@ namespace canvaslab::cuda {
 inline constexpr unsigned kWholeWarp = 0xffffffffu;
 inline constexpr int kWarp = 32;
 
+#if defined(__CUDACC__)
+/// 16 bytes in one go, from where they are aligned.
+template <typename T>
+__device__ __forceinline__ T load_16(const void* from) {
+  static_assert(sizeof(T) == 16 && alignof(T) == 16);
+  return *static_cast<const T*>(from);
+}
+#endif
+
 }  // namespace canvaslab::cuda

@@ -95,7 +95,7 @@ __device__ inline void load_ids(const GroupCall& call, int first, int each, int3
   for (int i = 0; i < GroupTile::kMostIds; i += 4) {
     FourIds four = {{kMaxExperts, kMaxExperts, kMaxExperts, kMaxExperts}};
     if (in_fours) {
-      if (i < each) four = *reinterpret_cast<const FourIds*>(from + i);
+      if (i < each) four = load_16<FourIds>(from + i);
     } else {
       CANVASLAB_UNROLL
       for (int j = 0; j < 4; ++j)
